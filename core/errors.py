@@ -1,0 +1,45 @@
+"""Every error a user can cause: the command line prints its one line and exits with its code."""
+
+from collections.abc import Iterable
+
+
+class DivmatchError(Exception):
+    """Base of all errors raised on purpose; anything else is a bug."""
+
+    exit_code = 2
+
+
+class SettingError(DivmatchError):
+    """A setting has a value that the estimator cannot use."""
+
+
+class SampleError(DivmatchError):
+    """A sample is empty, ragged, not finite, or does not match its partner."""
+
+
+class FileError(DivmatchError):
+    """A file is missing, unreadable, damaged, or lacks what was asked of it."""
+
+
+class DeviceError(DivmatchError):
+    """The device that was asked for is not there."""
+
+
+class InconclusiveError(DivmatchError):
+    """The data allow no number: too few rows, tied points, a singular covariance."""
+
+    exit_code = 3
+
+
+class OutputError(DivmatchError):
+    """A result could not be written."""
+
+    exit_code = 4
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """`; did you mean 'energy'?` for a near miss, else the empty string."""
+    from difflib import get_close_matches  # 5 ms, and only a mistake pays them
+
+    near = get_close_matches(name, list(known), n=1)
+    return f"; did you mean '{near[0]}'?" if near else ""

@@ -1,0 +1,193 @@
+"""Declare an estimator once; the function, the command, the manual page and the record follow."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from divmatch.catalogue import QUANTITIES
+from divmatch.errors import SettingError, suggestion
+from divmatch.record import Note
+from divmatch.samples import Samples
+from divmatch.settings import Setting, settings_of
+
+Array = NDArray[np.float64]
+Labels = NDArray[np.bool_]  # (N, B): True where a row of the pool belongs to P, one column a split
+
+REGISTRY: dict[str, "Quantity"] = {}
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """What an estimator computed, before inference dresses it as a result.
+
+    ``terms_x`` and ``terms_y`` hold each row's first-order influence on the value: the variance of
+    their weighted means is the variance of the value. ``error`` is the standard error of a Monte
+    Carlo approximation inside the method. ``params`` says what automatic settings came out as.
+    """
+
+    value: float
+    terms_x: Array | None = None
+    terms_y: Array | None = None
+    error: float | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[Note, ...] = ()
+    exact: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class Pooled:
+    """A plan: the statistic of any split of the pool, and the size of its rounding errors.
+
+    Two values that differ by no more than ``rounding`` count as equal, and ties count against us.
+    """
+
+    statistic: Callable[[Labels], Array]
+    rounding: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Estimator:
+    """One method of a quantity: a typed function of two samples, with its settings and source.
+
+    ``interval`` says where the interval comes from: the influence terms, or subsampling.
+    """
+
+    quantity: "Quantity"
+    method: str
+    function: Callable[..., Estimate]
+    settings: tuple[Setting, ...]
+    source: str
+    interval: Literal["influence", "subsampling"]
+    random: bool = False  # takes `rng`: draws random numbers of its own
+    _plan: list[Callable[..., Pooled]] = field(default_factory=list)
+
+    @property
+    def doc(self) -> str:
+        """The docstring: the only text about this estimator that anybody writes."""
+        return inspect.cleandoc(self.function.__doc__ or "")
+
+    def checked(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Every setting with its value: the given one if allowed, else the default."""
+        known = {setting.name: setting for setting in self.settings}
+        for name in given:
+            if name not in known:
+                where = f"{self.quantity.name} --method {self.method}"
+                raise SettingError(f"{where} has no setting '{name}'{suggestion(name, known)}")
+        return {name: s.check(given.get(name, s.default)) for name, s in known.items()}
+
+    def __call__(self, x: Samples, y: Samples, **settings: Any) -> Estimate:
+        """Evaluate on two checked samples with checked settings."""
+        return self.function(x, y, **settings)
+
+    def pooled(self, plan: Callable[..., Pooled]) -> Callable[..., Pooled]:
+        """Register a plan: work done once on the pooled sample that makes every split cheap."""
+        self._plan.append(plan)
+        return plan
+
+    def plan(self, pool: Samples, **settings: Any) -> Pooled:
+        """The statistic as a function of splits; without a plan, the estimator called afresh."""
+        if self._plan:
+            return self._plan[0](pool, **settings)
+
+        def each(labels: Labels) -> Array:
+            splits = (labels[:, b] for b in range(labels.shape[1]))
+            return np.array(
+                [self(pool.take(split), pool.take(~split), **settings).value for split in splits]
+            )
+
+        return Pooled(each)
+
+
+@dataclass(frozen=True, eq=False)
+class Quantity:
+    """One command: a number between two samples, with the methods that estimate it."""
+
+    name: str
+    title: str
+    unit: str
+    direction: Literal["P||Q", "symmetric"]
+    default: str
+    examples: tuple[str, ...]
+    when_scoring: Mapping[str, Any] = field(default_factory=dict)
+    degenerate: bool = False  # at P = Q the influences vanish, and with them the interval's validity
+    methods: dict[str, Estimator] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.name in REGISTRY:
+            raise ValueError(f"two quantities are called {self.name}")
+        REGISTRY[self.name] = self
+
+    def estimator(
+        self,
+        method: str,
+        *,
+        source: str,
+        interval: Literal["influence", "subsampling"] = "influence",
+    ) -> Callable[[Callable[..., Estimate]], Estimator]:
+        """Turn a typed function into the estimator of this quantity called ``method``."""
+
+        def declare(function: Callable[..., Estimate]) -> Estimator:
+            settings = settings_of(function)
+            random = "rng" in inspect.signature(function).parameters
+            made = Estimator(self, method, function, settings, source, interval, random)
+            self.methods[method] = made
+            return made
+
+        return declare
+
+    def unit_of(self, settings: Mapping[str, Any]) -> str:
+        """The unit with its settings filled in: data unit^1.5."""
+        return self.unit.format(**settings).removesuffix("^1")
+
+    @property
+    def help(self) -> str:
+        """The first line of the default method's docstring: what number this is."""
+        return self.methods[self.default].doc.partition("\n")[0]
+
+    def settings(self) -> dict[str, Setting]:
+        """The settings of all methods by name, in the order of their first appearance."""
+        found: dict[str, Setting] = {}
+        for estimator in self.methods.values():
+            for setting in estimator.settings:
+                found.setdefault(setting.name, setting)
+        return found
+
+    def chosen(self, method: str | None) -> Estimator:
+        """The estimator called ``method``, or the default one."""
+        name = method or self.default
+        if name not in self.methods:
+            known = ", ".join(self.methods)
+            near = suggestion(name, self.methods)
+            raise SettingError(f"{self.name} --method {name}: expected one of {known}{near}")
+        return self.methods[name]
+
+
+def quantity(name: str) -> Quantity:
+    """The quantity called ``name``; its module is imported on first use."""
+    if name not in REGISTRY:
+        if name not in QUANTITIES:
+            raise SettingError(
+                f"no quantity is called '{name}'{suggestion(name, QUANTITIES)} "
+                f"(known: {', '.join(QUANTITIES)})"
+            )
+        import_module(QUANTITIES[name][0])
+    return REGISTRY[name]
+
+
+def parse_metric(text: str) -> tuple[Estimator, dict[str, Any]]:
+    """`name[:key=value,...]` as estimator and checked settings: mmd:kernel=laplace, kl:k=5."""
+    name, _, rest = text.partition(":")
+    wanted = quantity(name.strip())
+    given: dict[str, str] = {}
+    for part in filter(None, rest.split(",")):
+        key, equals, value = part.partition("=")
+        if not equals:
+            raise SettingError(f"metric '{text}': expected key=value, not '{part}'")
+        given[key.strip().replace("-", "_")] = value.strip()
+    chosen = wanted.chosen(given.pop("method", None))
+    return chosen, chosen.checked(dict(wanted.when_scoring) | given)

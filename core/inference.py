@@ -1,0 +1,327 @@
+"""Uncertainty for any estimator: intervals from influence terms or subsamples, permutation tests.
+
+No estimator resamples by itself. All numbers follow from the seed, whatever the number of threads.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from divmatch.errors import InconclusiveError, SampleError, SettingError
+from divmatch.estimator import Array, Estimate, Estimator, Labels, quantity
+from divmatch.kernels.execution import execution, in_order, one_blas_thread
+from divmatch.randomness import stream
+from divmatch.record import Interval, Note, Result, Test
+from divmatch.samples import Samples, as_samples, check_partners
+
+SUBSAMPLES = 200
+DETECTABLE_POWER = 0.8
+
+
+def infer(
+    estimator: Estimator,
+    x: Samples,
+    y: Samples,
+    settings: Mapping[str, Any],
+    *,
+    level: float = 0.95,
+    permutations: int = 0,
+    seed: int = 0,
+) -> Result:
+    """Estimate, interval and, for ``permutations`` > 0, p-value, as one result.
+
+    Parameters
+    ----------
+    estimator : Estimator
+        The method of a quantity.
+    x, y : Samples
+        The reference P and the candidate Q, with the same columns.
+    settings : mapping
+        Checked settings of the estimator.
+    level : float
+        Confidence level of the interval, in (0, 1).
+    permutations : int
+        B; the p-value is (1 + #{T_b >= T}) / (B + 1), exact in level for any n and m.
+    seed : int
+        Seed of all randomness.
+
+    Returns
+    -------
+    Result
+        Value, standard error, interval, test and coded warnings.
+    """
+    check_partners(x, y)
+    if not 0 < level < 1:
+        raise SettingError(f"--level {level}: expected a number above 0, below 1")
+    with one_blas_thread():
+        seeded = {**settings, **_seed_of(estimator, seed)}
+        estimate = estimator(x, y, **seeded)
+        se, interval, notes = _interval(estimator, estimate, x, y, seeded, level, seed)
+        test = None
+        if permutations:
+            held = {**seeded, **_held(estimate, seeded)}
+            test = permutation_test(estimator, x, y, held, permutations=permutations, seed=seed)
+    notes = (*estimate.notes, *_weight_notes(x, y), *notes)
+    of = estimator.quantity
+    return Result(
+        metric=of.name,
+        method=estimator.method,
+        value=estimate.value,
+        unit=of.unit_of(settings),
+        direction=of.direction,
+        n=(x.n, y.n),
+        d=x.d,
+        se=se,
+        ci=interval,
+        test=test,
+        error=None if estimate.error is None else {"monte_carlo_se": estimate.error},
+        params={**settings, **estimate.params},
+        exact=estimate.exact,
+        status="ok" if math.isfinite(estimate.value) and not notes else "warn",
+        warnings=notes,
+    )
+
+
+def _seed_of(estimator: Estimator, seed: int) -> dict[str, Any]:
+    """The hidden setting of methods that draw random numbers."""
+    return {"rng": stream(seed, estimator.quantity.name, "method")} if estimator.random else {}
+
+
+def _held(estimate: Estimate, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Automatic settings as they came out on the pooled data: the same for every split."""
+    return {name: estimate.params[name] for name in settings if name in estimate.params}
+
+
+# ---------------------------------------------------------------------------------- intervals
+
+
+def _interval(
+    estimator: Estimator,
+    estimate: Estimate,
+    x: Samples,
+    y: Samples,
+    settings: Mapping[str, Any],
+    level: float,
+    seed: int,
+) -> tuple[float | None, Interval | None, tuple[Note, ...]]:
+    if not math.isfinite(estimate.value):
+        return None, None, ()
+    if estimator.interval == "influence":
+        se, resamples = influence_se(estimate, x, y), 0
+    else:
+        se, resamples = subsampling_se(estimator, x, y, settings, seed), SUBSAMPLES
+    if se is None:
+        return None, None, (Note("W10", f"n = {x.n}, {y.n}: too few rows for a standard error"),)
+    se = math.hypot(se, estimate.error or 0.0)
+    half = normal_quantile(0.5 + level / 2) * se
+    notes: tuple[Note, ...] = ()
+    if estimator.quantity.degenerate and estimate.value < 2 * se:
+        notes = (
+            Note(
+                "W04",
+                f"value is within two standard errors of zero ({estimate.value:.3g} < 2 x {se:.2g}): "
+                "the interval is wider than 95 % there; use --permutations for a p-value",
+            ),
+        )
+    low, high = estimate.value - half, estimate.value + half
+    return se, Interval(level, low, high, estimator.interval, resamples), notes
+
+
+def influence_se(estimate: Estimate, x: Samples, y: Samples) -> float | None:
+    """sqrt(Σ aᵢ² (ψᵢ − ψ̄)² / (1 − Σ aᵢ²) + the same for y): s²/n + s²/m for equal weights."""
+    if estimate.terms_x is None or estimate.terms_y is None:
+        return None
+    variance = 0.0
+    for samples, terms in ((x, estimate.terms_x), (y, estimate.terms_y)):
+        weights = samples.masses()
+        left = 1.0 - float(weights @ weights)
+        if samples.n < 2 or left <= 0:
+            return None
+        centred = terms - weights @ terms
+        variance += float(np.sum((weights * centred) ** 2)) / left
+    return math.sqrt(variance)
+
+
+def subsampling_se(
+    estimator: Estimator, x: Samples, y: Samples, settings: Mapping[str, Any], seed: int
+) -> float | None:
+    """sd of the estimate on subsamples of a fraction q = min(n, m)^(-1/3), times sqrt(q / (1 − q)).
+
+    Without replacement, because a bootstrap would create tied rows; 1 − q corrects for the finite
+    population. Politis & Romano 1994.
+    """
+    fraction = min(x.n, y.n) ** (-1 / 3)
+    sizes = [int(fraction * samples.n) for samples in (x, y)]
+    rng = stream(seed, estimator.quantity.name, "subsampling")
+    draws = [
+        tuple(_subset(rng, samples.n, size) for samples, size in zip((x, y), sizes, strict=True))
+        for _ in range(SUBSAMPLES)
+    ]
+
+    def value(rows: tuple[NDArray[np.intp], ...]) -> float:
+        return estimator(x.take(rows[0]), y.take(rows[1]), **settings).value
+
+    try:
+        values = np.array(list(in_order(value, draws)))
+    except (SampleError, InconclusiveError):
+        return None
+    if not np.isfinite(values).all():
+        return None
+    return float(values.std(ddof=1)) * math.sqrt(fraction / (1 - fraction))
+
+
+def _subset(rng: np.random.Generator, n: int, size: int) -> NDArray[np.intp]:
+    return np.sort(rng.choice(n, size, replace=False, shuffle=False))
+
+
+def normal_quantile(probability: float) -> float:
+    """The standard normal's quantile."""
+    if probability == 0.975:
+        return 1.959963984540054  # the default level must not pay 15 ms for `statistics`
+    from statistics import NormalDist
+
+    return NormalDist().inv_cdf(probability)
+
+
+def _weight_notes(x: Samples, y: Samples) -> tuple[Note, ...]:
+    notes = []
+    for samples in (x, y):
+        if samples.weights is None:
+            continue
+        size, most = samples.effective_size(), float(samples.weights.max())
+        if size < 10 or most > 0.1:
+            notes.append(
+                Note(
+                    "W08",
+                    f"{samples.name}: the weights are worth {size:.3g} equal rows and the largest "
+                    f"is {most:.0%} of the total",
+                )
+            )
+    return tuple(notes)
+
+
+# ------------------------------------------------------------------------------- permutations
+
+
+def permutation_test(
+    estimator: Estimator,
+    x: Samples,
+    y: Samples,
+    settings: Mapping[str, Any],
+    *,
+    permutations: int,
+    seed: int = 0,
+) -> Test:
+    """Exact in level for any n and m: p = (1 + #{T_b >= T}) / (B + 1), ties against us.
+
+    Rows keep their weights when their labels move. The pool is put in random order first, so that
+    a plan that breaks ties by row number cannot see the labels.
+    """
+    pool, observed = _shuffled_pool(x, y, seed)
+    plan = estimator.plan(pool, **settings)
+    first = float(plan.statistic(observed[:, None])[0])
+    if not math.isfinite(first):
+        raise InconclusiveError(f"{estimator.quantity.name}: {first} cannot be compared in a test")
+    values = np.concatenate(
+        [plan.statistic(labels) for labels in _splits(observed, permutations, seed)]
+    )
+    bar = first - max(plan.rounding, 1e-12 * abs(first))
+    as_large = int(np.count_nonzero(~(values < bar)))  # an undefined value counts against us
+    return Test(
+        p_value=(1 + as_large) / (1 + permutations),
+        method="permutation",
+        permutations=permutations,
+        null=_null(values),
+    )
+
+
+def _shuffled_pool(x: Samples, y: Samples, seed: int) -> tuple[Samples, NDArray[np.bool_]]:
+    order = stream(seed, "pool").permutation(x.n + y.n)
+    points = np.concatenate([x.points, y.points])[order]
+    weights = None
+    if x.weights is not None or y.weights is not None:
+        both = np.concatenate([x.masses() * x.n, y.masses() * y.n])[order]
+        weights = both / both.sum()
+    return Samples(points, weights, "pool"), order < x.n
+
+
+def _splits(observed: NDArray[np.bool_], permutations: int, seed: int) -> Iterator[Labels]:
+    """Random labels in blocks that fit the memory; the b-th split does not depend on the blocks."""
+    rng = stream(seed, "permutations")
+    rows = len(observed)
+    block = max(1, min(permutations, execution().memory // (40 * rows)))
+    for start in range(0, permutations, block):
+        size = min(block, permutations - start)
+        labels = np.empty((rows, size), dtype=bool)
+        for b in range(size):
+            labels[:, b] = rng.permutation(observed)
+        yield labels
+
+
+def _null(values: Array) -> dict[str, float]:
+    known = values[np.isfinite(values)]
+    if len(known) == 0:
+        return {}
+    spread = float(known.std(ddof=1)) if len(known) > 1 else 0.0
+    high = float(np.quantile(known, 0.95, method="higher"))
+    detectable = high + normal_quantile(DETECTABLE_POWER) * spread
+    return {"mean": float(known.mean()), "sd": spread, "q95": high, "detectable": detectable}
+
+
+# --------------------------------------------------------------------------- Python functions
+
+
+def function_of(name: str) -> Any:
+    """The Python function of a quantity: `divmatch.energy(x, y, power=1, permutations=999)`."""
+    wanted = quantity(name)
+
+    def measure(
+        x: Any,
+        y: Any,
+        *,
+        method: str | None = None,
+        weights_x: Any = None,
+        weights_y: Any = None,
+        level: float = 0.95,
+        permutations: int = 0,
+        seed: int = 0,
+        **settings: Any,
+    ) -> Result:
+        chosen = wanted.chosen(method)
+        return infer(
+            chosen,
+            as_samples(x, "x", weights_x),
+            as_samples(y, "y", weights_y),
+            chosen.checked(settings),
+            level=level,
+            permutations=permutations,
+            seed=seed,
+        )
+
+    measure.__name__ = measure.__qualname__ = name
+    measure.__doc__ = wanted.methods[wanted.default].doc
+    return measure
+
+
+def in_bits(result: Result) -> Result:
+    """A result in nats, divided by ln 2."""
+    if result.unit != "nats":
+        raise SettingError(f"--unit bits: {result.metric} is not measured in nats")
+    scale = 1 / math.log(2)
+    ci, test = result.ci, result.test
+    if ci:
+        ci = replace(ci, low=ci.low * scale, high=ci.high * scale)
+    if test:
+        test = replace(test, null={key: value * scale for key, value in test.null.items()})
+    return replace(
+        result,
+        value=result.value * scale,
+        unit="bits",
+        se=None if result.se is None else result.se * scale,
+        ci=ci,
+        test=test,
+    )

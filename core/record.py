@@ -1,0 +1,167 @@
+"""The record: one frozen result, and the JSON that scripts may rely on."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+SCHEMA = "divmatch/result/1"
+
+CODES = {
+    "W01": "an unbiased estimate of a non-negative quantity came out negative",
+    "W02": "the quantity is infinite, or suspected to be",
+    "W03": "tied rows",
+    "W04": "the estimate is within two standard errors of zero, where the interval is not valid",
+    "W05": "a cap on the number of neighbours was hit",
+    "W06": "the Monte Carlo error asked for was not reached",
+    "W07": "the samples hardly overlap: the estimate is too small",
+    "W08": "a few rows carry most of the weight",
+    "W09": "the median distance is zero; the mean of the non-zero ones was taken as bandwidth",
+    "W10": "too few rows for a standard error",
+    "W11": "rows were jittered",
+    "W12": "tied rows were left out",
+    "W20": "a column has no interquartile range in the reference",
+    "W21": "values were filled in or marked as missing",
+    "W22": "rows were dropped",
+    "W23": "rows were sampled",
+}
+
+
+@dataclass(frozen=True)
+class Note:
+    """A warning with a stable code: what the user should know and cannot see in the number."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A confidence interval, with the method that made it."""
+
+    level: float
+    low: float
+    high: float
+    method: str
+    resamples: int = 0
+
+
+@dataclass(frozen=True)
+class Test:
+    """A p-value in (0, 1] with its null distribution's mean, standard deviation and 95 % point."""
+
+    p_value: float
+    method: str
+    permutations: int
+    null: Mapping[str, float]
+
+    __test__ = False  # the name is the field's; pytest must not collect it
+
+
+@dataclass(frozen=True)
+class Result:
+    """One estimate: value, uncertainty, test, and everything needed to repeat it."""
+
+    metric: str
+    method: str
+    value: float
+    unit: str
+    direction: str
+    n: tuple[int, int]
+    d: int
+    se: float | None = None
+    ci: Interval | None = None
+    test: Test | None = None
+    error: Mapping[str, float] | None = None
+    bias: Mapping[str, Any] | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+    better: str = "lower"
+    exact: bool = True
+    status: str = "ok"
+    sample: str | None = None
+    id: str = ""
+    warnings: tuple[Note, ...] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The `result` object of the schema: no NaN or infinity, undefined is None."""
+        made: dict[str, Any] = {
+            "id": self.id or self.metric,
+            "metric": self.metric,
+            "method": self.method,
+            "params": {key: _plain(value) for key, value in self.params.items()},
+            "direction": self.direction,
+        }
+        if self.sample is not None:
+            made["sample"] = self.sample
+        made |= {
+            "value": finite(self.value),
+            "unit": self.unit,
+            "better": self.better,
+            "se": finite(self.se),
+            "ci": self.ci and _interval(self.ci),
+            "bias": self.bias,
+            "error": self.error and {key: finite(value) for key, value in self.error.items()},
+            "test": self.test and _test(self.test),
+            "n": list(self.n),
+            "exact": self.exact,
+            "status": self.status,
+            "warnings": [{"code": note.code, "message": note.message} for note in self.warnings],
+        }
+        return made | dict(self.extra)
+
+
+def finite(value: float | None) -> float | None:
+    """The number, or None where it is infinite or undefined."""
+    return None if value is None or not math.isfinite(value) else float(value)
+
+
+def _plain(value: Any) -> Any:
+    return finite(value) if isinstance(value, float) else value
+
+
+def _interval(ci: Interval) -> dict[str, Any]:
+    return {
+        "level": ci.level,
+        "low": finite(ci.low),
+        "high": finite(ci.high),
+        "method": ci.method,
+        "resamples": ci.resamples,
+    }
+
+
+def _test(test: Test) -> dict[str, Any]:
+    return {
+        "p_value": test.p_value,
+        "p_adjusted": None,
+        "method": test.method,
+        "permutations": test.permutations,
+        "null": {key: finite(value) for key, value in test.null.items()},
+    }
+
+
+def document(
+    command: str,
+    inputs: list[dict[str, Any]],
+    settings: Mapping[str, Any],
+    results: list[dict[str, Any]],
+    *,
+    verdict: Mapping[str, Any] | None = None,
+    run: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The whole output document of a command."""
+    from divmatch import __version__
+
+    made: dict[str, Any] = {
+        "schema": SCHEMA,
+        "tool": {"name": "divmatch", "version": __version__},
+        "command": command,
+        "inputs": inputs,
+        "settings": dict(settings),
+        "results": results,
+    }
+    if verdict is not None:
+        made["verdict"] = dict(verdict)
+    if run is not None:
+        made["run"] = dict(run)
+    return made

@@ -1,0 +1,121 @@
+"""Samples: checked once at the door, trusted afterwards."""
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from divmatch.errors import SampleError
+
+Points = NDArray[np.float64]  # (n, d), finite, C order
+Weights = NDArray[np.float64]  # (n,), non-negative, sums to 1
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Rows drawn from one distribution: (n, d) finite float64 points in C order, weights, names.
+
+    ``weights`` is None where every row counts the same. ``origin`` says where the rows come from
+    (kind of file, rows read, rows dropped) and travels into the result untouched.
+    """
+
+    points: Points
+    weights: Weights | None = None
+    name: str = "x"
+    columns: tuple[str, ...] = ()
+    origin: dict[str, Any] = field(default_factory=dict)
+    _derived: dict[Hashable, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def n(self) -> int:
+        """Number of rows."""
+        return int(self.points.shape[0])
+
+    @property
+    def d(self) -> int:
+        """Number of columns."""
+        return int(self.points.shape[1])
+
+    def masses(self) -> Weights:
+        """The weight of every row, 1/n each where none were given; shape (n,), sums to 1."""
+        return np.full(self.n, 1.0 / self.n) if self.weights is None else self.weights
+
+    def effective_size(self) -> float:
+        """Kish's effective number of rows, 1 / Σ wᵢ²."""
+        return float(self.n) if self.weights is None else float(1.0 / np.sum(self.weights**2))
+
+    def once(self, key: Hashable, compute: Callable[[], T]) -> T:
+        """What ``compute`` returned the first time: a tree or a within-sum of a shared reference."""
+        if key not in self._derived:
+            self._derived[key] = compute()
+        found: T = self._derived[key]
+        return found
+
+    def take(self, rows: NDArray[Any]) -> "Samples":
+        """The samples at ``rows`` (numbers or a mask), weights renormalised."""
+        weights = self.weights
+        if weights is not None:
+            weights = weights[rows]
+            weights = weights / weights.sum()
+        return Samples(self.points[rows], weights, self.name, self.columns, self.origin)
+
+
+def as_samples(values: ArrayLike | Samples, name: str, weights: ArrayLike | None = None) -> Samples:
+    """Check an array: 1-D becomes one column; numbers, finite, at least one row and one column."""
+    if isinstance(values, Samples):
+        return values
+    raw = np.asarray(values)
+    if raw.dtype.kind not in "biuf":
+        raise SampleError(f"{name}: holds {raw.dtype} values, not numbers; encode them first")
+    points = np.ascontiguousarray(raw, dtype=np.float64)
+    if raw.ndim == 1:
+        points = points[:, None]
+    if points.ndim != 2:
+        raise SampleError(f"{name}: has shape {raw.shape}, expected rows and columns")
+    if points.shape[0] == 0 or points.shape[1] == 0:
+        raise SampleError(f"{name}: is empty (shape {raw.shape}); at least one row is needed")
+    check_finite(points, name)
+    return Samples(points, None if weights is None else as_weights(weights, len(points), name), name)
+
+
+def check_finite(points: Points, name: str) -> None:
+    """Refuse NaN and infinity, naming the first row and column."""
+    if np.isfinite(points.sum()):  # one pass and no temporary when all is well
+        return
+    bad = ~np.isfinite(points)
+    rows = np.flatnonzero(bad.any(axis=1))
+    if len(rows):
+        column = int(np.flatnonzero(bad[rows[0]])[0])
+        raise SampleError(
+            f"{name}: {len(rows)} row{'s' if len(rows) > 1 else ''} with NaN or infinite values "
+            f"(first: row {rows[0]}, column {column}); choose --na drop or --na mean"
+        )
+
+
+def as_weights(values: ArrayLike, rows: int, name: str) -> Weights:
+    """Non-negative finite weights, one a row, scaled to sum to 1."""
+    weights = np.asarray(values)
+    if weights.dtype.kind not in "biuf" or weights.size != rows or max(weights.shape) != rows:
+        raise SampleError(
+            f"{name}: weights have shape {weights.shape} and type {weights.dtype}, "
+            f"expected {rows} numbers, one a row"
+        )
+    weights = weights.reshape(rows).astype(np.float64)
+    bad = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
+    if len(bad):
+        raise SampleError(f"{name}: weight {weights[bad[0]]} at row {bad[0]}; weights must be >= 0")
+    total = weights.sum()
+    if not total > 0:
+        raise SampleError(f"{name}: all weights are zero")
+    return weights / total  # type: ignore[no-any-return]
+
+
+def check_partners(x: Samples, y: Samples) -> None:
+    """Both samples must have the same columns."""
+    if x.d != y.d:
+        raise SampleError(
+            f"{x.name} has {x.d} columns, {y.name} has {y.d}; both need the same"
+        )

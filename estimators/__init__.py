@@ -1,0 +1,1 @@
+"""Samples to a number: one family per file."""

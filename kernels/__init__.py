@@ -1,0 +1,1 @@
+"""Compiled cores: numbers in, numbers out."""

@@ -1,0 +1,23 @@
+"""All of the compiler's policy: what is cached, which freedoms the optimiser has, error model."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from numba import njit
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+# Sums may be reordered and contracted (they vectorise only then); NaN and infinity keep their meaning.
+FREEDOMS = {"reassoc", "contract", "arcp", "nsz"}
+
+
+def compiled(function: F) -> F:
+    """Compile on first call, cache on disk, release the interpreter lock so that threads can share."""
+    made: F = njit(cache=True, nogil=True, fastmath=FREEDOMS, error_model="numpy")(function)
+    return made
+
+
+def inlined(function: F) -> F:
+    """A small function compiled into its callers."""
+    made: F = njit(nogil=True, fastmath=FREEDOMS, error_model="numpy", inline="always")(function)
+    return made

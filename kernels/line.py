@@ -1,0 +1,29 @@
+"""Sums of |xᵢ − yⱼ| over all pairs of numbers, by sorting: O((n + m) log(n + m))."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+def distance_sums(x: Array, y: Array, b: Array) -> Array:
+    """Σⱼ bⱼ |xᵢ − yⱼ| for every i; x of shape (n,), y and b of shape (m,)."""
+    centre = y.mean()  # sums of products cancel less around the middle
+    order = np.argsort(y, kind="stable")
+    nodes = y[order] - centre
+    mass = np.concatenate([[0.0], np.cumsum(b[order])])
+    moment = np.concatenate([[0.0], np.cumsum(b[order] * nodes)])
+    below = np.searchsorted(nodes, x - centre, side="right")
+    return (x - centre) * (2 * mass[below] - mass[-1]) + (moment[-1] - 2 * moment[below])
+
+
+def distance_forms(z: Array, v: Array) -> Array:
+    """Σᵢⱼ vᵢ vⱼ |zᵢ − zⱼ| for every column v of V, shape (N, B): 2 Σₖ Cₖ (C − Cₖ) (z₍ₖ₊₁₎ − z₍ₖ₎).
+
+    C is the cumulative sum of v in the order of z.
+    """
+    order = np.argsort(z, kind="stable")
+    gaps = np.diff(z[order])
+    cumulative = np.cumsum(v[order], axis=0)
+    below = cumulative[:-1]
+    return 2.0 * (gaps @ (below * (cumulative[-1] - below)))

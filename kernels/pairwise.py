@@ -1,0 +1,169 @@
+"""Sums over all pairs of points, streamed over tiles: nothing here keeps an n × m matrix.
+
+A *profile* is the function of the distance that is summed. With r the Euclidean distance,
+r₁ the city-block distance and s the scale:
+
+========== =====================================
+distance   r^s (0 < s < 2)
+gaussian   exp(−r² / (2 s²))
+laplace    exp(−r₁ / s)
+imq        (s² + r²)^(−1/2)
+mix        mean of gaussians of s·{1/4, 1/2, 1, 2, 4}
+========== =====================================
+
+Distances come from differences, not from |x|² + |y|² − 2 x·y: equal rows are at distance zero
+wherever they lie. Results of tiles are added in a fixed order: same digits for any number of threads.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from divmatch.kernels import line
+from divmatch.kernels.backend import to_device, to_host, twin
+from divmatch.kernels.execution import in_order
+
+Array = NDArray[np.float64]
+ProfileName = Literal["distance", "gaussian", "laplace", "imq", "mix"]
+
+COMPILED_FROM = 4e8  # n·m·(d + 8) operations from which loading the compiled twin pays
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A function of the distance between two points, with its scale s (the power for distance)."""
+
+    name: ProfileName
+    scale: float
+
+    @property
+    def at_zero(self) -> float:
+        """Its value for two equal points."""
+        return {"distance": 0.0, "imq": 1.0 / self.scale}.get(self.name, 1.0)
+
+
+def cross_sums(profile: Profile, x: Array, y: Array, a: Array, b: Array) -> tuple[Array, Array]:
+    """(K b, Kᵀ a) for K = profile(xᵢ, yⱼ); shapes (n,), (m,). Time O(n·m·d), memory O(n + m)."""
+    if _on_a_line(profile, x):
+        return line.distance_sums(x[:, 0], y[:, 0], b), line.distance_sums(y[:, 0], x[:, 0], a)
+    grid = _Grid(profile, x, y)
+    weights_x, weights_y = grid.moved(a), grid.moved(b)
+
+    def panel(rows: slice) -> tuple[Any, Any]:
+        along, down = 0.0, []
+        for columns in grid.columns():
+            tile = grid.tile(rows, columns)
+            along = along + tile @ weights_y[columns]
+            down.append(weights_x[rows] @ tile)
+        return to_host(along), np.concatenate([to_host(part) for part in down])
+
+    down_total = np.zeros(len(y))
+    along_parts = []
+    for along, down in in_order(panel, grid.rows()):
+        along_parts.append(along)
+        down_total += down
+    return np.concatenate(along_parts), down_total
+
+
+def self_sums(profile: Profile, x: Array, a: Array) -> Array:
+    """K a for K = profile(xᵢ, xⱼ), the diagonal included; shape (n,). Half the pairs are visited."""
+    if _on_a_line(profile, x):
+        return line.distance_sums(x[:, 0], x[:, 0], a)
+    grid = _Grid(profile, x, x)
+    weights = grid.moved(a)
+
+    def panel(rows: slice) -> tuple[slice, NDArray[Any]]:
+        sums = np.zeros(len(x) - rows.start)
+        for columns in grid.columns(rows):
+            tile = grid.tile(rows, columns)
+            sums[: rows.stop - rows.start] += to_host(tile @ weights[columns])
+            if columns.start >= rows.stop:
+                here = slice(columns.start - rows.start, columns.stop - rows.start)
+                sums[here] += to_host(weights[rows] @ tile)
+        return rows, sums
+
+    total = np.zeros(len(x))
+    for rows, sums in in_order(panel, grid.rows()):
+        total[rows.start :] += sums
+    return total
+
+
+def quadratic_forms(profile: Profile, z: Array, v: Array) -> Array:
+    """Vᵀ K V, its diagonal only, for K = profile(zᵢ, zⱼ) and V of shape (N, B); shape (B,).
+
+    B permutations in one pass: time O(N²·(d + B) / 2), memory O(N·B).
+    """
+    if _on_a_line(profile, z):
+        return line.distance_forms(z[:, 0], v)
+    grid = _Grid(profile, z, z, extra=v.shape[1])
+    vectors = grid.moved(v)
+
+    def panel(rows: slice) -> NDArray[Any]:
+        product: Any = 0.0
+        for columns in grid.columns(rows):
+            twice = 2.0 if columns.start >= rows.stop else 1.0
+            product = product + twice * (grid.tile(rows, columns) @ vectors[columns])
+        return to_host((vectors[rows] * product).sum(0))
+
+    total = np.zeros(v.shape[1])
+    for part in in_order(panel, grid.rows()):
+        total += part
+    return total
+
+
+def product(profile: Profile, x: Array, y: Array, v: Array) -> Array:
+    """K V for K = profile(xᵢ, yⱼ) and V of shape (m, B); shape (n, B). Witness values of rows."""
+    grid = _Grid(profile, x, y, extra=v.shape[1])
+    vectors = grid.moved(v)
+
+    def panel(rows: slice) -> NDArray[Any]:
+        total: Any = 0.0
+        for columns in grid.columns():
+            total = total + grid.tile(rows, columns) @ vectors[columns]
+        return to_host(total)
+
+    return np.concatenate(list(in_order(panel, grid.rows())))
+
+
+def _on_a_line(profile: Profile, x: Array) -> bool:
+    return x.shape[1] == 1 and profile == Profile("distance", 1.0)
+
+
+class _Grid:
+    """The tiles of one n × m matrix, made one at a time by the twin that suits its size."""
+
+    def __init__(self, profile: Profile, x: Array, y: Array, extra: int = 0) -> None:
+        self.work = float(len(x)) * len(y) * (x.shape[1] + 8 + extra)
+        self.profile = profile
+        self.twin: ModuleType = twin(self.work, COMPILED_FROM)
+        self.n, self.m = len(x), len(y)
+        self.x = self.moved(x)
+        self.y = self.x if y is x else self.moved(y)
+
+    def moved(self, array: Array) -> Any:
+        return to_device(array, self.work)
+
+    def rows(self) -> Iterator[slice]:
+        step = self.twin.TILE_ROWS
+        for start in range(0, self.n, step):
+            yield slice(start, min(start + step, self.n))
+
+    def columns(self, rows: slice | None = None) -> Iterator[slice]:
+        """Blocks of columns; for a symmetric matrix those on and right of the diagonal block."""
+        step = self.twin.TILE_COLUMNS
+        if rows is None:
+            starts = iter(range(0, self.m, step))
+        else:
+            yield rows
+            starts = iter(range(rows.stop, self.m, step))
+        for start in starts:
+            yield slice(start, min(start + step, self.m))
+
+    def tile(self, rows: slice, columns: slice) -> Any:
+        return self.twin.tile(
+            self.x[rows], self.y[columns], self.profile.name, self.profile.scale
+        )

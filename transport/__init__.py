@@ -1,0 +1,1 @@
+"""Transport distances, and whatever moves samples."""
