@@ -17,7 +17,7 @@ $(BIN)/python:
 	$(BIN)/python -m pip install --quiet --upgrade pip
 
 $(LISTED): pyproject.toml setup.cfg | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --quiet --editable '.[dev]'
 	@rm -f $(VENV)/sources-* && touch $@
 
 dev: $(LISTED) ## create .venv with divmatch and the developers' tools
@@ -38,7 +38,7 @@ lint: dev ## ruff, mypy, import-linter
 	$(BIN)/lint-imports
 
 bench: dev ## ratios against named peers, written to tests/bench/RESULTS.md
-	$(BIN)/python -m pip install --quiet --editable '.[bench]'
+	$(BIN)/python -m pip install --quiet --quiet --editable '.[bench]'
 	$(BIN)/python tests/bench/run.py
 
 man: dev ## rewrite the manual pages from the commands

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from divmatch.catalogue import QUANTITIES
+from divmatch.catalogue import QUANTITIES, STATISTICS
 from divmatch.errors import SettingError, suggestion
 from divmatch.record import Note
 from divmatch.samples import Samples
@@ -170,17 +170,21 @@ class Quantity:
 def quantity(name: str) -> Quantity:
     """The quantity called ``name``; its module is imported on first use."""
     if name not in REGISTRY:
-        if name not in QUANTITIES:
+        known = QUANTITIES | STATISTICS
+        if name not in known:
             raise SettingError(
-                f"no quantity is called '{name}'{suggestion(name, QUANTITIES)} "
+                f"no quantity is called '{name}'{suggestion(name, known)} "
                 f"(known: {', '.join(QUANTITIES)})"
             )
-        import_module(QUANTITIES[name][0])
+        import_module(known[name][0])
     return REGISTRY[name]
 
 
-def parse_metric(text: str) -> tuple[Estimator, dict[str, Any]]:
-    """`name[:key=value,...]` as estimator and checked settings: mmd:kernel=laplace, kl:k=5."""
+def parse_metric(text: str, *, scoring: bool = True) -> tuple[Estimator, dict[str, Any]]:
+    """`name[:key=value,...]` as estimator and checked settings: mmd:kernel=laplace, kl:k=5.
+
+    ``scoring`` takes the defaults that let many candidates share one reference.
+    """
     name, _, rest = text.partition(":")
     wanted = quantity(name.strip())
     given: dict[str, str] = {}
@@ -190,4 +194,4 @@ def parse_metric(text: str) -> tuple[Estimator, dict[str, Any]]:
             raise SettingError(f"metric '{text}': expected key=value, not '{part}'")
         given[key.strip().replace("-", "_")] = value.strip()
     chosen = wanted.chosen(given.pop("method", None))
-    return chosen, chosen.checked(dict(wanted.when_scoring) | given)
+    return chosen, chosen.checked((dict(wanted.when_scoring) if scoring else {}) | given)

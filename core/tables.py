@@ -30,7 +30,8 @@ class Reading:
     columns : str, optional
         Comma-separated names and shell globs; ``num:`` and ``cat:`` restrict a glob to single
         numbers or categories, ``!`` excludes and always wins, only exclusions mean all but these.
-        Columns of plain arrays are named by position: ``0,2`` or ``0-3``. A backslash keeps a comma.
+        Columns of plain arrays are named by position: ``0,2`` or ``0-3``. A backslash guards a
+        comma.
     weights, weights_p, weights_q : str, optional
         A column with one weight a row, for both files or for one; for one also a .npy or
         .npz::key file. The column of ``weights`` is never data.
@@ -151,7 +152,7 @@ class Table:
         raise FileError(f"{self.name}: column '{name}' not found{suggestion(name, self.names)}")
 
     def row(self, position: int) -> int:
-        """The row in the file that ended up at this position."""
+        """Find the row in the file that ended up at this position."""
         return position if self.picked is None else int(self.picked[position])
 
 
@@ -169,7 +170,7 @@ def labels_of(columns: Sequence[Column]) -> tuple[str, ...]:
 def chosen(
     pattern: str | None, kinds: Mapping[str, str], where: str
 ) -> tuple[list[str], tuple[str, ...]]:
-    """The names that a ``--columns`` pattern keeps, in order, and exclusions that met nothing."""
+    """List the names that ``--columns`` keeps, in order, and exclusions that met nothing."""
     if pattern is None:
         return list(kinds), ()
     kept: set[str] = set()
@@ -202,7 +203,7 @@ def not_found(name: str, known: Mapping[str, Any] | Sequence[str]) -> str:
 
 
 def shortlist(names: Mapping[str, Any] | Sequence[str]) -> str:
-    """The first few names, for an error message."""
+    """Quote the first few names, for an error message."""
     first = [f"'{name}'" for name in list(names)[:6]]
     more = f" and {len(names) - 6} more" if len(names) > 6 else ""
     return ", ".join(first) + more if first else "none"
@@ -215,7 +216,7 @@ def _pieces(pattern: str) -> list[str]:
 
 
 def _matches(piece: str, kinds: Mapping[str, str]) -> set[str]:
-    """The columns meant by a name, a range of positions or a glob; a name wins over a glob."""
+    """Find the columns meant by a name, a range of positions or a glob, in this order."""
     if piece in kinds:
         return {piece}
     first, dash, last = piece.partition("-")
@@ -260,7 +261,7 @@ class _Rows:
 
 
 def encode(reference: Table, *others: Table, reading: Reading) -> tuple[Samples, ...]:
-    """The tables as samples with the same columns, on the scale of the reference.
+    """Turn tables into samples with the same columns, on the scale of the reference.
 
     Parameters
     ----------
@@ -318,7 +319,7 @@ class Encoder:
         return self._reference(self._layout([]))
 
     def candidate(self, table: Table) -> tuple[Samples, Samples]:
-        """The reference and this candidate with the same columns.
+        """Encode the reference and this candidate with the same columns.
 
         The reference is the kept object unless the candidate brings categories or gaps that need
         columns of their own; such a wider copy is kept too, for the next candidate like it.
@@ -327,7 +328,7 @@ class Encoder:
         return reference, candidate
 
     def encode(self, *tables: Table) -> tuple[Samples, ...]:
-        """The reference and these tables, all with the same columns."""
+        """Encode the reference and these tables, all with the same columns."""
         self._check_exclusions(tables)
         others = [self._scaled(self._filled(self._cleaned(table))) for table in tables]
         layout = self._layout(others)
@@ -339,7 +340,7 @@ class Encoder:
         return self._made[layout]
 
     def _check_exclusions(self, tables: Sequence[Table]) -> None:
-        """An excluded name must have met a column somewhere, or it is a typing error."""
+        """Refuse an excluded name that met no column anywhere: a typing error."""
         for name in self._heading.unmatched:
             if all(name in table.unmatched for table in tables):
                 where = ", ".join(dict.fromkeys([self._heading.name, *(t.name for t in tables)]))
@@ -354,12 +355,13 @@ class Encoder:
         holes = _holes(points, table, self._heading.labels)
         if self._reading.na == "error":
             _refuse_gaps(table, holes, codes_used, self._heading)
-        weights, dropped = table.weights, dict[str, int]()
+        weights = table.weights
+        dropped: dict[str, int] = {}
         if table.picked is not None:
             dropped["sample"] = table.rows - len(table.picked)
         if self._reading.na == "drop" and (holes is not None or (codes_used < 0).any()):
-            keep = (codes_used >= 0).all(axis=1)
-            keep &= True if holes is None else ~holes.any(axis=1)
+            keep = np.ones(len(points), dtype=bool) if holes is None else ~holes.any(axis=1)
+            keep &= np.min(codes_used >= 0, axis=1, initial=True)
             dropped["nan"] = int(len(keep) - np.count_nonzero(keep))
             points, codes_used, holes = points[keep], codes_used[keep], None
             weights = None if weights is None else weights[keep]
@@ -379,7 +381,7 @@ class Encoder:
             label = self._heading.labels[blank[0]]
             raise SampleError(
                 f"{self._heading.name}: column '{label}' has no value at all, so no mean to put "
-                f"for the missing ones; leave it out with --columns '!{label}'"
+                "for the missing ones; leave it out with --columns"
             )
         rows.numbers = np.where(rows.holes, self._means, rows.numbers)
         count = int(rows.holes.sum())
@@ -420,7 +422,7 @@ class Encoder:
         return _Layout(tuple(words), tuple(gaps), tuple(np.flatnonzero(indicators).tolist()))
 
     def _samples(self, rows: _Rows, layout: _Layout) -> Samples:
-        """The points of these rows in this layout, with their origin."""
+        """Lay out the points of these rows, with their origin."""
         n, d = rows.numbers.shape
         labels = self._labels(layout)
         points = rows.numbers
@@ -473,7 +475,8 @@ class Encoder:
         own = [place[word] for word in self._rows.words[k]]
         codes, masses = self._rows.codes[known, k], self._rows.masses[known]
         shares[own] = np.bincount(codes, weights=masses, minlength=len(own))
-        return shares / max(shares.sum(), np.finfo(float).tiny)
+        mean: Points = shares / max(shares.sum(), np.finfo(float).tiny)
+        return mean
 
     def _labels(self, layout: _Layout) -> tuple[str, ...]:
         labels = list(self._heading.labels)
@@ -648,7 +651,7 @@ class _Scaling:
 
 
 def resolved_scale(reference: Table, reading: Reading) -> str:
-    """What ``auto`` means for this reference."""
+    """Decide what ``auto`` means for this reference."""
     if reading.scale != "auto":
         return reading.scale
     single = len(reference.columns) == 1 and reference.columns[0].kind == "list"
@@ -684,7 +687,7 @@ def _scaling(rows: _Rows, name: str, labels: Sequence[str]) -> _Scaling:
 
 
 def _deviation(values: Points, weights: Weights | None) -> float:
-    """Standard deviation over the mass (no n - 1); safe where squares would overflow."""
+    """Measure the standard deviation over the mass (no n - 1); squares cannot overflow."""
     if not len(values) or values.min() == values.max():
         return 0.0
     moved = values - np.average(values, weights=weights)
@@ -717,12 +720,13 @@ def _iqr(values: Points, weights: Weights | None) -> float:
 
 def _means(rows: _Rows) -> Points:
     """Means of the values that are there, NaN where there are none."""
-    if rows.holes is None:
-        means: Points = rows.masses @ rows.numbers
-        return means
-    masses = np.where(rows.holes, 0.0, rows.masses[:, None])
-    with np.errstate(invalid="ignore"):
-        return np.einsum("ij,ij->j", masses, np.nan_to_num(rows.numbers)) / masses.sum(axis=0)
+    means: Points = rows.masses @ rows.numbers
+    if rows.holes is not None:
+        masses = np.where(rows.holes, 0.0, rows.masses[:, None])
+        values = np.where(rows.holes, 0.0, rows.numbers)
+        with np.errstate(invalid="ignore"):
+            means = np.einsum("ij,ij->j", masses, values) / masses.sum(axis=0)
+    return means
 
 
 def _whitening(rows: _Rows, labels: Sequence[str]) -> _Scaling:
@@ -731,7 +735,7 @@ def _whitening(rows: _Rows, labels: Sequence[str]) -> _Scaling:
     unit = np.array([_deviation(column, rows.weights) for column in rows.numbers.T])
     flat = np.flatnonzero(unit == 0.0)
     if len(flat):
-        _refuse_whitening(rows, f"column '{labels[flat[0]]}' is constant", labels[flat[0]])
+        _refuse_whitening(rows, f"column '{labels[flat[0]]}' is constant")
     standard = (rows.numbers - centre) / unit
     correlation = (standard * rows.masses[:, None]).T @ standard
     d = len(labels)
@@ -740,7 +744,7 @@ def _whitening(rows: _Rows, labels: Sequence[str]) -> _Scaling:
     for size in range(1, d + 1) if not _sound(correlation, least) else ():
         if not _sound(correlation[:size, :size], least):
             label = labels[size - 1]
-            _refuse_whitening(rows, f"column '{label}' follows from those before it", label)
+            _refuse_whitening(rows, f"column '{label}' follows from those before it")
     turn = np.linalg.inv(np.linalg.cholesky(correlation)).T
     return _Scaling("ref-whiten", unit, centre, np.ascontiguousarray(turn))
 
@@ -753,10 +757,10 @@ def _sound(correlation: Points, least: float) -> bool:
         return False
 
 
-def _refuse_whitening(rows: _Rows, why: str, label: str) -> None:
+def _refuse_whitening(rows: _Rows, why: str) -> None:
     raise InconclusiveError(
         f"{rows.table.name}: the covariance of {len(rows.numbers)} rows is singular ({why}), so "
-        f"--scale ref-whiten has no answer; choose --scale ref-iqr or --columns '!{label}'"
+        f"--scale ref-whiten has no answer; choose --scale ref-iqr, or leave it out with --columns"
     )
 
 
@@ -772,7 +776,7 @@ def fingerprint(samples: Samples) -> str:
 
 
 def input_info(samples: Samples, role: str) -> dict[str, Any]:
-    """What the record says about a sample; role is p, q, ref or sample."""
+    """Describe a sample for the record; role is p, q, ref or sample."""
     origin = samples.origin
     known = {"kind": origin["kind"]} if "kind" in origin else {}
     return {

@@ -68,3 +68,9 @@ def _cupy() -> Any:
     import cupy
 
     return cupy
+
+
+def require_device() -> None:
+    """Refuse a GPU that is not there before any work is done."""
+    if execution().device == "gpu":
+        _cupy()

@@ -1,5 +1,14 @@
 """Numba twins."""
 
+from divmatch.kernels.cpu.neighbours import count_within, indexed, nearest, rows_at_once
 from divmatch.kernels.cpu.pairwise import TILE_COLUMNS, TILE_ROWS, tile
 
-__all__ = ["TILE_COLUMNS", "TILE_ROWS", "tile"]
+__all__ = [
+    "TILE_COLUMNS",
+    "TILE_ROWS",
+    "count_within",
+    "indexed",
+    "nearest",
+    "rows_at_once",
+    "tile",
+]

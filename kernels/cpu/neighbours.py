@@ -26,7 +26,7 @@ TILE_COLUMNS = 512
 TESTED = 64  # entries of a tile that are tested together
 SAMPLED = 1024  # rows that decide centre and scale
 LARGEST = 2.0**120  # squared norm above which float32 could overflow: such points become NaN
-TINY = 2.0**-110  # covers products that underflow
+TINY = 2.0**-110  # covers products that underflow, in float32 and (scales end at 2⁴⁸⁰) in float64
 ROUNDED = 2.0**-23  # twice what turning a float64 into a float32 loses
 
 # No freedoms: these sums must have the digits of the array-module twin, term by term.
@@ -52,7 +52,7 @@ def indexed(points: Array) -> Index:
     centre = np.median(sampled, axis=0)
     spread = np.abs(sampled - centre).max(axis=1)
     typical = np.median(spread[spread > 0]) if spread.any() else 1.0
-    scale = float(2.0 ** -np.clip(np.frexp(typical)[1], -1000, 1000))
+    scale = float(2.0 ** -np.clip(np.frexp(typical)[1], -480, 480))
     error = (d + 12) * 2.0**-24
     lowered = np.full((d + 1, -(-m // TESTED) * TESTED), np.nan, dtype=np.float32)
     widest = []
@@ -161,14 +161,15 @@ def insert(
     for i in range(tile.shape[0]):
         limit = entry_above(distances[i, last], scale, squared[i], slack[i])
         for start in range(0, tile.shape[1], TESTED):
-            hits = 0
-            for j in range(start, start + TESTED):
-                hits += not tile[i, j] > limit
+            part = tile[i, start : start + TESTED]  # a slice: indices from 0 vectorise
+            hits = np.int32(0)
+            for j in range(TESTED):
+                hits += np.int32(not part[j] > limit)
             if hits == 0:
                 continue
-            for j in range(start, start + TESTED):
-                row = first + j
-                if tile[i, j] > limit or row >= points.shape[0] or row == own[i]:
+            for j in range(TESTED):
+                row = first + start + j
+                if part[j] > limit or row >= points.shape[0] or row == own[i]:
                     continue
                 distance = exact_distance(queries[i], points[row])
                 if distance >= distances[i, last]:
@@ -202,15 +203,16 @@ def count(
         value = 0.5 * ((radius[i] * scale) ** 2 - squared[i]) - slack[i] - width
         sure = np.float32(value - abs(value) * ROUNDED)
         for start in range(0, tile.shape[1], TESTED):
-            inside, possible = 0, 0
-            for j in range(start, start + TESTED):
-                inside += tile[i, j] < sure
-                possible += not tile[i, j] > limit
+            part = tile[i, start : start + TESTED]
+            inside, possible = np.int32(0), np.int32(0)
+            for j in range(TESTED):
+                inside += np.int32(part[j] < sure)
+                possible += np.int32(not part[j] > limit)
             counts[i] += inside
             if possible == inside:
                 continue
-            for j in range(start, start + TESTED):
-                row = first + j
-                if tile[i, j] > limit or tile[i, j] < sure or row >= points.shape[0]:
+            for j in range(TESTED):
+                row = first + start + j
+                if part[j] > limit or part[j] < sure or row >= points.shape[0]:
                     continue
                 counts[i] += exact_distance(queries[i], points[row]) <= radius[i]

@@ -1,5 +1,14 @@
 """Array-module twins: CuPy on a GPU, NumPy for small inputs and in every test run."""
 
+from divmatch.kernels.gpu.neighbours import count_within, indexed, nearest, rows_at_once
 from divmatch.kernels.gpu.pairwise import TILE_COLUMNS, TILE_ROWS, tile
 
-__all__ = ["TILE_COLUMNS", "TILE_ROWS", "tile"]
+__all__ = [
+    "TILE_COLUMNS",
+    "TILE_ROWS",
+    "count_within",
+    "indexed",
+    "nearest",
+    "rows_at_once",
+    "tile",
+]

@@ -1,0 +1,69 @@
+"""How a command shows itself: examples first, options by section; used by the help and by man."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from divmatch.cli.configuration import apply_configuration
+
+
+class Command(click.Command):
+    """A command with examples and with options grouped in sections.
+
+    ``sections`` maps a heading to the names of the options below it; what is in none of them comes
+    first, under "Settings".
+    """
+
+    def __init__(
+        self,
+        *arguments: Any,
+        examples: Sequence[str] = (),
+        notes: str = "",
+        sections: dict[str, Sequence[click.Parameter]] | None = None,
+        **rest: Any,
+    ) -> None:
+        rest.setdefault("context_settings", {"help_option_names": ["-h", "--help"]})
+        super().__init__(*arguments, **rest)
+        self.examples = tuple(examples)
+        self.notes = notes
+        self.sections = sections or {}
+
+    def make_context(self, *arguments: Any, **rest: Any) -> click.Context:
+        """Defaults from the configuration come in before the options are parsed."""
+        return super().make_context(*arguments, **rest)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse, after the configuration has given its defaults."""
+        apply_configuration(ctx, args)
+        return super().parse_args(ctx, args)
+
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Usage, examples, what it computes, options."""
+        self.format_usage(ctx, formatter)
+        if self.examples:
+            with formatter.section("Examples"):
+                for example in self.examples:
+                    formatter.write(f"{'':{formatter.current_indent}}{example}\n")
+        self.format_help_text(ctx, formatter)
+        self.format_options(ctx, formatter)
+        self.format_epilog(ctx, formatter)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Options under their headings."""
+        for title, parameters in self.grouped(ctx).items():
+            rows = [row for p in parameters if (row := p.get_help_record(ctx)) is not None]
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows, col_max=26)
+
+    def grouped(self, ctx: click.Context) -> dict[str, list[click.Parameter]]:
+        """Headings with their options."""
+        placed = {id(p) for parameters in self.sections.values() for p in parameters}
+        own = [p for p in self.get_params(ctx) if id(p) not in placed and p.name != "help"]
+        tail = [p for p in self.get_params(ctx) if p.name == "help"]
+        return {
+            "Settings": own,
+            **{title: list(parameters) for title, parameters in self.sections.items()},
+            "Help": tail,
+        }

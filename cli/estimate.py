@@ -1,0 +1,167 @@
+"""One command for each quantity, made from its declaration."""
+
+from dataclasses import replace
+from typing import Any
+
+import click
+
+from divmatch.cli.command import Command
+from divmatch.cli.options import (
+    compute_options,
+    gate_options,
+    inference_options,
+    input_options,
+    option,
+    output_options,
+)
+from divmatch.cli.session import Session, labelled, notes_of
+from divmatch.errors import InconclusiveError
+from divmatch.estimator import Quantity, quantity
+from divmatch.record import Result
+from divmatch.samples import Samples
+from divmatch.settings import Setting
+
+ARGUMENTS = "P is the reference, Q the candidate: .npy, .npz::key, .parquet, .csv, .tsv, .ndjson or -."
+
+
+def command_of(name: str) -> click.Command:
+    """The command of a quantity."""
+    of = quantity(name)
+    settings = settings_options(of)
+    extra: list[click.Parameter] = []
+    if of.direction == "P||Q":
+        extra.append(option("--both", is_flag=True, help="Also the other direction, Q || P."))
+    if of.unit == "nats":
+        extra.append(
+            option("--unit", type=click.Choice(["nats", "bits"]), default="nats", help="Unit of the result.")
+        )
+    sections = pair_sections()
+
+    def run(**options: Any) -> int:
+        return estimate(of, options)
+
+    return Command(
+        name,
+        callback=run,
+        params=[
+            click.Argument(["p"], metavar="P"),
+            click.Argument(["q"], metavar="Q"),
+            *settings,
+            *extra,
+            *(parameter for group in sections.values() for parameter in group),
+        ],
+        examples=of.examples,
+        help=f"{of.help}\n\n{ARGUMENTS}",
+        short_help=of.help,
+        sections=sections,
+        notes=methods_text(of),
+        epilog=f"man divmatch-{name} has formulas, ranges, biases, cost and sources.",
+    )
+
+
+def pair_sections(*, permutations: int = 0) -> dict[str, list[click.Parameter]]:
+    """The shared options of commands on two samples."""
+    return {
+        "Reading": input_options(pair=True),
+        "Uncertainty": inference_options(permutations=permutations),
+        "Limits": gate_options(),
+        "Output": output_options(),
+        "Machine": compute_options(),
+    }
+
+
+def settings_options(of: Quantity) -> list[click.Parameter]:
+    """--method and one option for each setting of its methods."""
+    methods = option(
+        "--method",
+        metavar="|".join(of.methods),
+        help="Which estimator.",
+        default=of.default,
+        show_default=True,
+    )
+    return [methods, *(setting_option(of, setting) for setting in of.settings().values())]
+
+
+def setting_option(of: Quantity, setting: Setting) -> click.Option:
+    """One setting as an option; its text is checked by the setting itself."""
+    having = [name for name, e in of.methods.items() if setting.name in {s.name for s in e.settings}]
+    only = "" if len(having) == len(of.methods) else f" ({', '.join(having)})"
+    default = "" if setting.default is None else f"  [default: {setting.default}]"
+    unit = f" [{setting.unit}]" if setting.unit else ""
+    limits = f", {setting.range}" if setting.range else ""
+    text = f"{setting.meaning[:1].upper()}{setting.meaning[1:]}{limits}{unit}.{only}{default}"
+    return click.Option(
+        [setting.flag, setting.name],
+        metavar=setting.metavar,
+        help=text,
+        envvar=f"DIVMATCH_{setting.name.upper()}" if len(setting.name) > 1 else None,
+    )
+
+
+def methods_text(of: Quantity) -> str:
+    """The docstrings of all methods: the manual's description."""
+    return "\n\n".join(f"METHOD {name}\n\n{e.doc}" for name, e in of.methods.items())
+
+
+def estimate(of: Quantity, options: dict[str, Any]) -> int:
+    """Run one quantity on two files."""
+    session = Session(of.name, options)
+    given = {name: options[name] for name in of.settings() if options[name] is not None}
+    chosen = of.chosen(options["method"])
+    settings = chosen.checked(given)
+    x, y = read_pair(session, options["p"], options["q"])
+    try:
+        with session.running():
+            results = [session.infer(chosen, x, y, settings)]
+            if options.get("both"):
+                other = session.infer(chosen, y, x, settings)
+                results.append(replace(other, direction="Q||P", id=f"{of.name}:reverse"))
+    except InconclusiveError as error:
+        return session.undecided(error)
+    return finish(session, results, x, y)
+
+
+def read_pair(session: Session, p: str, q: str) -> tuple[Samples, Samples]:
+    """Both files as samples with the same columns, on the scale of P."""
+    from divmatch.files import check_readable, read_table
+    from divmatch.tables import encode
+
+    check_readable([p, q])
+    reading = session.reading()
+    x, y = encode(
+        read_table(p, reading, role="p"), read_table(q, reading, role="q"), reading=reading
+    )
+    return x, y
+
+
+def finish(
+    session: Session, results: list[Result], x: Samples, y: Samples, *, text: Any = None
+) -> int:
+    """Units, warnings, verdict, outputs, exit code."""
+    from divmatch.inference import in_bits
+    from divmatch.tables import input_info
+
+    if session.options.get("unit") == "bits":
+        results = [in_bits(result) for result in results]
+    read = notes_of(x, y)
+    results = [
+        replace(
+            result,
+            unit=labelled(result.unit, session.reading(), x),
+            warnings=(*read, *result.warnings),
+            status="warn" if read and result.status == "ok" else result.status,
+        )
+        for result in results
+    ]
+    session.settings |= {"level": session.options["level"], "scale": x.origin.get("scale", "none")}
+    for result in results:
+        session.warn(result.warnings if result is results[0] else result.warnings[len(read) :])
+        for key, value in result.params.items():
+            session.explain(f"{result.metric}: {key} = {value}")
+    inputs = [input_info(x, "p"), input_info(y, "q")] if session.needs_inputs() else names(x, y)
+    return session.report(inputs, results, session.verdict(results), text=text)
+
+
+def names(x: Samples, y: Samples) -> list[dict[str, Any]]:
+    """Roles and names, all that the other formats show."""
+    return [{"role": "p", "name": x.name}, {"role": "q", "name": y.name}]

@@ -1,0 +1,139 @@
+"""Manual pages from the commands: `python -m divmatch.cli.man man/` rewrites them, tests compare.
+
+No dates and no version of anything else, so that a page changes only when its command does.
+"""
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from divmatch import __version__
+from divmatch.catalogue import COMMANDS, QUANTITIES, SECTIONS
+from divmatch.cli.command import Command
+from divmatch.cli.group import app
+from divmatch.cli.topics import TOPICS
+from divmatch.record import CODES
+
+HEADINGS = re.compile(r"^(Parameters|Returns|Raises|Notes|Examples)\n-+$", re.MULTILINE)
+
+
+def roff(text: str) -> str:
+    """Escape what roff would read as its own."""
+    made = text.replace("\\", "\\e").replace("-", "\\-").replace("'", "\\(aq")
+    return re.sub(r"^\.", r"\\&.", made, flags=re.MULTILINE)
+
+
+def verbatim(lines: list[str]) -> list[str]:
+    """Lines as they are."""
+    return [".nf", *(f"    {roff(line)}" for line in lines), ".fi"]
+
+
+def paragraphs(text: str) -> list[str]:
+    """Blank lines become paragraphs, indented blocks stay as they are."""
+    made: list[str] = []
+    for block in re.split(r"\n\s*\n", text.strip()):
+        lines = block.split("\n")
+        if any(line.startswith((" ", ">>>")) for line in lines):
+            made += [".PP", ".nf", *(roff(line) for line in lines), ".fi"]
+        else:
+            made += [".PP", *(roff(line.strip()) for line in lines)]
+    return made
+
+
+def options(command: click.Command, context: click.Context) -> list[str]:
+    """Every option under its heading."""
+    if isinstance(command, Command):
+        groups = command.grouped(context)
+    else:
+        groups = {"": list(command.get_params(context))}
+    lines: list[str] = []
+    for title, parameters in groups.items():
+        records = [row for p in parameters if (row := p.get_help_record(context)) is not None]
+        if records and title:
+            lines.append(f".SS {roff(title)}")
+        for names, text in records:
+            lines += [".TP", f"\\fB{roff(names)}\\fP", roff(text)]
+    return lines
+
+
+def page(name: str, command: click.Command, short: str) -> str:
+    """One command as a man(7) page."""
+    context = click.Context(command, info_name=name.replace("-", " ", 1), max_content_width=100)
+    usage = " ".join(command.collect_usage_pieces(context))
+    prefix = "divmatch" if name == "divmatch" else f"divmatch {name.removeprefix('divmatch-')}"
+    lines = [
+        f'.TH "{roff(name.upper())}" "1" "" "divmatch {__version__}" "divmatch manual"',
+        ".SH NAME",
+        roff(f"{name} - {short.rstrip('.')}"),
+        ".SH SYNOPSIS",
+        f"\\fB{roff(prefix)}\\fP {roff(usage)}",
+    ]
+    if isinstance(command, Command) and command.examples:
+        lines += [".SH EXAMPLES", *verbatim(list(command.examples))]
+    lines += [".SH DESCRIPTION", *paragraphs(command.help or "")]
+    if isinstance(command, Command) and command.notes:
+        lines += methods(command.notes)
+    lines += [".SH OPTIONS", *options(command, context)]
+    if name == "divmatch":
+        lines += overview()
+    lines += [".SH EXIT STATUS", *verbatim(TOPICS["exit-codes"].split("\n"))]
+    lines += [".SH SEE ALSO", "\\fBdivmatch\\fP(1), \\fBdivmatch help\\fP"]
+    return "\n".join(lines) + "\n"
+
+
+def methods(notes: str) -> list[str]:
+    """The docstrings of a quantity's methods, their headings as sub-headings."""
+    lines: list[str] = [".SH METHODS"]
+    for part in re.split(r"^METHOD (\S+)\n", notes, flags=re.MULTILINE)[1:]:
+        if "\n" not in part:
+            lines.append(f".SS \\-\\-method {roff(part)}")
+            continue
+        pieces = HEADINGS.split(part)
+        lines += paragraphs(pieces[0])
+        for heading, text in zip(pieces[1::2], pieces[2::2], strict=True):
+            lines += [".PP", f"\\fI{heading}\\fP", ".nf", roff(text.strip("\n")), ".fi"]
+    return lines
+
+
+def overview() -> list[str]:
+    """The commands, the topics and the warnings, in divmatch(1)."""
+    known = QUANTITIES | COMMANDS
+    lines = [".SH COMMANDS"]
+    for title, names in SECTIONS.items():
+        lines.append(f".SS {roff(title)}")
+        for name in names:
+            lines += [".TP", f"\\fB{roff(name)}\\fP", roff(known[name][1])]
+    for topic, text in TOPICS.items():
+        if topic != "exit-codes":
+            lines += [f".SH {topic.upper()}", *verbatim(text.split("\n"))]
+    lines += [".SH WARNINGS", *verbatim([f"{code}  {meaning}" for code, meaning in CODES.items()])]
+    return lines
+
+
+def pages() -> Iterator[tuple[str, str]]:
+    """File name and text of every page."""
+    short = "divergence estimation and distribution matching"
+    yield "divmatch.1", page("divmatch", app, short)
+    context = click.Context(app)
+    for name in app.list_commands(context):
+        command = app.get_command(context, name)
+        if command is not None:
+            text = (QUANTITIES | COMMANDS)[name][1]
+            yield f"divmatch-{name}.1", page(f"divmatch-{name}", command, text)
+
+
+def write(folder: Path) -> None:
+    """Rewrite the folder: pages of commands that are gone go too."""
+    made = dict(pages())
+    for old in folder.glob("*.1"):
+        if old.name not in made:
+            old.unlink()
+    for name, text in made.items():
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1]))

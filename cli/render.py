@@ -1,0 +1,310 @@
+"""Results as text, JSON, tables and annotations: views of one document."""
+
+import json
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from divmatch.errors import SettingError
+from divmatch.record import Result, finite
+
+SUFFIXES = {
+    ".json": "json",
+    ".ndjson": "ndjson",
+    ".jsonl": "ndjson",
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".md": "markdown",
+    ".txt": "text",
+    ".xml": "junit",
+    ".parquet": "parquet",
+}
+TITLES = {  # how people call what the record calls by its name
+    "PASS": "32",
+    "FAIL": "31",
+    "INCONCLUSIVE": "33",
+}
+
+
+@dataclass(frozen=True)
+class Report:
+    """One document and the results behind it."""
+
+    document: Mapping[str, Any]
+    results: tuple[Result, ...]
+    text: Callable[["Report"], str]
+    colour: bool = False
+
+    def as_form(self, form: str) -> str | bytes:
+        """The whole report in one format."""
+        return FORMS[form](self)
+
+    def name(self, role: str) -> str:
+        """The first input with this role."""
+        return next((i["name"] for i in self.document["inputs"] if i["role"] == role), role)
+
+
+def form_of(path: str) -> str:
+    """The format that a file name asks for."""
+    if path in ("-", "/dev/stdout"):
+        return "text"
+    suffix = os.path.splitext(path)[1].lower()
+    if suffix not in SUFFIXES and os.path.exists(path) and not os.path.isfile(path):
+        return "text"  # a pipe or a device has no suffix
+    if suffix not in SUFFIXES:
+        known = " ".join(SUFFIXES)
+        raise SettingError(f"-o {path}: no format has the suffix '{suffix}'; expected one of {known}")
+    return SUFFIXES[suffix]
+
+
+# ---------------------------------------------------------------------------------------- text
+
+
+def text_of(report: Report) -> str:
+    """One line a result, then the verdict."""
+    lines = [result_line(result, report) for result in report.results]
+    return "\n".join([*lines, *verdict_lines(report), ""])
+
+
+def result_line(result: Result, report: Report) -> str:
+    """`energy distance  0.0312   95% CI 0.0274 .. 0.0351   p = 0.001 (999 permutations)   n = ...`."""
+    parts = [f"{title(result, report)}  {measured(result)}"]
+    if result.ci:
+        parts.append(interval(result))
+    if result.error:
+        parts.append(f"+- {short(result.error['monte_carlo_se'])} Monte Carlo")
+    if result.test:
+        parts.append(f"p = {short(result.test.p_value)} ({result.test.permutations} permutations)")
+    parts.append(convention(result))
+    parts.append(f"n = {result.n[0]}, {result.n[1]}   d = {result.d}")
+    return "   ".join(parts)
+
+
+def title(result: Result, report: Report) -> str:
+    """What the number is, with its direction where it has one."""
+    from divmatch.estimator import quantity
+
+    name = quantity(result.metric).title
+    p, q = report.name("p"), report.name("q")
+    if result.direction == "P||Q":
+        return f"{name}(P={p} || Q={q})"
+    if result.direction == "Q||P":
+        return f"{name}(P={q} || Q={p})"
+    return name
+
+
+def measured(result: Result) -> str:
+    """Value with its unit, if it has one."""
+    unit = "" if result.unit in ("1", "") or result.unit.startswith("data unit") else f" {result.unit}"
+    return f"{short(result.value)}{unit}"
+
+
+def interval(result: Result) -> str:
+    """The confidence interval."""
+    ci = result.ci
+    assert ci is not None  # noqa: S101
+    return f"{ci.level * 100:g}% CI {short(ci.low)} .. {short(ci.high)}"
+
+
+def convention(result: Result) -> str:
+    """Method and settings: the same two files give other numbers under other conventions."""
+    settings = [
+        f"{key}={short(value) if isinstance(value, float) else value}"
+        for key, value in result.params.items()
+        if value is not None
+    ]
+    return " ".join([result.method, *settings])
+
+
+def verdict_lines(report: Report) -> list[str]:
+    """PASS or FAIL, one line a rule."""
+    verdict = report.document.get("verdict")
+    if not verdict:
+        return []
+    several = len({rule["name"].rpartition(" ")[0] for rule in verdict["rules"]}) > 1
+    lines = []
+    for rule in verdict["rules"]:
+        word = rule["status"].upper()
+        name = rule["name"].split(" ")[0] + ": " if several else ""
+        shown = f"\033[{TITLES[word]}m{word}\033[0m" if report.colour else word
+        lines.append(f"{shown}  {name}{rule['rule']}")
+    return lines
+
+
+def short(value: float) -> str:
+    """Four significant digits."""
+    if value is None or math.isnan(value):
+        return "undefined"
+    return f"{value:.4g}"
+
+
+def columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows of words aligned in columns, the first to the left, numbers to the right."""
+    widths = [max(len(row[c]) for row in rows) for c in range(len(rows[0]))]
+    return [
+        "  ".join(
+            cell.ljust(width) if c == 0 else cell.rjust(width)
+            for c, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+# ------------------------------------------------------------------------------------- machines
+
+
+def flat(result: Mapping[str, Any]) -> dict[str, Any]:
+    """One result as one row: nested parts become columns."""
+    ci, test = result["ci"] or {}, result["test"] or {}
+    return {
+        "sample": result.get("sample"),
+        "id": result["id"],
+        "metric": result["metric"],
+        "method": result["method"],
+        "direction": result["direction"],
+        "value": result["value"],
+        "unit": result["unit"],
+        "se": result["se"],
+        "level": ci.get("level"),
+        "low": ci.get("low"),
+        "high": ci.get("high"),
+        "p_value": test.get("p_value"),
+        "n": result["n"][0],
+        "m": result["n"][1],
+        "status": result["status"],
+        "warnings": " ".join(sorted({note["code"] for note in result["warnings"]})),
+        "message": result.get("message"),
+    }
+
+
+def json_of(report: Report) -> str:
+    """The document."""
+    return json.dumps(report.document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def ndjson_row(result: Mapping[str, Any]) -> str:
+    """One result, one line."""
+    return json.dumps(result, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def ndjson_of(report: Report) -> str:
+    """One line a result."""
+    return "".join(ndjson_row(result) for result in report.document["results"])
+
+
+def separated(report: Report, delimiter: str) -> str:
+    """Header and one row a result; numbers round-trip."""
+    rows = [flat(result) for result in report.document["results"]]
+    return delimited_header(delimiter) + "".join(delimited(row, delimiter) for row in rows)
+
+
+def delimited_header(delimiter: str) -> str:
+    """The names of the columns."""
+    return _delimited(list(_FLAT_NAMES), delimiter)
+
+
+def delimited(row: Mapping[str, Any], delimiter: str) -> str:
+    """One row, quoted where needed."""
+    cells = ["" if v is None else repr(v) if isinstance(v, float) else v for v in row.values()]
+    return _delimited(cells, delimiter)
+
+
+def _delimited(cells: Sequence[Any], delimiter: str) -> str:
+    import csv
+    import io
+
+    buffer = io.StringIO()
+    csv.writer(buffer, delimiter=delimiter, lineterminator="\n").writerow(cells)
+    return buffer.getvalue()
+
+
+_FLAT_NAMES = (
+    "sample id metric method direction value unit se level low high p_value n m status warnings message"
+).split()
+
+
+def markdown_of(report: Report) -> str:
+    """A table for a pull request."""
+    lines = ["| metric | sample | value | interval | p | n | status |", "|---|---|--:|---|--:|--:|---|"]
+    for result in report.results:
+        ci = f"{short(result.ci.low)} .. {short(result.ci.high)}" if result.ci else ""
+        p = short(result.test.p_value) if result.test else ""
+        sample = result.sample or report.name("q")
+        name = title(result, report) if report.document["command"] != "score" else result.id
+        cells = (name, sample, measured(result), ci, p, f"{result.n[0]}, {result.n[1]}", result.status)
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    lines += ["", *[f"**{line}**" for line in verdict_lines(report)]]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def value_of(report: Report) -> str:
+    """Bare numbers, one a line."""
+    return "".join(f"{_bare(result.value)}\n" for result in report.results)
+
+
+def _bare(value: float) -> str:
+    return repr(float(value)) if finite(value) is not None else str(float(value))
+
+
+def github_of(report: Report) -> str:
+    """Workflow annotations: an error for each failed rule, a warning for each note."""
+    lines = []
+    for rule in (report.document.get("verdict") or {}).get("rules", []):
+        level = {"fail": "error", "inconclusive": "warning"}.get(rule["status"], "notice")
+        lines.append(f"::{level} title={_escaped(rule['name'])}::{_escaped(rule['rule'])}")
+    for result in report.results:
+        for note in result.warnings:
+            lines.append(f"::warning title={note.code}::{_escaped(note.message)}")
+    return "".join(line + "\n" for line in lines)
+
+
+def _escaped(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A").replace(":", "%3A")
+
+
+def junit_of(report: Report) -> str:
+    """One test case a rule, or a result where there are no rules."""
+    from xml.sax.saxutils import quoteattr
+
+    rules = (report.document.get("verdict") or {}).get("rules", [])
+    cases = [(r["name"], r["status"], r["rule"]) for r in rules] or [
+        (r.id or r.metric, "error" if r.status == "error" else "pass", short(r.value))
+        for r in report.results
+    ]
+    count = {word: sum(case[1] == word for case in cases) for word in ("fail", "error", "inconclusive")}
+    head = (
+        f'name="divmatch {report.document["command"]}" tests="{len(cases)}" failures="{count["fail"]}" '
+        f'errors="{count["error"]}" skipped="{count["inconclusive"]}"'
+    )
+    tags = {"fail": "failure", "error": "error", "inconclusive": "skipped"}
+    lines = ['<?xml version="1.0" encoding="UTF-8"?>', f"<testsuites {head}>", f"  <testsuite {head}>"]
+    for name, status, message in cases:
+        start = f"    <testcase classname=\"divmatch\" name={quoteattr(name)}"
+        if status in tags:
+            lines.append(f"{start}><{tags[status]} message={quoteattr(message)}/></testcase>")
+        else:
+            lines.append(f"{start}/>")
+    return "\n".join([*lines, "  </testsuite>", "</testsuites>", ""])
+
+
+def parquet_of(report: Report) -> bytes:
+    """The flat rows as a Parquet file."""
+    from divmatch.files import parquet_bytes
+
+    return parquet_bytes([flat(result) for result in report.document["results"]])
+
+
+FORMS: dict[str, Callable[[Report], str | bytes]] = {
+    "text": lambda report: report.text(report),
+    "value": value_of,
+    "json": json_of,
+    "ndjson": ndjson_of,
+    "csv": lambda report: separated(report, ","),
+    "tsv": lambda report: separated(report, "\t"),
+    "markdown": markdown_of,
+    "junit": junit_of,
+    "github": github_of,
+    "parquet": parquet_of,
+}

@@ -1,0 +1,211 @@
+"""What every command on data does around its own work: check, read, run, write, decide."""
+
+import os
+import resource
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from divmatch.cli import gate, render
+from divmatch.cli.main import GATE, INCONCLUSIVE, OK, OUTPUT, USAGE, say
+from divmatch.errors import InconclusiveError, SettingError
+from divmatch.record import Note, Result, document
+from divmatch.samples import Samples
+from divmatch.tables import Reading
+
+PRECEDENCE = (OUTPUT, USAGE, GATE, INCONCLUSIVE, OK)
+
+
+@dataclass
+class Session:
+    """One run of a command: its options, its clock, what it has to say."""
+
+    command: str
+    options: Mapping[str, Any]
+    started: float = field(default_factory=time.perf_counter)
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse outputs that cannot be written before any work is done."""
+        from divmatch.outputs import check_writable
+
+        self.seed = seed_of(str(self.options["seed"]))
+        for path in self.options["output"]:
+            render.form_of(path)
+        check_writable(self.options["output"], self.options["mkdir"])
+
+    def reading(self) -> Reading:
+        """The options that say how files are read."""
+        names = ("columns", "weights", "na", "sample", "scale", "categorical", "stdin_format")
+        own = {name: self.options.get(name) for name in ("weights_p", "weights_q")}
+        return Reading(**{name: self.options[name] for name in names}, **own, seed=self.seed)
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Threads, memory and device for the kernels."""
+        from divmatch.budget import available_threads, memory_budget
+        from divmatch.kernels.backend import require_device
+        from divmatch.kernels.execution import executing
+
+        self.threads = self.options["threads"] or available_threads()
+        memory = memory_budget(self.options["max_memory"])
+        with executing(threads=self.threads, memory=memory, device=self.options["device"]):
+            require_device()
+            yield
+
+    def infer(self, estimator: Any, x: Samples, y: Samples, settings: Mapping[str, Any]) -> Result:
+        """Estimate with the interval, test and seed of the options."""
+        from divmatch.inference import infer
+
+        return infer(
+            estimator,
+            x,
+            y,
+            settings,
+            level=self.options["level"],
+            permutations=self.options["permutations"],
+            seed=self.seed,
+        )
+
+    def needs_inputs(self) -> bool:
+        """Fingerprints are computed only for the format that carries them."""
+        files = any(render.form_of(path) == "json" for path in self.options["output"])
+        return files or self.options["form"] == "json"
+
+    def limits(self) -> gate.Limits:
+        """The limits of the options."""
+        return gate.Limits(
+            maximum=self.options["maximum"],
+            minimum=self.options["minimum"],
+            decide=self.options["decide"],
+        )
+
+    def warn(self, notes: Sequence[Note], where: str = "") -> None:
+        """Coded warnings on standard error, unless -q."""
+        if not self.options["quiet"]:
+            for note in notes:
+                say(f"warning[{note.code}]: {where}{note.message}")
+
+    def explain(self, message: str) -> None:
+        """What -v adds on standard error."""
+        if self.options["verbose"]:
+            say(message)
+
+    def run_block(self) -> dict[str, Any] | None:
+        """Timings and machine: the only part that differs between identical runs."""
+        if self.options["no_run"]:
+            return None
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        return {
+            "elapsed_s": round(time.perf_counter() - self.started, 3),
+            "cpu_s": round(usage.ru_utime + usage.ru_stime, 3),
+            "peak_rss_mb": round(usage.ru_maxrss / (1 << (20 if sys.platform == "darwin" else 10))),
+            "threads": getattr(self, "threads", 1),
+            "engine": "numba" if "numba" in sys.modules else "numpy",
+            "device": "gpu" if "cupy" in sys.modules else "cpu",
+        }
+
+    def report(
+        self,
+        inputs: list[dict[str, Any]],
+        results: Sequence[Result],
+        verdict: Mapping[str, Any] | None,
+        *,
+        say_results: bool = True,
+        text: Any = None,
+    ) -> int:
+        """Write every output, then standard output, then decide the exit code."""
+        whole = document(
+            self.command,
+            inputs,
+            {"seed": self.seed, **self.settings},
+            [result.as_dict() for result in results],
+            verdict=verdict,
+            run=self.run_block(),
+        )
+        report = render.Report(whole, tuple(results), text or render.text_of, self._colour())
+        from divmatch.outputs import write_whole
+
+        for path in self.options["output"]:
+            if path != "-":
+                write_whole(path, report.as_form(render.form_of(path)), mkdir=self.options["mkdir"])
+        if say_results:
+            show(report.as_form(self.options["form"]))
+        usage = f" ({self.run_block()})" if self.options["verbose"] > 1 else ""
+        if usage:
+            say(f"run{usage}")
+        return self.exit_code(results, verdict)
+
+    def exit_code(self, results: Sequence[Result], verdict: Mapping[str, Any] | None) -> int:
+        """4 > 2 > 1 > 3 > 0 over everything that happened."""
+        codes = [OK if verdict is None else int(verdict["exit_code"])]
+        if any(result.status == "error" for result in results):
+            codes.append(USAGE)
+        warned = sum(len(result.warnings) for result in results)
+        if self.options["strict"] and warned:
+            say(f"error: --strict: {warned} warning{'s' if warned > 1 else ''}")
+            codes.append(USAGE)
+        return next(code for code in PRECEDENCE if code in codes)
+
+    def verdict(self, results: Sequence[Result]) -> dict[str, Any] | None:
+        """The limits applied to the results, with the user's overrides of the exit code."""
+        made = gate.verdict(results, self.limits())
+        return made and self.overridden(made)
+
+    def overridden(self, made: dict[str, Any]) -> dict[str, Any]:
+        """--inconclusive and --exit-zero change the code, never the words."""
+        if made["exit_code"] == INCONCLUSIVE and self.options["inconclusive"]:
+            made["exit_code"] = OK if self.options["inconclusive"] == "pass" else GATE
+        if self.options["exit_zero"]:
+            made["exit_code"] = OK
+        return made
+
+    def undecided(self, error: InconclusiveError) -> int:
+        """The data allow no number: exit 3, or what --inconclusive says."""
+        say(f"error: {error}")
+        if self.options["exit_zero"] or self.options["inconclusive"] == "pass":
+            return OK
+        return GATE if self.options["inconclusive"] == "fail" else INCONCLUSIVE
+
+    def _colour(self) -> bool:
+        wanted = self.options["color"]
+        if wanted != "auto":
+            return bool(wanted == "always")
+        if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+            return False
+        terminal = sys.stdout is not None and sys.stdout.isatty()
+        return bool(os.environ.get("FORCE_COLOR")) or terminal
+
+
+def show(data: str | bytes) -> None:
+    """Result on standard output, and nothing else ever goes there."""
+    if isinstance(data, str):
+        sys.stdout.write(data)
+    else:
+        sys.stdout.buffer.write(data)
+    sys.stdout.flush()
+
+
+def seed_of(text: str) -> int:
+    """The seed; `random` draws one and says which."""
+    if text == "random":
+        seed = int.from_bytes(os.urandom(4), "little")
+        say(f"seed {seed}")
+        return seed
+    if not text.isdecimal():
+        raise SettingError(f"--seed {text}: expected a whole number, at least 0, or random")
+    return int(text)
+
+
+def labelled(unit: str, reading: Reading, samples: Samples) -> str:
+    """The unit, with the data's own unit replaced by the scale that was applied."""
+    scale = str(samples.origin.get("scale", "none"))
+    return unit if scale == "none" else unit.replace("data unit", scale)
+
+
+def notes_of(*samples: Samples) -> tuple[Note, ...]:
+    """What reading a file had to say."""
+    return tuple(Note(*note) for one in samples for note in one.origin.get("notes", ()))

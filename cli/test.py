@@ -1,0 +1,118 @@
+"""`divmatch test`: could both files come from one distribution?"""
+
+from typing import Any
+
+import click
+
+from divmatch.catalogue import QUANTITIES, STATISTICS
+from divmatch.cli import gate
+from divmatch.cli.command import Command
+from divmatch.cli.estimate import finish, pair_sections, read_pair
+from divmatch.cli.options import option
+from divmatch.cli.render import Report, interval, result_line, short, title, verdict_lines
+from divmatch.cli.session import Session
+from divmatch.errors import InconclusiveError
+from divmatch.estimator import parse_metric
+from divmatch.record import Result
+
+ALPHA = 0.05
+KNOWN = [*QUANTITIES, *STATISTICS]
+
+
+def run(**options: Any) -> int:
+    """Estimate, permute, say what was seen and what could have been."""
+    session = Session("test", options)
+    chosen, settings = parse_metric(options["statistic"], scoring=False)
+    alpha = options["alpha"]
+    x, y = read_pair(session, options["p"], options["q"])
+    try:
+        with session.running():
+            result = session.infer(chosen, x, y, settings)
+    except InconclusiveError as error:
+        return session.undecided(error)
+    limits = session.limits()
+
+    def verdict(results: list[Result]) -> dict[str, Any] | None:
+        made = gate.verdict(results, limits)
+        rules = [] if made is None else made["rules"]
+        if alpha is not None:
+            rules = [*rules, significance(results[0], alpha)]
+        return session.overridden(gate.combined(rules)) if rules else None
+
+    session.verdict = verdict  # type: ignore[method-assign, assignment]
+    session.settings["alpha"] = alpha if alpha is not None else ALPHA
+    return finish(session, [result], x, y, text=text_of)
+
+
+def significance(result: Result, alpha: float) -> dict[str, Any]:
+    """The rule that fails when the test rejects."""
+    assert result.test is not None  # noqa: S101
+    p, rejected = result.test.p_value, result.test.p_value <= alpha
+    return {
+        "name": f"{result.id or result.metric} test",
+        "status": "fail" if rejected else "pass",
+        "result": result.id or result.metric,
+        "rule": f"{result.metric} p {short(p)} {'<=' if rejected else '>'} {alpha:g}",
+        "severity": "fail",
+    }
+
+
+def text_of(report: Report) -> str:
+    """The result, and one sentence on what it means."""
+    lines = []
+    for result in report.results:
+        lines += [result_line(result, report), conclusion(result, report)]
+    return "\n".join([*lines, *verdict_lines(report), ""])
+
+
+def conclusion(result: Result, report: Report) -> str:
+    """Detected or not, how large, and the smallest difference that would have been seen."""
+    test = result.test
+    assert test is not None  # noqa: S101
+    alpha = report.document["settings"]["alpha"]
+    seen = test.p_value <= alpha
+    word = "difference detected" if seen else "no difference detected"
+    size = f": {title(result, report)} {short(result.value)}"
+    if result.ci:
+        size += f", {interval(result)}"
+    power = f"{short(test.null['detectable'])} would be seen four times out of five"
+    return f"{word} at the {alpha * 100:g}% level{size if seen else ''}; at this n {power}"
+
+
+_SECTIONS = pair_sections(permutations=999)
+COMMANDS: dict[str, click.Command] = {
+    "test": Command(
+        "test",
+        callback=run,
+        params=[
+            click.Argument(["p"], metavar="P"),
+            click.Argument(["q"], metavar="Q"),
+            option(
+                "--statistic",
+                metavar="NAME",
+                default="energy",
+                show_default=True,
+                help=f"Statistic, with settings if wanted: {', '.join(KNOWN)}; mmd:kernel=laplace, knn:k=10.",
+            ),
+            option(
+                "--alpha",
+                metavar="A",
+                type=click.FloatRange(0, 1, min_open=True, max_open=True),
+                help="Fail (exit 1) when p <= A; without it the 5% level is only reported.",
+            ),
+            *(parameter for group in _SECTIONS.values() for parameter in group),
+        ],
+        examples=(
+            "divmatch test real.npy gen.npy",
+            "divmatch test real.npy gen.npy --statistic mmd:kernel=laplace --alpha 0.01",
+            "divmatch test real.npy gen.npy --statistic knn --permutations 199 -f json",
+        ),
+        help="Two-sample test: could both files come from one distribution?\n\nA permutation test: "
+        "the p-value is exact in level for any number of rows, ties and weights, "
+        "(1 + #{T_b >= T}) / (B + 1). The effect comes with its interval, and with the smallest "
+        "value that would have been seen in four cases out of five at this n.",
+        short_help="Two-sample test: could both files come from one distribution?",
+        sections=_SECTIONS,
+        epilog="man divmatch-test has more.",
+    )
+}

@@ -1,0 +1,66 @@
+"""`divmatch help TOPIC`: what does not belong to one command."""
+
+import click
+
+from divmatch.errors import SettingError, suggestion
+
+TOPICS = {
+    "exit-codes": """\
+0    done; any limit passed
+1    done; the data failed a limit, and nothing else ever gives 1
+2    usage, configuration or input error
+3    inconclusive: too few rows, singular, not finite; --inconclusive pass|fail overrides
+4    output error (disk full, cannot rename) or out of memory
+70   internal error; DIVMATCH_DEBUG=1 shows the traceback
+130 141 143   death by SIGINT, SIGPIPE, SIGTERM
+When several apply: 70, 4, 2, 1, 3, 0, the first that does.""",
+    "metrics": """\
+name[:key=value,...], several separated by commas:
+energy,mmd:kernel=laplace,bandwidth=2,kl:k=5,method=knn
+The keys are the options of the command called name, without dashes. In `score`, the bandwidth of
+mmd is the reference's (bandwidth=reference), so that all rows of the table share one kernel.""",
+    "ties": """\
+Tied rows are at distance zero, and the neighbour-distance estimators of kl take its logarithm.
+--ties error (the default) refuses them with their number; --ties drop leaves such rows out of the
+mean; --ties jitter adds uniform noise of 1e-10 of each column's range. Both say so in a warning.
+energy, mmd, sliced, test --statistic knn and kl --method gaussian take ties as they are.""",
+    "files": """\
+.npy  .npz::key  .parquet (a file, a folder, a quoted glob)  .csv  .tsv  .ndjson  .jsonl  and - for
+standard input, at most once. file::name picks an array of an .npz or one column, such as a list
+column of embeddings. Nothing is ever unpickled. Text columns become one 0/1 column a category,
+scaled so that two different categories lie at distance 1.""",
+    "formats": """\
+-f text|value|json|ndjson|csv|tsv|markdown|junit|github   on standard output
+-o FILE   also a file, by suffix: .json .ndjson .csv .tsv .md .txt .xml .parquet; repeatable
+Files appear whole or not at all, before the exit code is decided. JSON follows `divmatch schema
+result`. Numbers round-trip in JSON and CSV, and have four digits in text.""",
+}
+
+
+def _run(topic: str | None) -> int:
+    if topic is None:
+        click.echo("topics: " + ", ".join([*TOPICS, "warnings"]))
+    elif topic == "warnings":
+        from divmatch.record import CODES
+
+        for code, meaning in CODES.items():
+            click.echo(f"{code}  {meaning}")
+    elif topic in TOPICS:
+        click.echo(TOPICS[topic])
+    else:
+        known = [*TOPICS, "warnings"]
+        raise SettingError(
+            f"no help on '{topic}'{suggestion(topic, known)} (topics: {', '.join(known)})"
+        )
+    return 0
+
+
+COMMANDS: dict[str, click.Command] = {
+    "help": click.Command(
+        "help",
+        callback=_run,
+        params=[click.Argument(["topic"], required=False)],
+        help="Explain exit codes, warnings, metrics, ties, formats or files.",
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+}

@@ -1,0 +1,328 @@
+"""Exact Euclidean nearest neighbours: the same rows and the same digits from every engine.
+
+The distance is √Σ (x_c − y_c)² in float64, from differences and never from |x|² + |y|² − 2 x·y, its
+terms added in the order of `sum_of_squares`. Neighbours are ordered by (distance, row number).
+
+Three engines find them. All distances of a block of queries, by the array-module twin: small inputs
+and the GPU. A k-d tree: few columns. A float32 product that rules out all but a few pairs, by the
+compiled twin: the rest. The tree and the product only propose; float64 distances decide.
+
+The twins share four functions: ``indexed(points)``, what they keep of the points;
+``rows_at_once(index, memory)``, the queries of a block; ``nearest(index, queries, k, own)``, the lists
+of a block without the row ``own`` (-1: none); ``count_within(index, queries, radius)``, its counts.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from importlib import import_module
+from itertools import chain
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from divmatch.errors import SampleError
+from divmatch.kernels.backend import to_device, to_host, twin, uses_gpu
+from divmatch.kernels.execution import execution, in_order
+
+Array = NDArray[np.float64]
+Integers = NDArray[np.int64]
+EngineName = Literal["blocks", "tree", "product"]
+
+TREE_COLUMNS = 7  # columns up to which a tree visits fewer points than it costs
+TREE_FROM = 1e8  # n·m·(d + 8) operations from which loading SciPy pays
+COMPILED_FROM = 1e9  # ... and from which loading the compiler pays
+TREE_ROWS = 2048  # queries of a block
+MARGIN = 1e-13  # relative: far above the rounding of a tree's distances, far below a real gap
+LISTED = 512  # longest list of points near a radius that is looked through in Python
+FEW_COPIES = 0.9  # share of rows up to which an index without superfluous copies is worth building
+
+
+def sum_of_squares(square: Callable[[int], Any], columns: int) -> Any:
+    """Σ_c square(c), four columns a term: few roundings, and an order that all engines can keep.
+
+    ``square`` gives a new array each time.
+    """
+    whole = columns - columns % 4
+    terms = chain(
+        (_sum_of_four(square, c) for c in range(0, whole, 4)),
+        (square(c) for c in range(whole, columns)),
+    )
+    total = next(terms)
+    for term in terms:
+        total += term
+    return total
+
+
+def _sum_of_four(square: Callable[[int], Any], c: int) -> Any:
+    left, right = square(c), square(c + 2)
+    left += square(c + 1)
+    right += square(c + 3)
+    left += right
+    return left
+
+
+class Neighbours:
+    """The points that can be asked for neighbours: (m, d) finite float64 in C order.
+
+    What an engine needs (a tree, a float32 copy) is built on the first question and kept.
+    """
+
+    def __init__(self, points: Array) -> None:
+        self._points = points
+        self._engines: dict[str, Any] = {}
+        self._without_copies: dict[int, tuple[Neighbours, Integers] | None] = {}
+
+    def nearest(
+        self, queries: Array, k: int, *, exclude_self: bool = False
+    ) -> tuple[Array, Integers]:
+        """Distances (q, k), ascending, and row numbers (q, k) of the k points nearest each query.
+
+        Equal distances are in the order of the row numbers. With ``exclude_self`` the queries are
+        the points, and row i is left out of its own list by its number; its copies stay.
+
+        Cost: O(q log m) for few columns, else O(q·m·d); memory O(q·k + m·d) and blocks.
+        """
+        available = len(self._points) - exclude_self
+        if k > available:
+            others = "other rows are" if exclude_self else "rows are"
+            raise SampleError(
+                f"k: {k} nearest neighbours were asked for, but {available} {others} there; "
+                "choose a smaller k or give more rows"
+            )
+        numbers = np.arange(len(queries)) if exclude_self else np.full(len(queries), -1)
+        with np.errstate(over="ignore"):  # too far for a square: at distance infinity
+            return self._nearest(queries, k, numbers)
+
+    def count_within(
+        self, queries: Array, radius: Array, *, exclude_self: bool = False
+    ) -> Integers:
+        """How many points are at a distance <= radius of each query; radius and counts (q,).
+
+        The distance has the digits of `nearest`: a radius taken from there counts its own point.
+        With ``exclude_self`` the queries are the points, and no row counts itself.
+
+        Cost: O(q log m + pairs at the radius) for few columns, else O(q·m·d); memory O(m·d + q).
+        """
+        with np.errstate(over="ignore"):
+            counts = self._engine(len(queries)).count_within(queries, np.maximum(radius, 0.0))
+        return np.where(radius >= 0.0, counts - exclude_self, 0)
+
+    def _nearest(self, queries: Array, k: int, own: Integers) -> tuple[Array, Integers]:
+        name = self._choice(len(queries))
+        if name != "blocks":
+            reduced = self._reduced(k)
+            if reduced is not None:
+                index, kept = reduced
+                distances, rows = index._nearest(queries, k, _places(own, kept))
+                return distances, kept[rows]
+        return self._engine(len(queries)).nearest(queries, k, own)
+
+    def _choice(self, queries: int) -> EngineName:
+        m, d = self._points.shape
+        work = float(queries) * m * (d + 8)
+        if uses_gpu(work):
+            return "blocks"
+        if d <= TREE_COLUMNS:
+            return "tree" if work >= TREE_FROM else "blocks"
+        return "product" if work >= COMPILED_FROM else "blocks"
+
+    def _engine(self, queries: int, name: EngineName | None = None) -> "_Blocks | _Tree":
+        name = name or self._choice(queries)
+        work = float(queries) * self._points.size
+        key = "device" if uses_gpu(work) else name
+        if key not in self._engines:
+            if name == "tree":
+                self._engines[key] = _Tree(self._points, self._exhaustive)
+            else:
+                compiled_from = 0.0 if name == "product" else np.inf
+                module = import_module(twin(work, compiled_from).__name__ + ".neighbours")
+                self._engines[key] = _Blocks(self._points, module, partial(to_device, work=work))
+        found: _Blocks | _Tree = self._engines[key]
+        return found
+
+    def _exhaustive(self, queries: int) -> "_Blocks | _Tree":
+        """What answers the queries that the tree cannot decide."""
+        work = float(queries) * self._points.size
+        return self._engine(queries, "product" if work >= COMPILED_FROM else "blocks")
+
+    def _reduced(self, k: int) -> "tuple[Neighbours, Integers] | None":
+        """The points with at most k + 1 copies each, and their rows; None where few would go.
+
+        A row with more than k earlier copies is in no list of k, so nothing is lost; but copies are
+        what makes trees degenerate and float32 products undecided.
+        """
+        if k not in self._without_copies:
+            kept = _kept(self._points, k)
+            few = kept is None or len(kept) > FEW_COPIES * len(self._points)
+            self._without_copies[k] = (
+                None if few or kept is None else (type(self)(self._points[kept]), kept)
+            )
+        return self._without_copies[k]
+
+
+class _Blocks:
+    """One of the twins over blocks of queries."""
+
+    def __init__(self, points: Array, module: Any, move: Callable[[Any], Any]) -> None:
+        self._twin, self._move = module, move
+        self._index = module.indexed(move(points))
+
+    def nearest(self, queries: Array, k: int, own: Integers) -> tuple[Array, Integers]:
+        def block(rows: slice) -> tuple[Array, Integers]:
+            found = self._twin.nearest(
+                self._index, self._move(queries[rows]), k, self._move(own[rows])
+            )
+            return to_host(found[0]), to_host(found[1])
+
+        return _joined(in_order(block, self._blocks(len(queries))), k)
+
+    def count_within(self, queries: Array, radius: Array) -> Integers:
+        def block(rows: slice) -> Integers:
+            counts = self._twin.count_within(
+                self._index, self._move(queries[rows]), self._move(radius[rows])
+            )
+            return to_host(counts)
+
+        parts = list(in_order(block, self._blocks(len(queries))))
+        return np.concatenate([np.empty(0, np.int64), *parts])
+
+    def _blocks(self, queries: int) -> Iterator[slice]:
+        room = execution()
+        return _slices(queries, self._twin.rows_at_once(self._index, room.memory // room.threads))
+
+
+class _Tree:
+    """A k-d tree that lists candidates; rows whose list could depend on rounding go elsewhere."""
+
+    def __init__(self, points: Array, exhaustive: Callable[[int], Any]) -> None:
+        from scipy.spatial import cKDTree
+
+        self._tree = cKDTree(points)
+        self._columns = np.ascontiguousarray(points.T)
+        self._exhaustive = exhaustive
+
+    def nearest(self, queries: Array, k: int, own: Integers) -> tuple[Array, Integers]:
+        order = self._order(own)
+        room = execution().memory // execution().threads // (16 * (k + 2) * 64)
+        blocks = [order[part] for part in _slices(len(order), min(TREE_ROWS, max(room, 1)))]
+
+        def block(part: Integers) -> tuple[Array, Integers]:
+            return self._settled(queries[part], k, own[part])
+
+        distances, rows = np.empty((len(queries), k)), np.empty((len(queries), k), np.int64)
+        for part, found in zip(blocks, in_order(block, blocks), strict=True):
+            distances[part], rows[part] = found
+        left = np.flatnonzero(rows[:, 0] < 0)
+        if len(left):
+            engine = self._exhaustive(len(left))
+            distances[left], rows[left] = engine.nearest(queries[left], k, own[left])
+        return distances, rows
+
+    def _order(self, own: Integers) -> Integers:
+        """Queries in the order of the tree's leaves where they are its points: neighbours in cache."""
+        if len(own) == self._tree.n and own[0] == 0 and own[-1] == len(own) - 1:
+            order: Integers = self._tree.indices.astype(np.int64)
+            return order
+        return np.arange(len(own))
+
+    def _settled(self, queries: Array, k: int, own: Integers) -> tuple[Array, Integers]:
+        """The lists of a block; rows are -1 where even the longest list of candidates had ties."""
+        distances, rows = np.empty((len(queries), k)), np.full((len(queries), k), -1)
+        left = np.arange(len(queries))
+        for longer in (1, 4, 16):  # a neighbour, itself and one more: that one shows a tie
+            asked = min(longer * (k + 2), self._tree.n)
+            found, listed, sure = self._listed(queries[left], k, own[left], asked)
+            distances[left[sure]], rows[left[sure]] = found[sure], listed[sure]
+            left = left[~sure]
+            if len(left) == 0 or asked == self._tree.n:
+                break
+        return distances, rows
+
+    def _listed(
+        self, queries: Array, k: int, own: Integers, asked: int
+    ) -> tuple[Array, Integers, NDArray[np.bool_]]:
+        """The k first of ``asked`` candidates, and whether no other point can be among them."""
+        reach, listed = self._tree.query(queries, asked)
+        reach, listed = reach.reshape(-1, asked), listed.reshape(-1, asked).astype(np.int64)
+        exact = self._exact(queries[:, None, :], listed)
+        itself = listed == own[:, None]
+        exact[itself] = -1.0
+        mixed = np.flatnonzero(~(exact[:, 1:] > exact[:, :-1]).all(axis=1))
+        order = np.lexsort((listed[mixed], exact[mixed]), axis=1)
+        exact[mixed] = np.take_along_axis(exact[mixed], order, axis=1)
+        listed[mixed] = np.take_along_axis(listed[mixed], order, axis=1)
+        places = itself.any(axis=1)[:, None] + np.arange(k)
+        found = np.take_along_axis(exact, places, axis=1)
+        sure = found[:, -1] < reach[:, -1] * (1.0 - MARGIN)
+        return found, np.take_along_axis(listed, places, axis=1), sure | (asked == self._tree.n)
+
+    def count_within(self, queries: Array, radius: Array) -> Integers:
+        ball = partial(self._tree.query_ball_point, queries, workers=execution().threads)
+        counts = ball(radius * (1.0 - MARGIN), return_length=True).astype(np.int64)
+        outer = ball(radius * (1.0 + MARGIN), return_length=True)
+        near = (counts < outer) & (outer <= LISTED)
+        rows = np.flatnonzero(near)
+        if len(rows):
+            step = max(1, execution().memory // (128 * int(outer[rows].max())))
+            for part in _slices(len(rows), step):
+                counts[rows[part]] = self._looked_through(queries[rows[part]], radius[rows[part]])
+        rows = np.flatnonzero((counts < outer) & ~near)
+        if len(rows):
+            engine = self._exhaustive(len(rows))
+            counts[rows] = engine.count_within(queries[rows], radius[rows])
+        return counts
+
+    def _looked_through(self, queries: Array, radius: Array) -> Integers:
+        lists = self._tree.query_ball_point(
+            queries, radius * (1.0 + MARGIN), workers=execution().threads, return_sorted=False
+        )
+        asking = np.repeat(np.arange(len(queries)), [len(found) for found in lists])
+        listed = np.fromiter(chain.from_iterable(lists), np.int64, len(asking))
+        inside = self._exact(queries[asking], listed) <= radius[asking]
+        return np.bincount(asking[inside], minlength=len(queries))
+
+    def _exact(self, queries: Array, rows: Integers) -> Array:
+        """Distances of the points ``rows`` from their queries."""
+
+        def square(column: int) -> Array:
+            gap = queries[..., column] - self._columns[column][rows]
+            gap *= gap
+            return gap
+
+        distances: Array = np.sqrt(sum_of_squares(square, len(self._columns)))
+        return distances
+
+
+def _slices(length: int, step: int) -> Iterator[slice]:
+    for start in range(0, length, step):
+        yield slice(start, min(start + step, length))
+
+
+def _joined(parts: Iterator[tuple[Array, Integers]], k: int) -> tuple[Array, Integers]:
+    """The blocks below one another."""
+    pairs = [(np.empty((0, k)), np.empty((0, k), np.int64)), *parts]
+    return np.concatenate([d for d, _ in pairs]), np.concatenate([r for _, r in pairs])
+
+
+def _places(own: Integers, kept: Integers) -> Integers:
+    """Where the rows ``own`` are among the rows ``kept``; -1 where they are not."""
+    places = np.searchsorted(kept, own)
+    places[places == len(kept)] = 0
+    return np.where(kept[places] == own, places, -1)
+
+
+def _kept(points: Array, k: int) -> Integers | None:
+    """The rows with at most k earlier copies, ascending; None where copies are rare."""
+    m, d = points.shape
+    with np.errstate(over="ignore", invalid="ignore"):
+        signature = np.sort(points @ np.random.default_rng(0).uniform(1.0, 2.0, d))
+        repeated = np.count_nonzero(signature[1:] == signature[:-1])  # a quick first look
+    if repeated < (1.0 - FEW_COPIES) * m:
+        return None
+    order = np.lexsort(points.T)
+    fresh = np.ones(m, dtype=bool)
+    fresh[1:] = (points[order[1:]] != points[order[:-1]]).any(axis=1)
+    starts = np.flatnonzero(fresh)
+    copies = np.arange(m) - np.repeat(starts, np.diff(starts, append=m))
+    return np.sort(order[copies <= k])

@@ -1,0 +1,33 @@
+"""Every compiled kernel with a tiny call that makes it compile, and what the cache holds."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+PROFILES = ("distance", "gaussian", "laplace", "imq", "mix")
+
+
+def kernels() -> list[tuple[str, Callable[[], object]]]:
+    """(name, call) of every compiled kernel; calling compiles it or loads it from the cache."""
+    from divmatch.kernels import cpu
+
+    points = np.arange(12.0).reshape(6, 2)
+    calls: list[tuple[str, Callable[[], object]]] = [
+        (profile, partial(cpu.tile, points, points, profile, 1.0)) for profile in PROFILES
+    ]
+    calls.append(("distance^1.5", partial(cpu.tile, points, points, "distance", 1.5)))
+    index = cpu.indexed(points)
+    nobody = np.full(len(points), -1)
+    calls.append(("nearest", partial(cpu.nearest, index, points, 1, nobody)))
+    calls.append(("count_within", partial(cpu.count_within, index, points, np.ones(len(points)))))
+    return calls
+
+
+def cached() -> tuple[int, int]:
+    """How many modules of compiled kernels have files in the cache, and how many there are."""
+    folder = Path(__file__).parent / "cpu"
+    modules = [path for path in folder.glob("*.py") if "\n@compiled" in path.read_text()]
+    have = sum(any((folder / "__pycache__").glob(f"{path.stem}.*.nbi")) for path in modules)
+    return have, len(modules)
