@@ -1,6 +1,6 @@
 """How a command shows itself: examples first, options by section; used by the help and by man."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -20,7 +20,7 @@ class Command(click.Command):
         *arguments: Any,
         examples: Sequence[str] = (),
         notes: str = "",
-        sections: dict[str, Sequence[click.Parameter]] | None = None,
+        sections: Mapping[str, Sequence[click.Parameter]] | None = None,
         **rest: Any,
     ) -> None:
         rest.setdefault("context_settings", {"help_option_names": ["-h", "--help"]})
@@ -28,10 +28,6 @@ class Command(click.Command):
         self.examples = tuple(examples)
         self.notes = notes
         self.sections = sections or {}
-
-    def make_context(self, *arguments: Any, **rest: Any) -> click.Context:
-        """Defaults from the configuration come in before the options are parsed."""
-        return super().make_context(*arguments, **rest)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse, after the configuration has given its defaults."""

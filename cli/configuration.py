@@ -19,9 +19,8 @@ def apply_configuration(ctx: click.Context, arguments: list[str]) -> None:
     """Give the command of ``ctx`` its defaults from the files in force."""
     if not any(p.name == "config" for p in ctx.command.params):
         return
-    defaults: dict[str, Any] = {}
-    for _, key, value in configured(ctx.command, ctx.info_name or "", _asked_for(arguments)):
-        defaults[key] = value
+    found = configured(ctx.command, ctx.info_name or "", _asked_for(arguments))
+    defaults = {key: value for _, key, value in found}
     if defaults:
         ctx.default_map = {**(ctx.default_map or {}), **defaults}
 
@@ -141,8 +140,12 @@ def _lines(command: str, origin: bool) -> Iterator[str]:
 
     target = app.get_command(click.Context(app), command)
     if target is None:
-        raise SettingError(f"no such command '{command}'{suggestion(command, app.list_commands(click.Context(app)))}")
-    found = {key: (value, str(path)) for path, key, value in configured(target, command, _asked_for([]))}
+        raise SettingError(
+            f"no such command '{command}'{suggestion(command, app.list_commands(click.Context(app)))}"
+        )
+    found = {
+        key: (value, str(path)) for path, key, value in configured(target, command, _asked_for([]))
+    }
     for parameter in target.params:
         if not isinstance(parameter, click.Option) or parameter.name in (None, "help", "config"):
             continue

@@ -21,7 +21,9 @@ from divmatch.record import Result
 from divmatch.samples import Samples
 from divmatch.settings import Setting
 
-ARGUMENTS = "P is the reference, Q the candidate: .npy, .npz::key, .parquet, .csv, .tsv, .ndjson or -."
+ARGUMENTS = (
+    "P is the reference, Q the candidate: .npy, .npz::key, .parquet, .csv, .tsv, .ndjson or -."
+)
 
 
 def command_of(name: str) -> click.Command:
@@ -33,7 +35,12 @@ def command_of(name: str) -> click.Command:
         extra.append(option("--both", is_flag=True, help="Also the other direction, Q || P."))
     if of.unit == "nats":
         extra.append(
-            option("--unit", type=click.Choice(["nats", "bits"]), default="nats", help="Unit of the result.")
+            option(
+                "--unit",
+                type=click.Choice(["nats", "bits"]),
+                default="nats",
+                help="Unit of the result.",
+            )
         )
     sections = pair_sections()
 
@@ -84,7 +91,9 @@ def settings_options(of: Quantity) -> list[click.Parameter]:
 
 def setting_option(of: Quantity, setting: Setting) -> click.Option:
     """One setting as an option; its text is checked by the setting itself."""
-    having = [name for name, e in of.methods.items() if setting.name in {s.name for s in e.settings}]
+    having = [
+        name for name, e in of.methods.items() if setting.name in {s.name for s in e.settings}
+    ]
     only = "" if len(having) == len(of.methods) else f" ({', '.join(having)})"
     default = "" if setting.default is None else f"  [default: {setting.default}]"
     unit = f" [{setting.unit}]" if setting.unit else ""

@@ -12,7 +12,18 @@ from divmatch.catalogue import QUANTITIES, STATISTICS
 from divmatch.cli.command import Command
 from divmatch.cli.main import OK, USAGE, say
 
-PACKAGES = ("numpy", "numba", "scipy", "scikit-learn", "pot", "pyarrow", "click", "rich", "cupy", "matplotlib")
+PACKAGES = (
+    "numpy",
+    "numba",
+    "scipy",
+    "scikit-learn",
+    "pot",
+    "pyarrow",
+    "click",
+    "rich",
+    "cupy",
+    "matplotlib",
+)
 
 
 def _dumped(value: Any) -> str:
@@ -26,7 +37,7 @@ def run_list(form: str) -> int:
     """Quantities, methods, units."""
     from divmatch.estimator import quantity
 
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "name": name,
             "command": name in QUANTITIES,
@@ -82,9 +93,14 @@ def _described(found: dict[str, Any]) -> Iterator[str]:
     yield f"rows equal to an earlier one: {found['duplicates']}"
     table = [["column", "type", "missing", "min", "mean", "max", "distinct", "most frequent"]]
     for column in found["columns"]:
-        numbers = [short(column[key]) if column.get(key) is not None else "" for key in ("min", "mean", "max")]
+        numbers = [
+            short(column[key]) if column.get(key) is not None else ""
+            for key in ("min", "mean", "max")
+        ]
         words = [str(column.get(key, "")) for key in ("distinct", "most_frequent")]
-        table.append([column["name"], column["type"], str(column.get("missing", "")), *numbers, *words])
+        table.append(
+            [column["name"], column["type"], str(column.get("missing", "")), *numbers, *words]
+        )
     yield from columns(table)
 
 
@@ -141,7 +157,9 @@ def _compiled() -> str:
     from divmatch.kernels.warmth import cached
 
     have, total = cached()
-    return f"{have} of {total} files in the cache" + ("" if have == total else "; run divmatch warm-up")
+    return f"{have} of {total} files in the cache" + (
+        "" if have == total else "; run divmatch warm-up"
+    )
 
 
 # ------------------------------------------------------------------------------------- warm-up
@@ -189,7 +207,10 @@ def _names() -> dict[str, str]:
 
 def _form() -> click.Option:
     return click.Option(
-        ["-f", "--format", "form"], type=click.Choice(["text", "json"]), default="text", help="Format."
+        ["-f", "--format", "form"],
+        type=click.Choice(["text", "json"]),
+        default="text",
+        help="Format.",
     )
 
 

@@ -7,7 +7,7 @@ import click
 FORMATS = ("text", "value", "json", "ndjson", "csv", "tsv", "markdown", "junit", "github")
 
 
-def option(*flags: str, help: str, **rest: Any) -> click.Option:  # noqa: A002
+def option(*flags: str, help: str, **rest: Any) -> click.Option:
     """One shared option; DIVMATCH_<NAME> sets its default."""
     name = max(flags, key=len).lstrip("-").split("/")[0].replace("-", "_")
     rest.setdefault("envvar", f"DIVMATCH_{name.upper()}")
@@ -96,8 +96,22 @@ def inference_options(*, permutations: int = 0) -> list[click.Parameter]:
 def gate_options() -> list[click.Parameter]:
     """Limits that make the exit code 1."""
     return [
-        option("--max", "maximum", metavar="X", type=float, envvar="DIVMATCH_MAX", help="Fail (exit 1) above X."),
-        option("--min", "minimum", metavar="X", type=float, envvar="DIVMATCH_MIN", help="Fail (exit 1) below X."),
+        option(
+            "--max",
+            "maximum",
+            metavar="X",
+            type=float,
+            envvar="DIVMATCH_MAX",
+            help="Fail (exit 1) above X.",
+        ),
+        option(
+            "--min",
+            "minimum",
+            metavar="X",
+            type=float,
+            envvar="DIVMATCH_MIN",
+            help="Fail (exit 1) below X.",
+        ),
         option(
             "--decide",
             type=choice("lower", "point", "upper"),
@@ -136,7 +150,9 @@ def output_options() -> list[click.Parameter]:
             help="Also write FILE, format by suffix (.json .ndjson .csv .tsv .md .txt .xml .parquet).",
         ),
         option("--mkdir", is_flag=True, help="Create missing folders of -o."),
-        option("--no-run", is_flag=True, help="Leave the timings out of JSON: same input, same bytes."),
+        option(
+            "--no-run", is_flag=True, help="Leave the timings out of JSON: same input, same bytes."
+        ),
         option("-q", "--quiet", is_flag=True, help="No warnings on standard error."),
         option("-v", "--verbose", count=True, help="Explain automatic choices; -vv timings too."),
         option(

@@ -55,7 +55,12 @@ class Progress:
         if self.bar is not None:
             self.bar.update(self.task, completed=self.count)
         if self.mode == "json":
-            event = {"event": "progress", "done": self.count, "total": self.total, "item": self.name}
+            event = {
+                "event": "progress",
+                "done": self.count,
+                "total": self.total,
+                "item": self.name,
+            }
             say(json.dumps(event), prefix="")
 
     def _open(self) -> None:

@@ -55,7 +55,9 @@ def form_of(path: str) -> str:
         return "text"  # a pipe or a device has no suffix
     if suffix not in SUFFIXES:
         known = " ".join(SUFFIXES)
-        raise SettingError(f"-o {path}: no format has the suffix '{suffix}'; expected one of {known}")
+        raise SettingError(
+            f"-o {path}: no format has the suffix '{suffix}'; expected one of {known}"
+        )
     return SUFFIXES[suffix]
 
 
@@ -97,7 +99,9 @@ def title(result: Result, report: Report) -> str:
 
 def measured(result: Result) -> str:
     """Value with its unit, if it has one."""
-    unit = "" if result.unit in ("1", "") or result.unit.startswith("data unit") else f" {result.unit}"
+    unit = (
+        "" if result.unit in ("1", "") or result.unit.startswith("data unit") else f" {result.unit}"
+    )
     return f"{short(result.value)}{unit}"
 
 
@@ -220,20 +224,47 @@ def _delimited(cells: Sequence[Any], delimiter: str) -> str:
     return buffer.getvalue()
 
 
-_FLAT_NAMES = (
-    "sample id metric method direction value unit se level low high p_value n m status warnings message"
-).split()
+_FLAT_NAMES = [
+    "sample",
+    "id",
+    "metric",
+    "method",
+    "direction",
+    "value",
+    "unit",
+    "se",
+    "level",
+    "low",
+    "high",
+    "p_value",
+    "n",
+    "m",
+    "status",
+    "warnings",
+    "message",
+]
 
 
 def markdown_of(report: Report) -> str:
     """A table for a pull request."""
-    lines = ["| metric | sample | value | interval | p | n | status |", "|---|---|--:|---|--:|--:|---|"]
+    lines = [
+        "| metric | sample | value | interval | p | n | status |",
+        "|---|---|--:|---|--:|--:|---|",
+    ]
     for result in report.results:
         ci = f"{short(result.ci.low)} .. {short(result.ci.high)}" if result.ci else ""
         p = short(result.test.p_value) if result.test else ""
         sample = result.sample or report.name("q")
         name = title(result, report) if report.document["command"] != "score" else result.id
-        cells = (name, sample, measured(result), ci, p, f"{result.n[0]}, {result.n[1]}", result.status)
+        cells = (
+            name,
+            sample,
+            measured(result),
+            ci,
+            p,
+            f"{result.n[0]}, {result.n[1]}",
+            result.status,
+        )
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     lines += ["", *[f"**{line}**" for line in verdict_lines(report)]]
     return "\n".join(lines).rstrip() + "\n"
@@ -273,15 +304,21 @@ def junit_of(report: Report) -> str:
         (r.id or r.metric, "error" if r.status == "error" else "pass", short(r.value))
         for r in report.results
     ]
-    count = {word: sum(case[1] == word for case in cases) for word in ("fail", "error", "inconclusive")}
+    count = {
+        word: sum(case[1] == word for case in cases) for word in ("fail", "error", "inconclusive")
+    }
     head = (
         f'name="divmatch {report.document["command"]}" tests="{len(cases)}" failures="{count["fail"]}" '
         f'errors="{count["error"]}" skipped="{count["inconclusive"]}"'
     )
     tags = {"fail": "failure", "error": "error", "inconclusive": "skipped"}
-    lines = ['<?xml version="1.0" encoding="UTF-8"?>', f"<testsuites {head}>", f"  <testsuite {head}>"]
+    lines = [
+        '<?xml version="1.0" encoding="UTF-8"?>',
+        f"<testsuites {head}>",
+        f"  <testsuite {head}>",
+    ]
     for name, status, message in cases:
-        start = f"    <testcase classname=\"divmatch\" name={quoteattr(name)}"
+        start = f'    <testcase classname="divmatch" name={quoteattr(name)}'
         if status in tags:
             lines.append(f"{start}><{tags[status]} message={quoteattr(message)}/></testcase>")
         else:

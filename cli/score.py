@@ -230,7 +230,9 @@ def table(report: Report) -> str:
     foot = f"reference {reference}; value [{level * 100:g}% interval]; smaller is nearer"
     lines = [*columns([head, *body]), foot]
     if failed:
-        lines.append(f"{len({r.sample for r in failed})} of {len(by_sample)} sample sets had errors")
+        lines.append(
+            f"{len({r.sample for r in failed})} of {len(by_sample)} sample sets had errors"
+        )
     return "\n".join([*lines, *verdict_lines(report), ""])
 
 
@@ -281,8 +283,14 @@ COMMANDS: dict[str, click.Command] = {
                 show_default=True,
                 help="Metrics with settings: energy,mmd:kernel=laplace,kl:k=5.",
             ),
-            option("--files-from", metavar="FILE", help="Read names of sample sets from FILE (- for stdin)."),
-            click.Option(["-0", "--null", "nul"], is_flag=True, help="Names in --files-from end with NUL."),
+            option(
+                "--files-from",
+                metavar="FILE",
+                help="Read names of sample sets from FILE (- for stdin).",
+            ),
+            click.Option(
+                ["-0", "--null", "nul"], is_flag=True, help="Names in --files-from end with NUL."
+            ),
             option("--fail-fast", is_flag=True, help="Stop at the first sample set with an error."),
             *(parameter for group in _SECTIONS.values() for parameter in group),
         ],

@@ -40,8 +40,10 @@ class Session:
     def reading(self) -> Reading:
         """The options that say how files are read."""
         names = ("columns", "weights", "na", "sample", "scale", "categorical", "stdin_format")
-        own = {name: self.options.get(name) for name in ("weights_p", "weights_q")}
-        return Reading(**{name: self.options[name] for name in names}, **own, seed=self.seed)
+        chosen: dict[str, Any] = {name: self.options[name] for name in names}
+        for name in ("weights_p", "weights_q"):
+            chosen[name] = self.options.get(name)
+        return Reading(**chosen, seed=self.seed)
 
     @contextmanager
     def running(self) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""`divmatch test`: could both files come from one distribution?"""
+"""`divmatch test`: whether both files could come from one distribution."""
 
 from typing import Any
 

@@ -10,7 +10,7 @@ from typing import Any
 from divmatch.catalogue import QUANTITIES
 
 __version__ = "0.1.0"
-__all__ = ["__version__", *QUANTITIES]  # noqa: PLE0604  (names of functions made on demand)
+__all__ = ["__version__", *QUANTITIES]
 
 
 def __getattr__(name: str) -> Any:

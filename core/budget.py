@@ -51,7 +51,10 @@ def _meminfo() -> int | None:
 
 def _cgroup() -> int | None:
     try:
-        with open("/sys/fs/cgroup/memory.max") as most, open("/sys/fs/cgroup/memory.current") as now:
+        with (
+            open("/sys/fs/cgroup/memory.max") as most,
+            open("/sys/fs/cgroup/memory.current") as now,
+        ):
             limit = most.read().strip()
             return None if limit == "max" else max(int(limit) - int(now.read()), 0)
     except (OSError, ValueError):

@@ -293,15 +293,17 @@ def _arrow(name: str) -> Any:
 
 def _array(place: Place, kind: str, source: str | BytesIO) -> NDArray[Any]:
     """Load the array of an .npy file, or one of an .npz; never unpickle."""
-    mode: Any = "r" if isinstance(source, str) and kind == "npy" else None
     with _damage(place.name, f".{kind}"):
-        loaded: Any = np.load(source, mmap_mode=mode, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
+        if isinstance(source, str) and kind == "npy":
+            return np.asarray(np.load(source, mmap_mode="r", allow_pickle=False))
+        # Opened here: NumPy leaves its own handle open where an archive is damaged.
+        with open(source, "rb") if isinstance(source, str) else source as file:
+            loaded: Any = np.load(file, allow_pickle=False)
+            if not isinstance(loaded, np.ndarray):
+                return _picked_array(loaded, place)
             if place.selector is not None:
                 raise FileError(f"{place.name}: holds one array, '::' picks nothing; drop the '::'")
-            return np.asarray(loaded)
-        with loaded:
-            return _picked_array(loaded, place)
+            return loaded
 
 
 def _picked_array(archive: Any, place: Place) -> NDArray[Any]:
@@ -410,12 +412,18 @@ def _parquet(place: Place, files: Sequence[str | BytesIO]) -> _Source:
     """Parquet parts, opened one at a time; only the columns asked for are decoded."""
     from pyarrow import parquet
 
+    arrow = _arrow(place.name)
+
+    def opened(file: str | BytesIO) -> Any:
+        # A plain file, not a name: names with ':' would be taken for addresses.
+        return parquet.ParquetFile(arrow.OSFile(file) if isinstance(file, str) else file)
+
     def named(file: str | BytesIO) -> str:
         return file if isinstance(file, str) and len(files) > 1 else place.name
 
     rows, types = 0, list[dict[str, Any]]()
     for file in files:
-        with _damage(named(file), ".parquet"), parquet.ParquetFile(file) as part:
+        with _damage(named(file), ".parquet"), opened(file) as part:
             rows += part.metadata.num_rows
             schema = part.schema_arrow
         with _named(named(file)):
@@ -424,7 +432,7 @@ def _parquet(place: Place, files: Sequence[str | BytesIO]) -> _Source:
     def batches(wanted: list[str], size: int) -> Iterator[Any]:
         for file, own in zip(files, types, strict=True):
             _check_part(named(file), own, {name: types[0][name] for name in wanted})
-            with _damage(named(file), ".parquet"), parquet.ParquetFile(file) as part:
+            with _damage(named(file), ".parquet"), opened(file) as part:
                 yield from part.iter_batches(batch_size=size, columns=wanted)
 
     return _Source(types[0], rows, batches)
@@ -543,12 +551,13 @@ def _weighted(table: Table, weights: NDArray[Any] | None, given: str | None) -> 
             raise FileError(
                 f"{given}: holds {size}, but {table.name} has {table.rows} rows; give one a row"
             )
-        as_weights(loaded, table.rows, given)
-        weights = np.array(loaded, dtype=np.float64).reshape(-1)
+        where, weights = given, np.array(loaded, dtype=np.float64).reshape(-1)
     else:
-        as_weights(weights, table.rows, f"{table.name}: column '{given}'")
-    if not np.isfinite(weights.sum()):
-        weights = weights / weights.max()  # their sum must not overflow
+        where = f"{table.name}: column '{given}'"
+    with np.errstate(over="ignore"):
+        as_weights(weights, table.rows, where)
+        if not np.isfinite(weights.sum()):
+            weights = weights / weights.max()  # their sum must not overflow
     kept = weights if table.picked is None else weights[table.picked]
     return replace(table, weights=kept, weights_from=given)
 
@@ -613,6 +622,8 @@ def _filled(
     wanted = list(dict.fromkeys([*names, *([weight_column] if weight_column else [])]))
     size = max(64, min(1 << 16, BATCH_BYTES // (8 * max(1, len(labels)))))
     for batch in source.batches(wanted, size):
+        if start + len(batch) > source.rows:
+            raise FileError(f"{place.name}: holds more rows than it promises; write it anew")
         if weights is not None:
             weights[start : start + len(batch)] = _numbers(batch.column(weight_column))
         here, part = None, batch

@@ -149,7 +149,7 @@ def influence_se(estimate: Estimate, x: Samples, y: Samples) -> float | None:
 def subsampling_se(
     estimator: Estimator, x: Samples, y: Samples, settings: Mapping[str, Any], seed: int
 ) -> float | None:
-    """sd of the estimate on subsamples of a fraction q = min(n, m)^(-1/3), times sqrt(q / (1 − q)).
+    """Sd of the estimate on subsamples of a fraction q = min(n, m)^(-1/3), times sqrt(q / (1 − q)).
 
     Without replacement, because a bootstrap would create tied rows; 1 − q corrects for the finite
     population. Politis & Romano 1994.

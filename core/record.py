@@ -101,7 +101,9 @@ class Result:
             "se": finite(self.se),
             "ci": self.ci and _interval(self.ci),
             "bias": self.bias,
-            "error": self.error and {key: finite(value) for key, value in self.error.items()},
+            "error": None
+            if self.error is None
+            else {key: finite(value) for key, value in self.error.items()},
             "test": self.test and _test(self.test),
             "n": list(self.n),
             "exact": self.exact,

@@ -78,7 +78,9 @@ def as_samples(values: ArrayLike | Samples, name: str, weights: ArrayLike | None
     if points.shape[0] == 0 or points.shape[1] == 0:
         raise SampleError(f"{name}: is empty (shape {raw.shape}); at least one row is needed")
     check_finite(points, name)
-    return Samples(points, None if weights is None else as_weights(weights, len(points), name), name)
+    return Samples(
+        points, None if weights is None else as_weights(weights, len(points), name), name
+    )
 
 
 def check_finite(points: Points, name: str) -> None:
@@ -110,12 +112,10 @@ def as_weights(values: ArrayLike, rows: int, name: str) -> Weights:
     total = weights.sum()
     if not total > 0:
         raise SampleError(f"{name}: all weights are zero")
-    return weights / total  # type: ignore[no-any-return]
+    return weights / total
 
 
 def check_partners(x: Samples, y: Samples) -> None:
     """Both samples must have the same columns."""
     if x.d != y.d:
-        raise SampleError(
-            f"{x.name} has {x.d} columns, {y.name} has {y.d}; both need the same"
-        )
+        raise SampleError(f"{x.name} has {x.d} columns, {y.name} has {y.d}; both need the same")

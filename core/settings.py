@@ -117,10 +117,14 @@ def _declared(name: str, hint: Any, default: Any) -> Setting:
     if get_origin(hint) is not Annotated:
         raise TypeError(f"parameter {name} lacks a Setting")
     kind, setting = get_args(hint)
-    kinds, words = [], []
+    kinds: list[type] = []
+    words: list[Any] = []
     for part in get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,):
         if get_origin(part) is Literal:
             words += get_args(part)
         elif part is not type(None):
             kinds.append(part)
-    return replace(setting, name=name, types=tuple(kinds), words=tuple(words), default=default)
+    made: Setting = replace(
+        setting, name=name, types=tuple(kinds), words=tuple(words), default=default
+    )
+    return made

@@ -166,7 +166,9 @@ def kl_knn_reduced(
     if capped and max_k < max(x.n - 1, y.n):
         notes = (
             *notes,
-            Note("W05", f"{capped} of {x.n} rows have more than --max-k {max_k} neighbours in range"),
+            Note(
+                "W05", f"{capped} of {x.n} rows have more than --max-k {max_k} neighbours in range"
+            ),
         )
     tied = (first_x == 0) | (first_y == 0)
     return _averaged(x, terms, _ratios(nu, rho), tied, ties, notes)
@@ -210,7 +212,7 @@ def kl_gaussian(x: Samples, y: Samples) -> Estimate:
     0.5
     """
     mean_p, cov_p, chol_p = _moments(x)
-    mean_q, cov_q, chol_q = _moments(y)
+    mean_q, _, chol_q = _moments(y)
     gap = mean_q - mean_p
     inverse_p, inverse_q = _inverse(chol_p), _inverse(chol_q)
     log_ratio = 2.0 * float(np.log(np.diag(chol_q) / np.diag(chol_p)).sum())
@@ -240,8 +242,10 @@ def enough(samples: Samples, rows: int, name: str) -> None:
         raise SampleError(f"{samples.name}: {samples.n} rows, at least {name} = {rows} are needed")
 
 
-def log_mass(samples: Samples, near: NDArray[np.int64], own: NDArray[np.intp] | None = None) -> Array:
-    """ln of the mean mass of the neighbours ``near``, shape (q, k); without row ``own`` if it is one.
+def log_mass(
+    samples: Samples, near: NDArray[np.int64], own: NDArray[np.intp] | None = None
+) -> Array:
+    """Ln of the mean mass of the neighbours ``near``, shape (q, k); without row ``own`` if it is one.
 
     −ln(n − 1) or −ln n for equal weights.
     """
@@ -301,7 +305,9 @@ def _untied(x: Samples, y: Samples, ties: str) -> tuple[Samples, Samples, tuple[
     for name, samples in (("x", x), ("y", y)):
         noise = stream(0, "jitter", name).uniform(-0.5, 0.5, samples.points.shape)
         moved.append(Samples(samples.points + noise * size, samples.weights, samples.name))
-    note = Note("W11", "rows were jittered by 1e-10 of each column's range; small distances are noise")
+    note = Note(
+        "W11", "rows were jittered by 1e-10 of each column's range; small distances are noise"
+    )
     return moved[0], moved[1], (note,)
 
 
@@ -328,13 +334,18 @@ def _averaged(
             "use --method gaussian, --ties drop or --ties jitter, or a larger -k"
         )
     if lost:
-        notes = (*notes, Note("W12", f"{lost} of {x.n} rows are tied and were left out of the mean"))
+        notes = (
+            *notes,
+            Note("W12", f"{lost} of {x.n} rows are tied and were left out of the mean"),
+        )
     elif tied.any():
         count = int(np.count_nonzero(tied))
         notes = (*notes, Note("W03", f"{count} of {x.n} rows of P coincide with another row"))
     far = float(np.mean(ratios[usable] > FAR))
     if far > FAR_SHARE:
-        message = f"{far:.0%} of the rows of P have no row of Q near them; KL may be far larger, or inf"
+        message = (
+            f"{far:.0%} of the rows of P have no row of Q near them; KL may be far larger, or inf"
+        )
         notes = (*notes, Note("W07", message))
     weights = x.masses()[usable]
     values = terms[usable] + x.d * np.log(ratios[usable])
@@ -381,5 +392,5 @@ def _inverse(factor: Array) -> Array:
 
 
 def _forms(rows: Array, matrix: Array) -> Array:
-    """r' M r of every row."""
+    """R' M r of every row."""
     return np.einsum("ij,ij->i", rows @ matrix, rows)

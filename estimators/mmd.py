@@ -188,7 +188,9 @@ def median_distance(points: Points) -> tuple[float, tuple[Note, ...]]:
     if len(apart) == 0:
         raise SampleError("all rows are equal, so there is no median bandwidth; give --bandwidth X")
     return float(apart.mean()), (
-        Note("W09", "half of the pairs of rows coincide; the bandwidth is the others' mean distance"),
+        Note(
+            "W09", "half of the pairs of rows coincide; the bandwidth is the others' mean distance"
+        ),
     )
 
 

@@ -109,5 +109,3 @@ def _shares(labels: Labels, near: NDArray[np.int64], edges: Array) -> Array:
     for j in range(near.shape[1]):
         mass += edges[:, j] @ (labels[near[:, j]] == labels)
     return mass
-
-

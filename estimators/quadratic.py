@@ -15,9 +15,7 @@ from divmatch.samples import Samples
 Array = NDArray[np.float64]
 
 
-def estimate(
-    profile: Profile, x: Samples, y: Samples, *, sign: float, unbiased: bool
-) -> Estimate:
+def estimate(profile: Profile, x: Samples, y: Samples, *, sign: float, unbiased: bool) -> Estimate:
     """U-statistic (no point with itself) or V-statistic, with every row's influence.
 
     Influence of xᵢ: ± 2 (E k(xᵢ, Y) − E k(xᵢ, X')). Source: Gretton et al. 2012 (JMLR 13),
@@ -28,7 +26,7 @@ def estimate(
     within_x, mean_x = _within(profile, x, unbiased)
     within_y, mean_y = _within(profile, y, unbiased)
     value = sign * (2.0 * float(a @ between_x) - mean_x - mean_y)
-    notes = ()
+    notes: tuple[Note, ...] = ()
     if unbiased and value < 0:
         notes = (Note("W01", "the unbiased estimate is negative: no difference can be seen"),)
     return Estimate(

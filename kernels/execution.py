@@ -19,7 +19,7 @@ class Execution:
     device: str = "auto"
 
 
-_CURRENT: ContextVar[Execution] = ContextVar("divmatch_execution", default=Execution())
+_CURRENT: ContextVar[Execution] = ContextVar("divmatch_execution", default=Execution())  # noqa: B039  (frozen)
 
 
 def execution() -> Execution:

@@ -164,6 +164,4 @@ class _Grid:
             yield slice(start, min(start + step, self.m))
 
     def tile(self, rows: slice, columns: slice) -> Any:
-        return self.twin.tile(
-            self.x[rows], self.y[columns], self.profile.name, self.profile.scale
-        )
+        return self.twin.tile(self.x[rows], self.y[columns], self.profile.name, self.profile.scale)

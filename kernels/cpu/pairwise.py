@@ -37,7 +37,7 @@ def tile(x: Array, y: Array, profile: str, scale: float) -> Array:
 
 @inlined
 def exponential(value: float) -> float:
-    """exp for value <= 0, relative error below 4e-16; written out so that the loops vectorise."""
+    """Exp for value <= 0, relative error below 4e-16; written out so that the loops vectorise."""
     value = max(value, -700.0)
     k = np.floor(value * LOG2_E + 0.5)
     r = value - k * LN2_HIGH - k * LN2_LOW
