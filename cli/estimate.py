@@ -51,8 +51,8 @@ def command_of(name: str) -> click.Command:
         name,
         callback=run,
         params=[
-            click.Argument(["p"], metavar="P"),
-            click.Argument(["q"], metavar="Q"),
+            click.Argument(["reference"], metavar="P"),
+            click.Argument(["candidate"], metavar="Q"),
             *settings,
             *extra,
             *(parameter for group in sections.values() for parameter in group),
@@ -118,7 +118,7 @@ def estimate(of: Quantity, options: dict[str, Any]) -> int:
     given = {name: options[name] for name in of.settings() if options[name] is not None}
     chosen = of.chosen(options["method"])
     settings = chosen.checked(given)
-    x, y = read_pair(session, options["p"], options["q"])
+    x, y = read_pair(session, options["reference"], options["candidate"])
     try:
         with session.running():
             results = [session.infer(chosen, x, y, settings)]

@@ -286,8 +286,8 @@ def github_of(report: Report) -> str:
         level = {"fail": "error", "inconclusive": "warning"}.get(rule["status"], "notice")
         lines.append(f"::{level} title={_escaped(rule['name'])}::{_escaped(rule['rule'])}")
     for result in report.results:
-        for note in result.warnings:
-            lines.append(f"::warning title={note.code}::{_escaped(note.message)}")
+        notes = result.warnings
+        lines += [f"::warning title={note.code}::{_escaped(note.message)}" for note in notes]
     return "".join(line + "\n" for line in lines)
 
 

@@ -24,7 +24,7 @@ def run(**options: Any) -> int:
     session = Session("test", options)
     chosen, settings = parse_metric(options["statistic"], scoring=False)
     alpha = options["alpha"]
-    x, y = read_pair(session, options["p"], options["q"])
+    x, y = read_pair(session, options["reference"], options["candidate"])
     try:
         with session.running():
             result = session.infer(chosen, x, y, settings)
@@ -85,8 +85,8 @@ COMMANDS: dict[str, click.Command] = {
         "test",
         callback=run,
         params=[
-            click.Argument(["p"], metavar="P"),
-            click.Argument(["q"], metavar="Q"),
+            click.Argument(["reference"], metavar="P"),
+            click.Argument(["candidate"], metavar="Q"),
             option(
                 "--statistic",
                 metavar="NAME",

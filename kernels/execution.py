@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 S = TypeVar("S")
 
+THREADS_FROM = 3e7
+
 
 @dataclass(frozen=True)
 class Execution:
@@ -37,13 +39,16 @@ def executing(**changes: Any) -> Iterator[Execution]:
         _CURRENT.reset(token)
 
 
-def in_order(function: Callable[[S], T], blocks: Iterable[S]) -> Iterator[T]:
+def in_order(
+    function: Callable[[S], T], blocks: Iterable[S], *, work: float = float("inf")
+) -> Iterator[T]:
     """``function`` of every block on the threads in force, results in the order of the blocks.
 
-    Adding the results in this order gives the same digits for any number of threads.
+    Adding the results in this order gives the same digits for any number of threads. Below
+    THREADS_FROM elementary operations of ``work`` starting threads costs more than it saves.
     """
     threads = execution().threads
-    if threads == 1:
+    if threads == 1 or work < THREADS_FROM:
         yield from map(function, blocks)
         return
     from collections import deque

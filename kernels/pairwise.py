@@ -63,7 +63,7 @@ def cross_sums(profile: Profile, x: Array, y: Array, a: Array, b: Array) -> tupl
 
     down_total = np.zeros(len(y))
     along_parts = []
-    for along, down in in_order(panel, grid.rows()):
+    for along, down in in_order(panel, grid.rows(), work=grid.work):
         along_parts.append(along)
         down_total += down
     return np.concatenate(along_parts), down_total
@@ -87,7 +87,7 @@ def self_sums(profile: Profile, x: Array, a: Array) -> Array:
         return rows, sums
 
     total = np.zeros(len(x))
-    for rows, sums in in_order(panel, grid.rows()):
+    for rows, sums in in_order(panel, grid.rows(), work=grid.work):
         total[rows.start :] += sums
     return total
 
@@ -110,7 +110,7 @@ def quadratic_forms(profile: Profile, z: Array, v: Array) -> Array:
         return to_host((vectors[rows] * product).sum(0))
 
     total = np.zeros(v.shape[1])
-    for part in in_order(panel, grid.rows()):
+    for part in in_order(panel, grid.rows(), work=grid.work):
         total += part
     return total
 
@@ -126,7 +126,7 @@ def product(profile: Profile, x: Array, y: Array, v: Array) -> Array:
             total = total + grid.tile(rows, columns) @ vectors[columns]
         return to_host(total)
 
-    return np.concatenate(list(in_order(panel, grid.rows())))
+    return np.concatenate(list(in_order(panel, grid.rows(), work=grid.work)))
 
 
 def _on_a_line(profile: Profile, x: Array) -> bool:

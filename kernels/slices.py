@@ -24,6 +24,7 @@ GROUPS = 4  # least number of groups of directions that shows a Monte Carlo erro
 BLOCK = 3_000_000  # projections of one sample held at a time by one thread
 STRIP = 1 << 17  # projections worked on at a time: they stay in the cache
 CHUNK = 1024  # rows centred at a time
+MOST_KNOTS = 2000
 KEPT = 4_000_000  # projections of a reference worth keeping for the next candidate
 
 
@@ -185,6 +186,38 @@ def potentials(x: Array, y: Array, turns: Turns, p: int) -> Array:
     return made
 
 
+class Knots(NamedTuple):
+    """Places of K equal steps of probability in both samples, and the weights of the gaps between."""
+
+    rows: Places
+    columns: Places
+    weights: Array
+
+
+def knots(a: Array, b: Array, upto_x: Array, upto_y: Array, p: int) -> Knots:
+    """Knots for `noise`, from weights and cumulative weights in sorted order."""
+    share = float(a @ a + b @ b)  # 1/n + 1/m
+    number = max(1, min(MOST_KNOTS, int(1 / max(a @ a, b @ b) + 0.5)))
+    steps = (np.arange(number) + 0.5) / number
+    inside = np.arange(1, number) / number
+    spread_of_level = share * inside * (1 - inside)  # variance of F − G there when F = G
+    weights = number * spread_of_level if p == 2 else np.sqrt(spread_of_level / (2 * np.pi))
+    return Knots(np.searchsorted(upto_x, steps), np.searchsorted(upto_y, steps), weights)
+
+
+def noise(x: Array, y: Array, at: Knots, p: int) -> Array:
+    """E W_p^p that sampling alone makes, for rows of sorted numbers; (q, n), (q, m) to (q,).
+
+    p = 1: (2/π)^(1/2) ∫ (F (1 − F)(1/n + 1/m))^(1/2), the value for F = G. p = 2, also for F ≠ G:
+    (1/n + 1/m) ∫ u (1 − u) q'(u) r'(u) du, q and r the quantile functions; the gaps of one sample
+    are independent of the other's, so their product needs no smoothing.
+    """
+    gaps_x = np.diff(x.take(at.rows, axis=1))
+    gaps_y = np.diff(y.take(at.columns, axis=1))
+    made: Array = (gaps_x * gaps_y if p == 2 else gaps_x + gaps_y) @ at.weights
+    return made
+
+
 def ranked(values: Array) -> Places:
     """Rows of an order that sorts ``values`` but for the last few digits; shape (q, n).
 
@@ -223,6 +256,15 @@ def steps_of(total: int, size: int) -> Iterator[slice]:
 # --------------------------------------------------------------------------------- two samples
 
 
+class Influences(NamedTuple):
+    """Per direction W_p^p and its noise, (L,); mean potential of every row, (n,) and (m,)."""
+
+    costs: Array
+    noise: Array
+    rows_x: Array
+    rows_y: Array
+
+
 def _afresh(_: Hashable, compute: Callable[[], Any]) -> Any:
     return compute()
 
@@ -243,7 +285,7 @@ class Slices:
     def costs(self, vectors: Array) -> Array:
         """W_p^p along every direction, shape (L,). O(L (n + m)(d + log(n + m))) time."""
         if self.weights is not None:
-            return self._by_weight(vectors, influences=False)[0]
+            return self._by_weight(vectors, influences=False).costs
         cells, centre = equal_cells(len(self.x), len(self.y)), typical(self.x)
 
         def block(part: slice) -> Array:
@@ -256,46 +298,50 @@ class Slices:
 
         return np.concatenate(list(in_order(block, self._parts(vectors))))
 
-    def influences(self, vectors: Array) -> tuple[Array, Array, Array]:
-        """``costs``, and the mean potential of every row of x and of y; (L,), (n,), (m,)."""
+    def influences(self, vectors: Array) -> Influences:
+        """Costs, their noise, and the mean potential of every row."""
         if self.weights is not None:
             return self._by_weight(vectors, influences=True)
         n, m = len(self.x), len(self.y)
         cells, centre = equal_cells(n, m), typical(self.x)
         turns_x, turns_y = equal_turns(n, m), equal_turns(m, n)
+        a, b = np.full(n, 1 / n), np.full(m, 1 / m)
+        at = knots(a, b, cumulated(a), cumulated(b), self.p)
 
-        def block(part: slice) -> tuple[Array, Array, Array]:
+        def block(part: slice) -> Influences:
             x, order_x = self._kept(
                 "ranked", part, vectors, lambda: self._ranked(self.x, centre, vectors[part])
             )
             y, order_y = self._ranked(self.y, centre, vectors[part])
-            costs, sums_x, sums_y = [], np.zeros(n), np.zeros(m)
+            costs, noises, sums_x, sums_y = [], [], np.zeros(n), np.zeros(m)
             for r in steps_of(len(x), self._at_once(STRIP)):
                 costs.append(sorted_costs(x[r], y[r], cells, self.p))
+                noises.append(noise(x[r], y[r], at, self.p))
                 _scatter(sums_x, order_x[r], potentials(x[r], y[r], turns_x, self.p))
                 _scatter(sums_y, order_y[r], potentials(y[r], x[r], turns_y, self.p))
-            return np.concatenate(costs), sums_x, sums_y
+            return Influences(np.concatenate(costs), np.concatenate(noises), sums_x, sums_y)
 
         return _gathered(in_order(block, self._parts(vectors)), n, m, len(vectors))
 
-    def _by_weight(self, vectors: Array, *, influences: bool) -> tuple[Array, Array, Array]:
+    def _by_weight(self, vectors: Array, *, influences: bool) -> Influences:
         """One direction at a time: the weights come in another order along every direction."""
         a, b = self.weights or (np.empty(0), np.empty(0))
         centre, p = typical(self.x), self.p
 
-        def block(part: slice) -> tuple[Array, Array, Array]:
+        def block(part: slice) -> Influences:
             across = projected(self.x, centre, vectors[part])
             down = projected(self.y, centre, vectors[part])
-            costs, sums_x, sums_y = [], np.zeros(len(a)), np.zeros(len(b))
+            costs, noises, sums_x, sums_y = [], [], np.zeros(len(a)), np.zeros(len(b))
             for values_x, values_y in zip(across, down, strict=True):
                 order_x, order_y = np.argsort(values_x), np.argsort(values_y)
                 x, y = values_x[order_x][None], values_y[order_y][None]
                 upto_x, upto_y = cumulated(a[order_x]), cumulated(b[order_y])
                 costs.append(sorted_costs(x, y, weighted_cells(upto_x, upto_y), p))
+                noises.append(noise(x, y, knots(a, b, upto_x, upto_y, p), p))
                 if influences:
                     sums_x[order_x] += potentials(x, y, weighted_turns(upto_x, upto_y), p)[0]
                     sums_y[order_y] += potentials(y, x, weighted_turns(upto_y, upto_x), p)[0]
-            return np.concatenate(costs), sums_x, sums_y
+            return Influences(np.concatenate(costs), np.concatenate(noises), sums_x, sums_y)
 
         return _gathered(in_order(block, self._parts(vectors)), len(a), len(b), len(vectors))
 
@@ -330,15 +376,16 @@ def _scatter(sums: Array, order: Places, values: Array) -> None:
         sums[places] += row
 
 
-def _gathered(
-    blocks: Iterator[tuple[Array, Array, Array]], n: int, m: int, count: int
-) -> tuple[Array, Array, Array]:
-    costs, total_x, total_y = [], np.zeros(n), np.zeros(m)
-    for part, sums_x, sums_y in blocks:
-        costs.append(part)
-        total_x += sums_x
-        total_y += sums_y
-    return np.concatenate(costs), total_x / count, total_y / count
+def _gathered(blocks: Iterator[Influences], n: int, m: int, count: int) -> Influences:
+    costs, noises, total_x, total_y = [], [], np.zeros(n), np.zeros(m)
+    for part in blocks:
+        costs.append(part.costs)
+        noises.append(part.noise)
+        total_x += part.rows_x
+        total_y += part.rows_y
+    return Influences(
+        np.concatenate(costs), np.concatenate(noises), total_x / count, total_y / count
+    )
 
 
 # -------------------------------------------------------------------------------- many splits

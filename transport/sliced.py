@@ -9,6 +9,7 @@ import numpy as np
 from divmatch.estimator import Array, Estimate, Labels, Pooled, Quantity
 from divmatch.kernels.slices import (
     Directions,
+    Influences,
     Pool,
     Slices,
     directions,
@@ -121,19 +122,20 @@ def sliced(
     rng = deepcopy(rng)
     slices = Slices(x.points, y.points, p, _weights(x, y), x.once)
     drawn = directions(x.d, _first_count(x.d, projections), rng)
-    costs, terms_x, terms_y = _evaluated(slices, drawn.vectors)
+    costs, about = _evaluated(slices, drawn.vectors)
     if error is not None:
         costs, drawn = _refined(slices, costs, drawn, error, rng)
     value = float(costs.mean()) ** (1 / p)
     slope = p * value ** (p - 1)  # of the p-th power, at the value
     se = monte_carlo_se(costs, drawn.groups) / slope if value > 0 else 0.0
+    noise = float(about.noise.mean())
     return Estimate(
         value,
-        terms_x=_influence(terms_x, x, slope),
-        terms_y=_influence(terms_y, y, slope),
+        terms_x=_influence(about.rows_x, x, slope),
+        terms_y=_influence(about.rows_y, y, slope),
         error=se if x.d > 1 else None,
-        params={"projections": len(costs)},
-        notes=_notes(value, se, error, len(costs)),
+        params={"projections": len(costs), "noise": noise ** (1 / p)},
+        notes=(*_missed(value, se, error, len(costs)), *_near_null(value, noise ** (1 / p), p)),
         exact=x.d == 1,
     )
 
@@ -146,15 +148,16 @@ def _first_count(d: int, projections: int | str) -> int:
     return d * math.ceil(max(100, 4 * d) / d) if isinstance(projections, str) else projections
 
 
-def _evaluated(slices: Slices, vectors: Array) -> tuple[Array, Array, Array]:
-    """Costs along all directions, mean potentials over enough of them."""
+def _evaluated(slices: Slices, vectors: Array) -> tuple[Array, Influences]:
+    """Costs along all directions; influences and noise from enough of them."""
     chosen = spread(vectors.shape[1], len(vectors), FOR_INFLUENCE)
     rest = np.delete(np.arange(len(vectors)), chosen)
     costs = np.empty(len(vectors))
-    costs[chosen], terms_x, terms_y = slices.influences(vectors[chosen])
+    about = slices.influences(vectors[chosen])
+    costs[chosen] = about.costs
     if len(rest):
         costs[rest] = slices.costs(vectors[rest])
-    return costs, terms_x, terms_y
+    return costs, about
 
 
 def _refined(
@@ -183,7 +186,7 @@ def _influence(terms: Array, samples: Samples, slope: float) -> Array:
     return centred / slope if slope > 0 else centred
 
 
-def _notes(value: float, se: float, error: float | None, count: int) -> tuple[Note, ...]:
+def _missed(value: float, se: float, error: float | None, count: int) -> tuple[Note, ...]:
     if error is None or se <= error * value:
         return ()
     return (
@@ -191,6 +194,19 @@ def _notes(value: float, se: float, error: float | None, count: int) -> tuple[No
             "W06",
             f"the Monte Carlo error is {se / value:.2%} of the value after {count} projections, "
             f"{error:.2%} was asked for; raise --projections",
+        ),
+    )
+
+
+def _near_null(value: float, noise: float, p: int) -> tuple[Note, ...]:
+    """With many columns the value at P = Q is many standard errors from zero: only this tells."""
+    if value == 0 or value**p > 2 * noise**p:
+        return ()
+    return (
+        Note(
+            "W04",
+            f"samples of these sizes from one distribution would be about {noise:.3g} apart: "
+            f"at {value:.3g} the interval is not valid; use --permutations for a p-value",
         ),
     )
 
