@@ -39,7 +39,7 @@ lint: dev ## ruff, mypy, import-linter
 
 bench: dev ## ratios against named peers, written to tests/bench/RESULTS.md
 	$(BIN)/python -m pip install --quiet --quiet --editable '.[bench]'
-	$(BIN)/python tests/bench/run.py
+	$(BIN)/python -m tests.bench.run
 
 man: dev ## rewrite the manual pages from the commands
 	$(BIN)/python -m divmatch.cli.man man

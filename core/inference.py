@@ -18,7 +18,7 @@ from divmatch.randomness import stream
 from divmatch.record import Interval, Note, Result, Test
 from divmatch.samples import Samples, as_samples, check_partners
 
-SUBSAMPLES = 200
+SUBSAMPLES = 100
 DETECTABLE_POWER = 0.8
 
 

@@ -12,7 +12,7 @@ from divmatch.errors import FileError, InconclusiveError, SampleError, SettingEr
 from divmatch.kernels.execution import execution
 from divmatch.samples import Points, Samples, Weights, as_weights
 
-HALF = 1 / np.sqrt(2)  # a one-hot block times this puts two different categories at distance 1
+HALF = np.sqrt(0.5)  # a one-hot block times this puts two different categories at distance 1
 CHOICES = {
     "na": ("error", "drop", "mean", "category"),
     "scale": ("auto", "none", "ref-sd", "ref-iqr", "ref-whiten"),

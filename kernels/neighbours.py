@@ -34,7 +34,7 @@ TREE_FROM = 1e8  # n·m·(d + 8) operations from which loading SciPy pays
 COMPILED_FROM = 1e9  # ... and from which loading the compiler pays
 TREE_ROWS = 2048  # queries of a block
 MARGIN = 1e-13  # relative: far above the rounding of a tree's distances, far below a real gap
-LISTED = 512  # longest list of points near a radius that is looked through in Python
+LISTED = 128  # most points within a radius that are looked through one by one
 FEW_COPIES = 0.9  # share of rows up to which an index without superfluous copies is worth building
 
 
@@ -198,20 +198,17 @@ class _Tree:
     def __init__(self, points: Array, exhaustive: Callable[[int], Any]) -> None:
         from scipy.spatial import cKDTree
 
+        self._build = cKDTree
         self._tree = cKDTree(points)
         self._columns = np.ascontiguousarray(points.T)
         self._exhaustive = exhaustive
 
     def nearest(self, queries: Array, k: int, own: Integers) -> tuple[Array, Integers]:
-        order = self._order(own)
-        room = execution().memory // execution().threads // (16 * (k + 2) * 64)
-        blocks = [order[part] for part in _slices(len(order), min(TREE_ROWS, max(room, 1)))]
-
         def block(part: Integers) -> tuple[Array, Integers]:
             return self._settled(queries[part], k, own[part])
 
         distances, rows = np.empty((len(queries), k)), np.empty((len(queries), k), np.int64)
-        for part, found in zip(blocks, in_order(block, blocks), strict=True):
+        for part, found in self._by_place(block, queries, 64 * 16 * (k + 2)):
             distances[part], rows[part] = found
         left = np.flatnonzero(rows[:, 0] < 0)
         if len(left):
@@ -219,12 +216,31 @@ class _Tree:
             distances[left], rows[left] = engine.nearest(queries[left], k, own[left])
         return distances, rows
 
-    def _order(self, own: Integers) -> Integers:
-        """Queries in the order of the tree's leaves where they are its points: neighbours in cache."""
-        if len(own) == self._tree.n and own[0] == 0 and own[-1] == len(own) - 1:
-            order: Integers = self._tree.indices.astype(np.int64)
-            return order
-        return np.arange(len(own))
+    def count_within(self, queries: Array, radius: Array) -> Integers:
+        def block(part: Integers) -> Integers:
+            return self._counted(queries[part], radius[part])
+
+        counts = np.empty(len(queries), np.int64)
+        for part, found in self._by_place(block, queries, 128 * LISTED):
+            counts[part] = found
+        left = np.flatnonzero(counts < 0)
+        if len(left):
+            engine = self._exhaustive(len(left))
+            counts[left] = engine.count_within(queries[left], radius[left])
+        return counts
+
+    def _by_place(
+        self, block: Callable[[Integers], Any], queries: Array, row_bytes: int
+    ) -> Iterator[tuple[Integers, Any]]:
+        """Blocks of queries that lie together, so that their part of the tree stays in cache."""
+        if len(queries) == 0:
+            return
+        itself = queries.shape[0] == self._tree.n and queries is self._tree.data
+        tree = self._tree if itself else self._build(queries, 32, balanced_tree=False)
+        order = tree.indices.astype(np.int64)
+        room = execution().memory // execution().threads // row_bytes
+        parts = [order[rows] for rows in _slices(len(order), min(TREE_ROWS, max(room, 1)))]
+        yield from zip(parts, in_order(block, parts), strict=True)
 
     def _settled(self, queries: Array, k: int, own: Integers) -> tuple[Array, Integers]:
         """The lists of a block; rows are -1 where even the longest list of candidates had ties."""
@@ -233,6 +249,8 @@ class _Tree:
         for longer in (1, 4, 16):  # a neighbour, itself and one more: that one shows a tie
             asked = min(longer * (k + 2), self._tree.n)
             found, listed, sure = self._listed(queries[left], k, own[left], asked)
+            if longer == 1 and sure.all():
+                return found, listed
             distances[left[sure]], rows[left[sure]] = found[sure], listed[sure]
             left = left[~sure]
             if len(left) == 0 or asked == self._tree.n:
@@ -244,43 +262,38 @@ class _Tree:
     ) -> tuple[Array, Integers, NDArray[np.bool_]]:
         """The k first of ``asked`` candidates, and whether no other point can be among them."""
         reach, listed = self._tree.query(queries, asked)
-        reach, listed = reach.reshape(-1, asked), listed.reshape(-1, asked).astype(np.int64)
+        reach, listed = reach.reshape(-1, asked), listed.reshape(-1, asked)
         exact = self._exact(queries[:, None, :], listed)
         itself = listed == own[:, None]
         exact[itself] = -1.0
-        mixed = np.flatnonzero(~(exact[:, 1:] > exact[:, :-1]).all(axis=1))
-        order = np.lexsort((listed[mixed], exact[mixed]), axis=1)
-        exact[mixed] = np.take_along_axis(exact[mixed], order, axis=1)
-        listed[mixed] = np.take_along_axis(listed[mixed], order, axis=1)
-        places = itself.any(axis=1)[:, None] + np.arange(k)
-        found = np.take_along_axis(exact, places, axis=1)
+        first: Any = 1 if itself[:, 0].all() else 0 if not itself.any() else None
+        if first is None or not (exact[:, 1:] > exact[:, :-1]).all():
+            order = np.lexsort((listed, exact), axis=1)
+            places = itself.any(axis=1)[:, None] + np.arange(k)
+            order = np.take_along_axis(order, places, axis=1)
+            found = np.take_along_axis(exact, order, axis=1)
+            listed = np.take_along_axis(listed, order, axis=1)
+        else:
+            found, listed = exact[:, first : first + k], listed[:, first : first + k]
         sure = found[:, -1] < reach[:, -1] * (1.0 - MARGIN)
-        return found, np.take_along_axis(listed, places, axis=1), sure | (asked == self._tree.n)
+        return found, listed, sure | (asked == self._tree.n)
 
-    def count_within(self, queries: Array, radius: Array) -> Integers:
-        ball = partial(self._tree.query_ball_point, queries, workers=execution().threads)
-        counts = ball(radius * (1.0 - MARGIN), return_length=True).astype(np.int64)
-        outer = ball(radius * (1.0 + MARGIN), return_length=True)
-        near = (counts < outer) & (outer <= LISTED)
-        rows = np.flatnonzero(near)
-        if len(rows):
-            step = max(1, execution().memory // (128 * int(outer[rows].max())))
-            for part in _slices(len(rows), step):
-                counts[rows[part]] = self._looked_through(queries[rows[part]], radius[rows[part]])
-        rows = np.flatnonzero((counts < outer) & ~near)
-        if len(rows):
-            engine = self._exhaustive(len(rows))
-            counts[rows] = engine.count_within(queries[rows], radius[rows])
-        return counts
-
-    def _looked_through(self, queries: Array, radius: Array) -> Integers:
-        lists = self._tree.query_ball_point(
-            queries, radius * (1.0 + MARGIN), workers=execution().threads, return_sorted=False
-        )
-        asking = np.repeat(np.arange(len(queries)), [len(found) for found in lists])
+    def _counted(self, queries: Array, radius: Array) -> Integers:
+        """The counts of a block; -1 where too many points are near the radius."""
+        outer = radius * (1.0 + MARGIN)
+        possible = self._tree.query_ball_point(queries, outer, return_length=True)
+        counts = np.full(len(queries), -1)
+        few = np.flatnonzero(possible <= LISTED)
+        lists = self._tree.query_ball_point(queries[few], outer[few], return_sorted=False)
+        asking = np.repeat(few, possible[few])
         listed = np.fromiter(chain.from_iterable(lists), np.int64, len(asking))
         inside = self._exact(queries[asking], listed) <= radius[asking]
-        return np.bincount(asking[inside], minlength=len(queries))
+        counts[few] = np.bincount(asking[inside], minlength=len(queries))[few]
+        many = np.flatnonzero(possible > LISTED)
+        inner = radius[many] * (1.0 - MARGIN)
+        sure = self._tree.query_ball_point(queries[many], inner, return_length=True)
+        counts[many] = np.where(sure == possible[many], sure, -1)
+        return counts
 
     def _exact(self, queries: Array, rows: Integers) -> Array:
         """Distances of the points ``rows`` from their queries."""

@@ -71,8 +71,12 @@ def sliced(
 
     SW_p = (E W_p^p(θ·X, θ·Y))^(1/p), θ uniform on the unit sphere: the root of the mean over
     directions of the transport distance between the projections, each exact by sorting. A metric:
-    zero if and only if the two distributions agree. Never negative; biased upward, at P = Q by a
-    number of the order of (1/n + 1/m)^(1/2).
+    zero if and only if the two distributions agree. Never negative and biased upward: samples of n
+    and m rows of one distribution are about `noise` apart, of the order of (1/n + 1/m)^(1/2), which
+    the result states. With many columns that is many standard errors, so a value near it is marked
+    (W04) and only a permutation test can tell. For p = 2, SW² is too large by about noise² whatever
+    the distributions: the interval is for the expected value at these sizes, and that is above SW
+    by about noise² / (2 SW).
 
     Use it for large samples and many columns, where it costs a sort per direction. It shrinks with
     the number of columns: a shift by Δ of all rows counts as |Δ| / d^(1/2) for p = 2. Columns count

@@ -8,7 +8,7 @@ from divmatch.kernels.gpu.pairwise import array_module
 from divmatch.kernels.neighbours import sum_of_squares
 
 HELD = 6  # arrays of one distance a pair that a block holds at once
-CACHED = 1 << 17  # distances of a block on the CPU: what its cache holds
+CACHED = 1 << 15  # distances of a block on the CPU: what its cache holds
 
 
 def indexed(points: Any) -> Any:

@@ -40,7 +40,8 @@ def write(kind: str, stem: str = "a", rows: np.ndarray = ROWS) -> str:
         np.savez(path, x=rows)
     elif kind == "parquet":
         table = pa.table({name: rows[:, k] for k, name in enumerate(names)})
-        parquet.write_table(table, path, row_group_size=3)
+        with open(path, "wb") as file:  # pyarrow takes a name with ':' for an address
+            parquet.write_table(table, file, row_group_size=3)
     elif kind == "ndjson":
         lines = [
             "{" + ",".join(f'"{n}":{v!r}' for n, v in zip(names, r, strict=True)) + "}"

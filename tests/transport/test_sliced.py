@@ -268,6 +268,36 @@ def test_influence_is_the_derivative(p, weighted):
     assert found.terms_x == pytest.approx(slopes, abs=1e-4)  # central differences
 
 
+# ------------------------------------------------------------------------------------- noise
+
+
+@PS
+@pytest.mark.parametrize(("d", "n", "m"), [(3, 300, 300), (20, 400, 150)])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_noise_is_the_mean_under_equality(p, d, n, m, weighted):
+    rng, values, noises = generator(4), [], []
+    for seed in range(60):
+        given = {"weights_x": weights(n, seed)} if weighted else {}
+        found = evaluate(rng.random((n, d)), rng.random((m, d)), p=p, seed=seed, **given)
+        values.append(found.value**p)
+        noises.append(found.params["noise"] ** p)
+    away = np.mean(values) - np.mean(noises)
+    se = np.std(values) / 60**0.5
+    assert abs(away) <= LUCK(se, bias=0.05 * np.mean(values))  # first order in 1/n
+
+
+def test_many_columns_of_one_distribution_are_marked():
+    rng = generator(5)
+    found = divmatch.sliced(rng.normal(size=(200, 40)), rng.normal(size=(200, 40)))
+    assert found.value > 5 * found.se
+    assert [note.code for note in found.warnings] == ["W04"]
+
+
+def test_a_clear_difference_is_not_marked():
+    x, y = pair(200, 200, 5)
+    assert not evaluate(x, y).notes
+
+
 # ------------------------------------------------------------------- directions and precision
 
 
@@ -304,7 +334,7 @@ def test_error_out_of_reach_is_noted():
 
 def test_projections_are_recorded():
     x, y = pair(20, 20, 30)
-    assert evaluate(x, y).params == {"projections": 120}
+    assert evaluate(x, y).params["projections"] == 120
 
 
 @PS
@@ -399,17 +429,42 @@ def uniforms(rng, n, d):
     return rng.random((n, d)), 2 * rng.random((n, d))
 
 
+def inside(draw, p, d, truth, repeats=600, corrected=False):
+    """Share of intervals that hold the truth; corrected takes the noise off the centre."""
+    rng, held = generator(11), 0
+    for seed in range(repeats):
+        found = divmatch.sliced(*draw(rng, 400, d), p=p, seed=seed)
+        away = 0.0
+        if corrected:
+            away = found.value - (found.value**2 - found.params["noise"] ** 2) ** 0.5
+        held += found.ci.low - away <= truth <= found.ci.high - away
+    return held / repeats
+
+
+def truth_of(draw, p, d):
+    rng = generator(12)
+    values = [divmatch.sliced(*draw(rng, 20_000, d), p=p, seed=s).value for s in range(10)]
+    return np.mean(values)
+
+
+PAIRS = pytest.mark.parametrize("draw", [normal_shift, exponentials, uniforms])
+
+
 @pytest.mark.slow
 @PS
-@pytest.mark.parametrize("d", [1, 2, 10, 50])
-@pytest.mark.parametrize("draw", [normal_shift, exponentials, uniforms])
+@PAIRS
+@pytest.mark.parametrize("d", [1, 2, 10])
 def test_interval_covers(p, d, draw):
-    n, repeats = 400, 600
-    rng = generator(11)
-    truth = np.mean([divmatch.sliced(*draw(rng, 20_000, d), p=p, seed=s).value for s in range(8)])
-    inside = 0
-    for seed in range(repeats):
-        x, y = draw(rng, n, d)
-        interval = divmatch.sliced(x, y, p=p, seed=seed).ci
-        inside += interval.low <= truth <= interval.high
-    assert 0.92 <= inside / repeats <= 0.98
+    assert 0.92 <= inside(draw, p, d, truth_of(draw, p, d)) <= 0.98
+
+
+@pytest.mark.slow
+@PAIRS
+def test_interval_of_many_columns_covers_once_the_noise_is_off(draw):
+    assert 0.92 <= inside(draw, 2, 50, truth_of(draw, 2, 50), corrected=True) <= 0.98
+
+
+@pytest.mark.slow
+@PAIRS
+def test_first_order_interval_of_many_columns_covers(draw):
+    assert 0.92 <= inside(draw, 1, 50, truth_of(draw, 1, 50)) <= 0.98

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from scipy import integrate
 
-from tests.tolerances import ROUNDING, SOLVER
+from tests.tolerances import LUCK, ROUNDING, SOLVER
 from tests.truths import gaussian
 from tests.truths.line import EXPONENTIALS, GAUSSIANS, PAIRS, SHIFTED, UNIFORMS
 
 QUADRATURE = 1e-9
 EVERY_PAIR = pytest.mark.parametrize("pair", [*PAIRS, SHIFTED], ids=lambda pair: pair.name)
-SIXTH_DIGIT = 0.5e-6  # of published numbers
+SIXTH_DIGIT = 0.5e-6  # half a unit of it: what printing left out
 
 
 def integral(function, low, high, breaks=()):
@@ -146,8 +146,8 @@ def test_kl_in_many_columns_adds_over_independent_ones():
     ],
 )
 def test_published_digits(found, published):
-    assert found == pytest.approx(published, abs=SIXTH_DIGIT)
+    assert found == pytest.approx(published, abs=LUCK(0.0, bias=SIXTH_DIGIT))
 
 
 def test_published_energy_in_five_columns():
-    assert gaussian.energy(1.0, 1.0, 1.0, 5) == pytest.approx(0.29567, abs=0.5e-5)
+    assert gaussian.energy(1.0, 1.0, 1.0, 5) == pytest.approx(0.29567, abs=LUCK(0.0, bias=0.5e-5))

@@ -1,0 +1,78 @@
+"""`make bench`: every benchmark in one run, written to RESULTS.md with machine and versions."""
+
+import os
+import platform
+from datetime import date
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+SUITES = ("bench_startup", "bench_neighbours", "bench_pairwise", "bench_sliced")
+PACKAGES = (
+    "divmatch",
+    "numpy",
+    "numba",
+    "scipy",
+    "scikit-learn",
+    "pot",
+    "faiss-cpu",
+    "hyppo",
+    "dcor",
+)
+HEAD = """# Benchmarks
+
+Medians of interleaved runs, all in one `make bench` run. `ratio` is peer / ours: larger is better
+for us; for start-up it is ours / peer. Written by `tests/bench/run.py`.
+
+{machine}
+
+| work | ours s | ours MB | peer | peer s | peer MB | ratio | note |
+|---|--:|--:|---|--:|--:|--:|---|
+"""
+
+
+def main() -> None:
+    """Run every suite and write the table."""
+    lines = []
+    for suite in SUITES:
+        for row in import_module(f"tests.bench.{suite}").rows():
+            lines.append(line(row))
+            print(lines[-1], flush=True)
+    path = Path(__file__).with_name("RESULTS.md")
+    path.write_text(HEAD.format(machine=machine()) + "\n".join(lines) + "\n")
+
+
+def line(row: dict) -> str:
+    """One row of the table."""
+    keys = ("work", "ours_s", "ours_mb", "peer", "peer_s", "peer_mb", "ratio", "note")
+    return "| " + " | ".join(cell(row.get(key)) for key in keys) + " |"
+
+
+def cell(value: object) -> str:
+    """A cell: three digits for numbers, nothing for what was not measured."""
+    if value is None:
+        return ""
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def machine() -> str:
+    """Processor, cores, versions."""
+    names = [
+        text for text in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in text
+    ]
+    processor = names[0].partition(":")[2].strip() if names else platform.processor()
+    found = []
+    for package in PACKAGES:
+        try:
+            found.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            found.append(f"{package} absent")
+    cores = len(os.sched_getaffinity(0))
+    return (
+        f"{date.today()}, {processor}, {cores} cores, Python {platform.python_version()}; "
+        + ", ".join(found)
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,246 @@
+"""Sums over pairs: the twins against each other, both against loops; tiles, threads, memory."""
+
+import inspect
+import tracemalloc
+
+import numpy as np
+import pytest
+from scipy.spatial.distance import cdist
+
+from divmatch.kernels import cpu, gpu, pairwise
+from divmatch.kernels.execution import executing
+from divmatch.kernels.pairwise import Profile, cross_sums, product, quadratic_forms, self_sums
+from tests.reference.mmd import kernel as plain_kernel
+from tests.reference.pairs import between, euclidean
+from tests.tolerances import ROUNDING, SAME
+
+PROFILES = [
+    Profile("distance", 1.0),
+    Profile("distance", 0.5),
+    Profile("distance", 1.5),
+    Profile("gaussian", 0.8),
+    Profile("laplace", 1.3),
+    Profile("imq", 0.7),
+    Profile("mix", 1.1),
+]
+EVERY_PROFILE = pytest.mark.parametrize(
+    "profile", PROFILES, ids=[f"{p.name} {p.scale}" for p in PROFILES]
+)
+BORDERS = pytest.mark.parametrize("n", [255, 256, 257, 513])
+COLUMNS = pytest.mark.parametrize("d", [1, 2, 3, 4, 7])
+
+
+@pytest.fixture(params=["array module", "compiled"])
+def engine(request, monkeypatch):
+    """Each twin in turn, whatever the size."""
+    compiled_from = 0.0 if request.param == "compiled" else np.inf
+    monkeypatch.setattr(pairwise, "COMPILED_FROM", compiled_from)
+    with executing(device="cpu"):
+        yield request.param
+
+
+def rows(n, d, seed=0):
+    return np.random.default_rng([seed, n, d]).normal(size=(n, d))
+
+
+def dense(profile, x, y):
+    """The whole matrix, from SciPy's distances."""
+    distances = cdist(x, y, "cityblock" if profile.name == "laplace" else "euclidean")
+    s = profile.scale
+
+    def gaussian(width):
+        return np.exp(-(distances**2) / (2 * width**2))
+
+    return {
+        "distance": lambda: distances**s,
+        "gaussian": lambda: gaussian(s),
+        "laplace": lambda: np.exp(-distances / s),
+        "imq": lambda: 1 / np.sqrt(s**2 + distances**2),
+        "mix": lambda: sum(gaussian(c * s) for c in (0.25, 0.5, 1, 2, 4)) / 5,
+    }[profile.name]()
+
+
+def plain(profile):
+    """The profile as a function of two lists."""
+    if profile.name == "distance":
+        return lambda s, t: euclidean(s, t) ** profile.scale
+    return plain_kernel(profile.name, profile.scale)
+
+
+# ------------------------------------------------------------------------------------- twins
+
+
+def test_twins_hold_the_same_names():
+    assert cpu.__all__ == gpu.__all__
+
+
+@pytest.mark.parametrize("name", cpu.__all__)
+def test_twins_take_the_same_parameters(name):
+    left, right = getattr(cpu, name), getattr(gpu, name)
+    if not callable(left):
+        assert type(left) is type(right)
+        return
+    names = [list(inspect.signature(twin).parameters) for twin in (left, right)]
+    assert names[0] == names[1]
+
+
+@EVERY_PROFILE
+@COLUMNS
+def test_twins_agree_on_a_tile(profile, d):
+    x, y = rows(40, d), rows(33, d, 1)
+    compiled = cpu.tile(x, y, profile.name, profile.scale)
+    arrays = gpu.tile(x, y, profile.name, profile.scale)
+    assert compiled == pytest.approx(arrays, abs=ROUNDING(d, scale=10))
+
+
+@EVERY_PROFILE
+def test_twins_agree_far_away(profile):
+    x, y = rows(5, 3), rows(4, 3, 1) + 1e4
+    compiled = cpu.tile(x, y, profile.name, profile.scale)
+    arrays = gpu.tile(x, y, profile.name, profile.scale)
+    assert compiled == pytest.approx(arrays, abs=ROUNDING(3, scale=1 + arrays.max()))
+
+
+@EVERY_PROFILE
+def test_twins_agree_on_a_tile_of_one_pair(profile):
+    x, y = rows(1, 2), rows(1, 2, 1)
+    compiled = cpu.tile(x, y, profile.name, profile.scale)
+    assert compiled == pytest.approx(gpu.tile(x, y, profile.name, profile.scale), abs=ROUNDING(2, scale=4))
+
+
+@pytest.mark.parametrize("twin", [cpu, gpu], ids=["compiled", "array module"])
+@EVERY_PROFILE
+def test_equal_rows_far_from_zero_are_at_distance_zero(twin, profile):
+    x = np.repeat(rows(3, 5) + 1e8, 2, axis=0)
+    found = twin.tile(x, x.copy(), profile.name, profile.scale)
+    at_zero = np.array([found[0, 1], found[2, 3], found[4, 5], *np.diag(found)])
+    expected = np.full(9, profile.at_zero)
+    assert at_zero == pytest.approx(expected, abs=ROUNDING(1) if profile.at_zero else 0.0)
+
+
+def test_exponential_of_the_compiled_twin_is_exact_to_a_few_units():
+    gaps = np.sqrt(np.linspace(0.0, 1400.0, 4001))[:, None]
+    found = cpu.tile(gaps, np.zeros((1, 1)), "gaussian", 1.0)[:, 0]
+    exact = np.exp(-0.5 * gaps[:, 0] ** 2)
+    # the exponent itself is rounded: half a unit of it is its size times eps / 2
+    relative = np.abs(found / exact - 1)
+    assert relative.max() <= ROUNDING(1, scale=0.5 * 700)
+
+
+# ------------------------------------------------------------------------------------- loops
+
+
+@EVERY_PROFILE
+@pytest.mark.parametrize("d", [1, 3])
+def test_cross_sums_equal_the_loops(engine, profile, d):
+    x, y, rng = rows(13, d), rows(9, d, 1), np.random.default_rng(2)
+    a, b = rng.random(13), rng.random(9)
+    k = plain(profile)
+    along = [between([row], y.tolist(), [1.0], b.tolist(), k) for row in x.tolist()]
+    down = [between(x.tolist(), [row], a.tolist(), [1.0], k) for row in y.tolist()]
+    found = cross_sums(profile, x, y, a, b)
+    assert np.concatenate(found) == pytest.approx([*along, *down], abs=ROUNDING(13, scale=50))
+
+
+@EVERY_PROFILE
+@pytest.mark.parametrize("d", [1, 3])
+def test_self_sums_equal_the_loops(engine, profile, d):
+    x, a = rows(13, d), np.random.default_rng(3).random(13)
+    expected = [between([r], x.tolist(), [1.0], a.tolist(), plain(profile)) for r in x.tolist()]
+    assert self_sums(profile, x, a) == pytest.approx(expected, abs=ROUNDING(13, scale=50))
+
+
+@EVERY_PROFILE
+@pytest.mark.parametrize("d", [1, 3])
+def test_quadratic_forms_equal_the_loops(engine, profile, d):
+    z, v = rows(11, d), np.random.default_rng(4).normal(size=(11, 3))
+    lists = z.tolist()
+    expected = [between(lists, lists, c, c, plain(profile)) for c in v.T.tolist()]
+    assert quadratic_forms(profile, z, v) == pytest.approx(expected, abs=ROUNDING(121, scale=500))
+
+
+# ------------------------------------------------------------------------------------- tiles
+
+
+@EVERY_PROFILE
+@BORDERS
+@pytest.mark.parametrize("others", [1, 511, 513])
+def test_cross_sums_at_the_border_of_tiles(engine, profile, n, others):
+    x, y, rng = rows(n, 2), rows(others, 2, 1), np.random.default_rng(5)
+    a, b = rng.random(n), rng.random(others)
+    matrix = dense(profile, x, y)
+    expected = np.concatenate([matrix @ b, a @ matrix])
+    found = np.concatenate(cross_sums(profile, x, y, a, b))
+    assert found == pytest.approx(expected, abs=ROUNDING(n + others, scale=expected.max()))
+
+
+@EVERY_PROFILE
+@BORDERS
+def test_self_sums_at_the_border_of_tiles(engine, profile, n):
+    x, a = rows(n, 2), np.random.default_rng(6).random(n)
+    expected = dense(profile, x, x) @ a
+    assert self_sums(profile, x, a) == pytest.approx(expected, abs=ROUNDING(n, scale=expected.max()))
+
+
+@EVERY_PROFILE
+@BORDERS
+def test_quadratic_forms_at_the_border_of_tiles(engine, profile, n):
+    z, v = rows(n, 2), np.random.default_rng(7).normal(size=(n, 4))
+    matrix = dense(profile, z, z)
+    expected = np.diag(v.T @ matrix @ v)
+    terms = np.diag(np.abs(v).T @ matrix @ np.abs(v)).max()
+    assert quadratic_forms(profile, z, v) == pytest.approx(expected, abs=ROUNDING(n, scale=terms))
+
+
+@EVERY_PROFILE
+@BORDERS
+def test_products_at_the_border_of_tiles(engine, profile, n):
+    x, y, v = rows(n, 2), rows(513, 2, 1), np.random.default_rng(8).normal(size=(513, 3))
+    matrix = dense(profile, x, y)
+    terms = (matrix @ np.abs(v)).max()
+    assert product(profile, x, y, v) == pytest.approx(matrix @ v, abs=ROUNDING(513, scale=terms))
+
+
+# ------------------------------------------------------------------- threads, memory, device
+
+
+@EVERY_PROFILE
+def test_two_threads_give_the_same_bits(engine, profile):
+    x, y, rng = rows(700, 3), rows(900, 3, 1), np.random.default_rng(9)
+    a, b, v = rng.random(700), rng.random(900), rng.random((700, 5))
+
+    def everything():
+        along, down = cross_sums(profile, x, y, a, b)
+        forms = quadratic_forms(profile, x, v)
+        return np.concatenate([along, down, self_sums(profile, x, a), forms])
+
+    with executing(threads=1):
+        one = everything()
+    with executing(threads=2):
+        assert SAME(one, everything())
+
+
+@pytest.mark.skipif(not hasattr(cpu.pairwise.gaussian, "signatures"), reason="loops run uncompiled")
+@pytest.mark.parametrize("work", ["cross", "self", "forms"])
+def test_nothing_of_the_size_of_all_pairs_is_allocated(work):
+    n = 20_000
+    x, y, a = rows(n, 3), rows(n, 3, 1), np.full(n, 1 / n)
+    profile = Profile("gaussian", 1.0)
+    kinds = {
+        "cross": lambda: cross_sums(profile, x, y, a, a),
+        "self": lambda: self_sums(profile, x, a),
+        "forms": lambda: quadratic_forms(profile, x, a[:, None] * np.ones(4)),
+    }
+    cross_sums(profile, x[:300], y[:300], a[:300], a[:300])  # loading is not counted
+    with executing(device="cpu", threads=2):
+        tracemalloc.start()
+        kinds[work]()
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    tile = 8 * pairwise.twin(np.inf, 0.0).TILE_ROWS * pairwise.twin(np.inf, 0.0).TILE_COLUMNS
+    assert peak < 16 * tile + 100 * 8 * n  # n × m would be 3200 MB; this is 32
+
+
+def test_profile_at_zero_is_its_value_for_equal_rows():
+    for profile in PROFILES:
+        assert profile.at_zero == pytest.approx(plain(profile)([1.0], [1.0]), abs=ROUNDING(1))
