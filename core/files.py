@@ -28,7 +28,8 @@ SUFFIXES = {
     ".jsonl": "ndjson",
 }
 MAGIC = {"npy": (b"\x93NUMPY",), "npz": (b"PK\x03\x04", b"PK\x05\x06"), "parquet": (b"PAR1",)}
-BATCH_BYTES = 16 << 20  # decoded numbers in flight while a file is streamed
+BATCH_BYTES = 4 << 20  # decoded numbers in flight while a file is streamed
+BLOCK_BYTES = 16 << 20  # text parsed at once; no row may be longer
 
 
 @dataclass(frozen=True)
@@ -374,13 +375,13 @@ def _text(place: Place, kind: str, source: str | BytesIO) -> _Source:
         if kind == "ndjson":
             from pyarrow import json
 
-            table = json.read_json(source, read_options=json.ReadOptions(block_size=BATCH_BYTES))
+            table = json.read_json(source, read_options=json.ReadOptions(block_size=BLOCK_BYTES))
         else:
             from pyarrow import csv
 
             table = csv.read_csv(
                 source,
-                read_options=csv.ReadOptions(block_size=BATCH_BYTES),
+                read_options=csv.ReadOptions(block_size=BLOCK_BYTES),
                 parse_options=csv.ParseOptions(delimiter="\t" if kind == "tsv" else ","),
                 convert_options=csv.ConvertOptions(strings_can_be_null=True),
             )
@@ -416,7 +417,9 @@ def _parquet(place: Place, files: Sequence[str | BytesIO]) -> _Source:
 
     def opened(file: str | BytesIO) -> Any:
         # A plain file, not a name: names with ':' would be taken for addresses.
-        return parquet.ParquetFile(arrow.OSFile(file) if isinstance(file, str) else file)
+        # Small buffers: reading ahead would hold several row groups at once.
+        source = arrow.OSFile(file) if isinstance(file, str) else file
+        return parquet.ParquetFile(source, buffer_size=1 << 16, pre_buffer=False)
 
     def named(file: str | BytesIO) -> str:
         return file if isinstance(file, str) and len(files) > 1 else place.name
@@ -819,11 +822,11 @@ def _range(values: NDArray[Any]) -> dict[str, Any]:
 
 def _duplicates(table: Table) -> int:
     """Rows that equal an earlier one."""
-    if not len(table.numbers):
+    if table.numbers.size + table.codes.size == 0:
         return 0
     block = np.hstack([table.numbers.astype(np.float64) + 0.0, table.codes])  # -0 equals 0
     rows = np.ascontiguousarray(block).view(np.dtype((np.void, 8 * block.shape[1])))
-    return len(rows) - len(np.unique(rows)) if block.shape[1] else 0
+    return len(rows) - len(np.unique(rows))
 
 
 def parquet_bytes(rows: Sequence[dict[str, Any]]) -> bytes:

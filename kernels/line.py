@@ -11,10 +11,17 @@ def distance_sums(x: Array, y: Array, b: Array) -> Array:
     centre = y.mean()  # sums of products cancel less around the middle
     order = np.argsort(y, kind="stable")
     nodes = y[order] - centre
-    mass = np.concatenate([[0.0], np.cumsum(b[order])])
-    moment = np.concatenate([[0.0], np.cumsum(b[order] * nodes)])
+    mass = _cumulative(b[order])
+    moment = _cumulative(b[order] * nodes)
     below = np.searchsorted(nodes, x - centre, side="right")
     return (x - centre) * (2 * mass[below] - mass[-1]) + (moment[-1] - 2 * moment[below])
+
+
+def _cumulative(values: Array) -> Array:
+    """0 and the running sums, added in extended precision: a million equal steps drift otherwise."""
+    sums = np.zeros(len(values) + 1)
+    sums[1:] = np.cumsum(values, dtype=np.longdouble)
+    return sums
 
 
 def distance_forms(z: Array, v: Array) -> Array:

@@ -30,8 +30,8 @@ Integers = NDArray[np.int64]
 EngineName = Literal["blocks", "tree", "product"]
 
 TREE_COLUMNS = 7  # columns up to which a tree visits fewer points than it costs
-TREE_FROM = 1e8  # n·m·(d + 8) operations from which loading SciPy pays
-COMPILED_FROM = 1e9  # ... and from which loading the compiler pays
+TREE_FROM = 2e8  # n·m·(d + 8) operations from which loading SciPy (0.35 s) pays
+COMPILED_FROM = 4e8  # ... and from which loading the compiled twin (0.7 s) pays
 TREE_ROWS = 2048  # queries of a block
 MARGIN = 1e-13  # relative: far above the rounding of a tree's distances, far below a real gap
 LISTED = 128  # most points within a radius that are looked through one by one
@@ -199,7 +199,7 @@ class _Tree:
         from scipy.spatial import cKDTree
 
         self._build = cKDTree
-        self._tree = cKDTree(points)
+        self._points, self._tree = points, cKDTree(points)
         self._columns = np.ascontiguousarray(points.T)
         self._exhaustive = exhaustive
 
@@ -235,8 +235,8 @@ class _Tree:
         """Blocks of queries that lie together, so that their part of the tree stays in cache."""
         if len(queries) == 0:
             return
-        itself = queries.shape[0] == self._tree.n and queries is self._tree.data
-        tree = self._tree if itself else self._build(queries, 32, balanced_tree=False)
+        own = queries is self._points
+        tree = self._tree if own else self._build(queries, leafsize=32, balanced_tree=False)
         order = tree.indices.astype(np.int64)
         room = execution().memory // execution().threads // row_bytes
         parts = [order[rows] for rows in _slices(len(order), min(TREE_ROWS, max(room, 1)))]

@@ -760,6 +760,11 @@ def test_info_describes_every_column():
     assert (other["name"], other["kind"]) == ("t", "other")
 
 
+def test_info_of_a_file_without_readable_columns_names_them():
+    parquet_of(t=pa.array([0, 0], pa.date32()))
+    assert describe("t.parquet")["duplicates"] == 0
+
+
 def test_info_of_a_plain_array_names_columns_by_position():
     found = describe(write("npy"))
     assert [column["name"] for column in found["columns"]] == ["0", "1", "2"]
