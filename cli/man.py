@@ -5,6 +5,7 @@ No dates and no version of anything else, so that a page changes only when its c
 
 import re
 import sys
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,7 +24,14 @@ HEADINGS = re.compile(r"^(Parameters|Returns|Raises|Notes|Examples)\n-+$", re.MU
 def roff(text: str) -> str:
     """Escape what roff would read as its own."""
     made = text.replace("\\", "\\e").replace("-", "\\-").replace("'", "\\(aq")
+    made = "".join(letter if letter.isascii() else glyph(letter) for letter in made)
     return re.sub(r"^\.", r"\\&.", made, flags=re.MULTILINE)
+
+
+def glyph(letter: str) -> str:
+    """A letter beyond ASCII by its number, decomposed as roff wants it."""
+    parts = "_".join(f"{ord(part):04X}" for part in unicodedata.normalize("NFD", letter))
+    return f"\\[u{parts}]"
 
 
 def verbatim(lines: list[str]) -> list[str]:

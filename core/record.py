@@ -21,9 +21,10 @@ CODES = {
     "W11": "rows were jittered",
     "W12": "tied rows were left out",
     "W20": "a column has no interquartile range in the reference",
-    "W21": "values were filled in or marked as missing",
-    "W22": "rows were dropped",
-    "W23": "rows were sampled",
+    "W21": "a column is constant in the reference and was not scaled",
+    "W22": "missing values were filled in with the reference's mean",
+    "W23": "categories that the reference does not have",
+    "E00": "a sample set could not be scored",
 }
 
 

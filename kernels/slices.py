@@ -419,7 +419,7 @@ class Pool:
                 projected(self.points, self.centre, vectors), orders, strict=True
             ):
                 line, weights = values[order], self._weights(order)
-                for some in steps_of(len(rows), max(1, (1 << 19) // len(order))):
+                for some in steps_of(len(rows), max(1, STRIP // len(order))):
                     splits = rows[some].take(order, axis=1)
                     total[some] += split_costs(line, splits, weights, self.p)
             return total
@@ -435,31 +435,30 @@ class Pool:
 
 def split_costs(line: Array, splits: NDArray[np.bool_], weights: Array | None, p: int) -> Array:
     """W_p^p between marked and other numbers of a sorted line; (N,), (B, N) to (B,)."""
-    if p == 1:
-        return _areas(line, splits, weights)
     if weights is not None:
+        if p == 1:
+            return _areas(line, splits, weights)
         return np.array([_weighted_split(line, split, weights, p) for split in splits])
     made = np.empty(len(splits))
     marked = splits.sum(axis=1)
     for n in np.unique(marked):  # all the same in a permutation test
-        some = splits[marked == n]
-        x = line[np.nonzero(some)[1]].reshape(len(some), -1)
-        y = line[np.nonzero(~some)[1]].reshape(len(some), -1)
-        made[marked == n] = sorted_costs(x, y, equal_cells(x.shape[1], y.shape[1]), p)
+        here = marked == n
+        x, y = _picked(line, splits[here]), _picked(line, ~splits[here])
+        made[here] = sorted_costs(x, y, equal_cells(x.shape[1], y.shape[1]), p)
     return made
 
 
-def _areas(line: Array, splits: NDArray[np.bool_], weights: Array | None) -> Array:
+def _picked(line: Array, marks: NDArray[np.bool_]) -> Array:
+    """``line`` where marked, for rows of equally many marks: many times faster than line[marks]."""
+    places = np.flatnonzero(marks).reshape(len(marks), -1)
+    places -= len(line) * np.arange(len(marks))[:, None]
+    return line.take(places)
+
+
+def _areas(line: Array, splits: NDArray[np.bool_], weights: Array) -> Array:
     """W₁ = ∫ |F − G|, from the cumulative masses."""
-    if weights is None:
-        marked = np.cumsum(splits, axis=1, dtype=np.int64)
-        n, total = marked[:, -1:], splits.shape[1]
-        upto = np.arange(1, total + 1)
-        away = (marked * total - upto * n) / (n * (total - n))  # whole numbers: zero is zero
-    else:
-        masses = np.where(splits, weights, 0.0)
-        others = weights - masses
-        away = cumulated(masses) - cumulated(others)
+    masses = np.where(splits, weights, 0.0)
+    away = cumulated(masses) - cumulated(weights - masses)
     return np.asarray(np.abs(away[:, :-1]) @ np.diff(line))
 
 
