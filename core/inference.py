@@ -19,6 +19,7 @@ from divmatch.record import Interval, Note, Result, Test
 from divmatch.samples import Samples, as_samples, check_partners
 
 SUBSAMPLES = 100
+SPLITS = 512  # splits a pass: enough to drown the cost of making the tiles, few enough for memory
 DETECTABLE_POWER = 0.8
 
 
@@ -253,7 +254,7 @@ def _splits(observed: NDArray[np.bool_], permutations: int, seed: int) -> Iterat
     """Random labels in blocks that fit the memory; the b-th split does not depend on the blocks."""
     rng = stream(seed, "permutations")
     rows = len(observed)
-    block = max(1, min(permutations, execution().memory // (40 * rows)))
+    block = max(1, min(permutations, SPLITS, execution().memory // (40 * rows)))
     for start in range(0, permutations, block):
         size = min(block, permutations - start)
         labels = np.empty((rows, size), dtype=bool)

@@ -261,8 +261,8 @@ class _Tree:
         self, queries: Array, k: int, own: Integers, asked: int
     ) -> tuple[Array, Integers, NDArray[np.bool_]]:
         """The k first of ``asked`` candidates, and whether no other point can be among them."""
-        reach, listed = self._tree.query(queries, asked)
-        reach, listed = reach.reshape(-1, asked), listed.reshape(-1, asked)
+        answer: Any = self._tree.query(queries, asked)
+        reach, listed = (part.reshape(-1, asked) for part in answer)
         exact = self._exact(queries[:, None, :], listed)
         itself = listed == own[:, None]
         exact[itself] = -1.0

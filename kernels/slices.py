@@ -3,7 +3,8 @@
 W_p^p of two samples of numbers is Σₖ lₖ |x₍ᵢₖ₎ − y₍ⱼₖ₎|^p over the *cells* of [0, 1], the pieces of
 length lₖ on which both quantile functions are constant. Projections are taken from a centre near
 the data, so that an offset costs no digits. Sizes of blocks depend on nothing but the shapes, and
-results are kept per direction: the same digits for any memory and any number of threads.
+results are kept per direction: the same digits for any memory and any number of threads. Places
+are always in range; take is told to clip because that is twice as fast as to check.
 """
 
 import math
@@ -21,7 +22,7 @@ Places = NDArray[Any]  # whole numbers: positions of rows
 Keep = Callable[[Hashable, Callable[[], Any]], Any]
 
 GROUPS = 4  # least number of groups of directions that shows a Monte Carlo error
-BLOCK = 3_000_000  # projections of one sample held at a time by one thread
+BLOCK = 3_200_000  # projections of one sample held at a time by one thread
 STRIP = 1 << 17  # projections worked on at a time: they stay in the cache
 CHUNK = 1024  # rows centred at a time
 MOST_KNOTS = 2000
@@ -137,7 +138,7 @@ def sorted_costs(x: Array, y: Array, cells: Cells | None, p: int) -> Array:
     if cells is None:
         costs: Array = _powers(x - y, p).mean(axis=1)
     else:
-        gaps = x.take(cells.rows, axis=1) - y.take(cells.columns, axis=1)
+        gaps = x.take(cells.rows, axis=1, mode="clip") - y.take(cells.columns, axis=1, mode="clip")
         costs = _powers(gaps, p) @ cells.lengths
     return costs
 
@@ -175,7 +176,7 @@ def potentials(x: Array, y: Array, turns: Turns, p: int) -> Array:
     """
     made = np.zeros_like(x)
     low, high = x[:, :-1], x[:, 1:]
-    below, above = y.take(turns.below, axis=1), y.take(turns.above, axis=1)
+    below, above = (y.take(places, axis=1, mode="clip") for places in turns)
     if p == 2:
         steps = (high - low) * ((low - below) + (high - above))
     else:
@@ -452,7 +453,7 @@ def _picked(line: Array, marks: NDArray[np.bool_]) -> Array:
     """``line`` where marked, for rows of equally many marks: many times faster than line[marks]."""
     places = np.flatnonzero(marks).reshape(len(marks), -1)
     places -= len(line) * np.arange(len(marks))[:, None]
-    return line.take(places)
+    return line.take(places, mode="clip")
 
 
 def _areas(line: Array, splits: NDArray[np.bool_], weights: Array) -> Array:

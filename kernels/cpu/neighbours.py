@@ -201,7 +201,7 @@ def count(
     for i in range(tile.shape[0]):
         limit = entry_above(radius[i], scale, squared[i], slack[i])
         value = 0.5 * ((radius[i] * scale) ** 2 - squared[i]) - slack[i] - width
-        sure = np.float32(value - abs(value) * ROUNDED)
+        sure = np.float32(min(value * (1.0 - ROUNDED), value * (1.0 + ROUNDED)))
         for start in range(0, tile.shape[1], TESTED):
             part = tile[i, start : start + TESTED]
             inside, possible = np.int32(0), np.int32(0)

@@ -37,7 +37,9 @@ def test_size_is_read(free, text, size):
     assert memory_budget(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "lots", "-1GiB", "2 G B", "1e9", "GiB", "5PB", "2GiBs", "1,5GB", "nan"])
+@pytest.mark.parametrize(
+    "text", ["", "lots", "-1GiB", "2 G B", "1e9", "GiB", "5PB", "2GiBs", "1,5GB", "nan"]
+)
 def test_other_text_is_refused(free, text):
     with pytest.raises(SettingError, match="expected a size such as 2GiB, 500MB or 25%"):
         memory_budget(text)

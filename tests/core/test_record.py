@@ -52,7 +52,9 @@ def test_interval_is_written_out():
 
 
 def test_test_is_written_out():
-    made = result(test=Test(0.02, "permutation", 99, {"mean": 1.0, "sd": math.nan})).as_dict()["test"]
+    made = result(test=Test(0.02, "permutation", 99, {"mean": 1.0, "sd": math.nan})).as_dict()[
+        "test"
+    ]
     assert made == {
         "p_value": 0.02,
         "p_adjusted": None,
@@ -94,7 +96,14 @@ def test_document_says_who_wrote_it():
 
 
 def test_document_without_verdict_and_run_has_neither():
-    assert list(document("kl", [], {}, [])) == ["schema", "tool", "command", "inputs", "settings", "results"]
+    assert list(document("kl", [], {}, [])) == [
+        "schema",
+        "tool",
+        "command",
+        "inputs",
+        "settings",
+        "results",
+    ]
 
 
 def test_document_with_verdict_and_run_ends_with_them():

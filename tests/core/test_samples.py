@@ -60,8 +60,14 @@ def test_weights_given_with_samples_are_not_ignored():
         (["a", "b"], "x: holds <U1 values, not numbers"),
         ([1 + 2j], "x: holds complex128 values, not numbers"),
         ([None, 1.0], "x: holds object values, not numbers"),
-        (np.array(["2020-01-01"], dtype="datetime64[D]"), "x: holds datetime64.* values, not numbers"),
-        ([[1.0, np.nan], [2.0, 3.0]], r"x: 1 row with NaN or infinite values \(first: row 0, column 1\)"),
+        (
+            np.array(["2020-01-01"], dtype="datetime64[D]"),
+            "x: holds datetime64.* values, not numbers",
+        ),
+        (
+            [[1.0, np.nan], [2.0, 3.0]],
+            r"x: 1 row with NaN or infinite values \(first: row 0, column 1\)",
+        ),
         ([[1.0], [np.inf], [np.nan]], r"x: 2 rows with NaN .*\(first: row 1, column 0\)"),
         ([[np.inf], [-np.inf]], r"x: 2 rows with NaN .*\(first: row 0, column 0\)"),
         (np.float16([[np.inf], [0]]), r"x: 1 row with NaN .*\(first: row 0, column 0\)"),
@@ -123,11 +129,15 @@ def test_masses_of_unweighted_rows_are_equal():
 
 
 def test_effective_size_of_equal_weights_is_the_number_of_rows():
-    assert as_samples(ROWS, "x", [2, 2, 2]).effective_size() == pytest.approx(3, abs=ROUNDING(3, scale=3))
+    assert as_samples(ROWS, "x", [2, 2, 2]).effective_size() == pytest.approx(
+        3, abs=ROUNDING(3, scale=3)
+    )
 
 
 def test_effective_size_of_unequal_weights():
-    assert as_samples(ROWS, "x", [1, 1, 2]).effective_size() == pytest.approx(8 / 3, abs=ROUNDING(3, scale=3))
+    assert as_samples(ROWS, "x", [1, 1, 2]).effective_size() == pytest.approx(
+        8 / 3, abs=ROUNDING(3, scale=3)
+    )
 
 
 def test_taken_rows_share_the_weight():
@@ -136,7 +146,10 @@ def test_taken_rows_share_the_weight():
 
 
 def test_taken_rows_may_be_a_mask():
-    assert as_samples(ROWS, "x").take(np.array([True, False, True])).points.tolist() == [[1, 2], [5, 6]]
+    assert as_samples(ROWS, "x").take(np.array([True, False, True])).points.tolist() == [
+        [1, 2],
+        [5, 6],
+    ]
 
 
 def test_derived_values_are_computed_once():

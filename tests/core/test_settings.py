@@ -14,7 +14,9 @@ def function(
     k: Annotated[int, Setting("neighbour", least=1, most=9)] = 5,
     power: Annotated[float, Setting("power", above=0, below=2)] = 1.0,
     bandwidth: Annotated[float | Literal["median"], Setting("scale", above=0)] = "median",
-    kernel: Annotated[Literal["gaussian", "laplace"], Setting("", aliases={"rbf": "gaussian"})] = "gaussian",
+    kernel: Annotated[
+        Literal["gaussian", "laplace"], Setting("", aliases={"rbf": "gaussian"})
+    ] = "gaussian",
     order: Annotated[Literal[1, 2], Setting("order")] = 2,
     share: Annotated[float | None, Setting("share", above=0, below=1, percent=True)] = None,
     max_rows: Annotated[int | Literal["all"], Setting("rows")] = "all",

@@ -137,7 +137,9 @@ def test_u_of_a_sample_and_itself_is_minus_two_mean_distances_over_n(pair):
 @given(pair=samples())
 def test_v_is_u_and_the_mean_self_distances(pair):
     x, y = pair
-    means = [np.linalg.norm(s[:, None] - s, axis=2).sum() / len(s) ** 2 / (len(s) - 1) for s in pair]
+    means = [
+        np.linalg.norm(s[:, None] - s, axis=2).sum() / len(s) ** 2 / (len(s) - 1) for s in pair
+    ]
     assert energy(x, y, "v") - energy(x, y) == close(sum(means), x, y)
 
 
@@ -182,7 +184,9 @@ def test_rotation_changes_nothing(method, pair, seed):
 def test_scales_by_the_declared_unit(method, power, pair, factor):
     x, y = pair
     expected = factor**power * energy(x, y, method, power)
-    assert energy(factor * x, factor * y, method, power) == close(expected, factor * x, factor * y, power)
+    assert energy(factor * x, factor * y, method, power) == close(
+        expected, factor * x, factor * y, power
+    )
 
 
 @METHODS

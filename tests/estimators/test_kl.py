@@ -364,11 +364,15 @@ def test_contained_support_is_not_suspected():
 
 def test_cap_on_the_neighbours_is_said():
     rng = np.random.default_rng(17)
-    found = estimate(rng.normal(size=(300, 1)), rng.normal(3.0, 1.0, size=(300, 1)), "knn-reduced", max_k=5)
+    found = estimate(
+        rng.normal(size=(300, 1)), rng.normal(3.0, 1.0, size=(300, 1)), "knn-reduced", max_k=5
+    )
     assert codes(found)[0] == "W05"
 
 
-@pytest.mark.parametrize(("n", "m", "message"), [(5, 9, "x: 5 rows.*k \\+ 1 = 6"), (9, 4, "y: 4 rows.*k = 5")])
+@pytest.mark.parametrize(
+    ("n", "m", "message"), [(5, 9, "x: 5 rows.*k \\+ 1 = 6"), (9, 4, "y: 4 rows.*k = 5")]
+)
 def test_too_few_rows_are_refused(n, m, message):
     with pytest.raises(SampleError, match=message):
         kl(*pair(18, n, m))
@@ -445,7 +449,9 @@ def test_influence_of_the_second_sample_is_the_slope_in_its_weight(d):
 def test_standard_error_is_that_of_repeated_samples():
     rng = np.random.default_rng(22)
     runs = [
-        divmatch.kl(rng.normal(size=(300, 2)), rng.normal(0.7, 1.3, size=(400, 2)), method="gaussian")
+        divmatch.kl(
+            rng.normal(size=(300, 2)), rng.normal(0.7, 1.3, size=(400, 2)), method="gaussian"
+        )
         for _ in range(300)
     ]
     spread = np.std([run.value for run in runs], ddof=1)

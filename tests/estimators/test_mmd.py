@@ -69,7 +69,13 @@ def test_equals_the_loops_with_weights(method, kernel, pair, seed):
     rng = np.random.default_rng(seed)
     a, b = rng.dirichlet(np.full(len(x), 3.0)), rng.dirichlet(np.full(len(y), 3.0))
     expected = reference(
-        x.tolist(), y.tolist(), a.tolist(), b.tolist(), name=kernel, scale=2.0, unbiased=method == "u"
+        x.tolist(),
+        y.tolist(),
+        a.tolist(),
+        b.tolist(),
+        name=kernel,
+        scale=2.0,
+        unbiased=method == "u",
     )
     spread = 1 / min(1 - a @ a, 1 - b @ b)
     assert mmd(x, y, method, kernel, 2.0, a, b) == close(expected, x, y, spread)
@@ -106,7 +112,9 @@ def test_truth_of_the_laplace_kernel():
     rng = np.random.default_rng(7)
     x, y = rng.normal(size=1500), rng.normal(1.0, 1.0, size=1200)
     found = divmatch.mmd(x, y, kernel="laplace", bandwidth=1)
-    assert found.value == pytest.approx(gaussian.mmd2_laplace(1.0, 1.0, 1.0, 1.0), abs=LUCK(found.se))
+    assert found.value == pytest.approx(
+        gaussian.mmd2_laplace(1.0, 1.0, 1.0, 1.0), abs=LUCK(found.se)
+    )
 
 
 @KERNELS
@@ -123,7 +131,9 @@ def test_unbiased_at_the_null(kernel):
 
 def test_median_distance_is_the_middle_of_all_pairs():
     rows = np.random.default_rng(9).normal(size=(17, 3))
-    assert median_distance(rows)[0] == pytest.approx(plain_median(rows.tolist()), abs=ROUNDING(3, scale=5))
+    assert median_distance(rows)[0] == pytest.approx(
+        plain_median(rows.tolist()), abs=ROUNDING(3, scale=5)
+    )
 
 
 def test_median_bandwidth_is_that_of_the_pooled_rows():
@@ -193,12 +203,16 @@ def test_rows_without_weight_do_not_move_the_median():
 
 @pytest.mark.parametrize("bandwidth", [0, -1, "medain", float("nan"), float("inf")])
 def test_impossible_bandwidth_is_refused(bandwidth):
-    with pytest.raises(SettingError, match="--bandwidth .*expected median or reference or a number"):
+    with pytest.raises(
+        SettingError, match="--bandwidth .*expected median or reference or a number"
+    ):
         divmatch.mmd([0.0, 1.0], [1.0, 2.0], bandwidth=bandwidth)
 
 
 def test_rbf_is_another_name_of_gaussian():
-    assert SAME(mmd([[0.0], [1.0]], [[2.0], [3.0]], kernel="rbf"), mmd([[0.0], [1.0]], [[2.0], [3.0]]))
+    assert SAME(
+        mmd([[0.0], [1.0]], [[2.0], [3.0]], kernel="rbf"), mmd([[0.0], [1.0]], [[2.0], [3.0]])
+    )
 
 
 def test_rbf_is_recorded_as_gaussian():
@@ -325,7 +339,9 @@ def test_influence_is_the_slope_of_v_in_the_weight(kernel):
 def test_influence_of_the_second_sample_is_that_of_the_first_when_swapped():
     rng = np.random.default_rng(16)
     x, y = rng.normal(size=(7, 2)), rng.normal(size=(5, 2))
-    assert estimate(x, y).terms_y == pytest.approx(estimate(y, x).terms_x, abs=ROUNDING(12, scale=4))
+    assert estimate(x, y).terms_y == pytest.approx(
+        estimate(y, x).terms_x, abs=ROUNDING(12, scale=4)
+    )
 
 
 def test_standard_error_is_that_of_repeated_samples():

@@ -53,7 +53,10 @@ def test_forms_far_from_zero_keep_their_digits():
 
 
 def test_equal_numbers_are_at_distance_zero():
-    assert distance_forms(np.full(5, 0.1), np.random.default_rng(0).random((5, 2))).tolist() == [0, 0]
+    assert distance_forms(np.full(5, 0.1), np.random.default_rng(0).random((5, 2))).tolist() == [
+        0,
+        0,
+    ]
 
 
 def test_one_column_takes_the_sorting_path():
@@ -69,4 +72,6 @@ def test_sorting_path_equals_the_tiles():
     wide = np.column_stack([z[:, 0], np.zeros(300)])
     profile = Profile("distance", 1.0)
     tiles = quadratic_forms(profile, wide, v)
-    assert quadratic_forms(profile, z, v) == pytest.approx(tiles, abs=ROUNDING(300, scale=tiles.max()))
+    assert quadratic_forms(profile, z, v) == pytest.approx(
+        tiles, abs=ROUNDING(300, scale=tiles.max())
+    )

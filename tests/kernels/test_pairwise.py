@@ -105,7 +105,9 @@ def test_twins_agree_far_away(profile):
 def test_twins_agree_on_a_tile_of_one_pair(profile):
     x, y = rows(1, 2), rows(1, 2, 1)
     compiled = cpu.tile(x, y, profile.name, profile.scale)
-    assert compiled == pytest.approx(gpu.tile(x, y, profile.name, profile.scale), abs=ROUNDING(2, scale=4))
+    assert compiled == pytest.approx(
+        gpu.tile(x, y, profile.name, profile.scale), abs=ROUNDING(2, scale=4)
+    )
 
 
 @pytest.mark.parametrize("twin", [cpu, gpu], ids=["compiled", "array module"])
@@ -179,7 +181,9 @@ def test_cross_sums_at_the_border_of_tiles(engine, profile, n, others):
 def test_self_sums_at_the_border_of_tiles(engine, profile, n):
     x, a = rows(n, 2), np.random.default_rng(6).random(n)
     expected = dense(profile, x, x) @ a
-    assert self_sums(profile, x, a) == pytest.approx(expected, abs=ROUNDING(n, scale=expected.max()))
+    assert self_sums(profile, x, a) == pytest.approx(
+        expected, abs=ROUNDING(n, scale=expected.max())
+    )
 
 
 @EVERY_PROFILE

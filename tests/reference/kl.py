@@ -57,7 +57,10 @@ def moments(rows, weights):
     mean = [sum(w * row[c] for row, w in pairs) for c in range(d)]
     left = 1.0 - sum(w * w for w in weights)
     covariance = [
-        [sum(w * (row[c] - mean[c]) * (row[e] - mean[e]) for row, w in pairs) / left for e in range(d)]
+        [
+            sum(w * (row[c] - mean[c]) * (row[e] - mean[e]) for row, w in pairs) / left
+            for e in range(d)
+        ]
         for c in range(d)
     ]
     return mean, covariance

@@ -15,7 +15,9 @@ def equal(rows):
 
 def between(x, y, a, b, k):
     """Σᵢⱼ aᵢ bⱼ k(xᵢ, yⱼ)."""
-    return sum(s * t * k(p, q) for p, s in zip(x, a, strict=True) for q, t in zip(y, b, strict=True))
+    return sum(
+        s * t * k(p, q) for p, s in zip(x, a, strict=True) for q, t in zip(y, b, strict=True)
+    )
 
 
 def within(x, a, k, unbiased):

@@ -98,7 +98,9 @@ class Uniform:
     def mean_kernel(self, other, s):
         def twice(u):
             root = s * math.sqrt(math.pi / 2)
-            return u * root * math.erf(u / (s * math.sqrt(2))) + s * s * math.exp(-0.5 * (u / s) ** 2)
+            return u * root * math.erf(u / (s * math.sqrt(2))) + s * s * math.exp(
+                -0.5 * (u / s) ** 2
+            )
 
         return self._mean(other, twice)
 

@@ -49,14 +49,18 @@ def test_kl_is_its_integral(pair):
 
     low, high = bounds(pair.p)
     low, high = max(low, -15.0), min(high, 60.0)
-    assert pair.kl == pytest.approx(integral(integrand, low, high, (0.0, 1.0)), abs=SOLVER(QUADRATURE))
+    assert pair.kl == pytest.approx(
+        integral(integrand, low, high, (0.0, 1.0)), abs=SOLVER(QUADRATURE)
+    )
 
 
 @EVERY_PAIR
 def test_energy_is_twice_the_squared_gap_of_distribution_functions(pair):
     def below(distribution, t):
         low, _ = bounds(distribution)
-        return integral(distribution.density, low, t, (*bounds(distribution), 0.0)) if t > low else 0.0
+        return (
+            integral(distribution.density, low, t, (*bounds(distribution), 0.0)) if t > low else 0.0
+        )
 
     low = min(bounds(pair.p)[0], bounds(pair.q)[0], -10.0 if pair.p.support[0] < 0 else 0.0)
     low, high = max(low, -15.0), min(max(bounds(pair.p)[1], bounds(pair.q)[1]), 50.0)
@@ -103,7 +107,9 @@ def test_mean_norm_is_its_integral(d):
         log = -0.5 * d * math.log1p(t) - u * u * gap2 / (1 + t)
         return -math.expm1(log) / u**2 if u > 0 else 0.5 * d * 2 * variance + gap2
 
-    found = (integral(integrand, 0.0, 1.0) + integral(integrand, 1.0, math.inf)) / math.sqrt(math.pi)
+    found = (integral(integrand, 0.0, 1.0) + integral(integrand, 1.0, math.inf)) / math.sqrt(
+        math.pi
+    )
     assert gaussian.mean_norm(gap2, variance, d) == pytest.approx(found, abs=SOLVER(QUADRATURE))
 
 
@@ -124,10 +130,14 @@ def test_kl_in_many_columns_adds_over_independent_ones():
     means = np.array([0.0, 1.0, -0.5])
     first, second = np.diag([1.0, 4.0, 0.25]), np.diag([2.0, 1.0, 0.5])
     apart = sum(
-        gaussian.kl(np.zeros(1), first[i : i + 1, i : i + 1], means[i : i + 1], second[i : i + 1, i : i + 1])
+        gaussian.kl(
+            np.zeros(1), first[i : i + 1, i : i + 1], means[i : i + 1], second[i : i + 1, i : i + 1]
+        )
         for i in range(3)
     )
-    assert gaussian.kl(np.zeros(3), first, means, second) == pytest.approx(apart, abs=ROUNDING(3, scale=10))
+    assert gaussian.kl(np.zeros(3), first, means, second) == pytest.approx(
+        apart, abs=ROUNDING(3, scale=10)
+    )
 
 
 @pytest.mark.parametrize(
@@ -142,7 +152,10 @@ def test_kl_in_many_columns_adds_over_independent_ones():
         (UNIFORMS.energy, 0.5),
         (gaussian.energy_power(1.0, 1.0, 1.0, 1.0), 0.541807),
         (gaussian.mmd2_laplace(1.0, 1.0, 1.0, 1.0), 0.125216),
-        (gaussian.mmd2(np.zeros(2), np.eye(2), np.array([0.5, 0]), np.diag([1.0, 2.0]), 1.0), 0.037744),
+        (
+            gaussian.mmd2(np.zeros(2), np.eye(2), np.array([0.5, 0]), np.diag([1.0, 2.0]), 1.0),
+            0.037744,
+        ),
     ],
 )
 def test_published_digits(found, published):

@@ -1,0 +1,33 @@
+"""The files that the README's pipelines and the examples of the commands name."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import parquet
+
+
+def prepare(folder: Path) -> None:
+    """Write them into a folder, the same numbers every time."""
+    rng = np.random.default_rng(0)
+    np.save(folder / "real.npy", rng.normal(size=(400, 4)))
+    np.save(folder / "gen.npy", rng.normal(0.3, 1.0, size=(300, 4)))
+    np.save(folder / "other.npy", rng.normal(size=(350, 4)))
+    (folder / "gen").mkdir()
+    for step, shift in ((100, 1.0), (200, 0.5), (300, 0.1)):
+        np.save(folder / "gen" / f"step-{step}.npy", rng.normal(shift, 1.0, size=(300, 4)))
+    for name, shift in (("real", 0.0), ("gen", 0.4), ("new", 0.4)):
+        parquet.write_table(_orders(rng, shift), folder / f"{name}.parquet")
+
+
+def _orders(rng: np.random.Generator, shift: float) -> pa.Table:
+    """Amounts with a few gaps, a device, a row weight."""
+    amount = rng.lognormal(3 + shift, 0.5, size=300)
+    return pa.table(
+        {
+            "amount": pa.array([None if i % 60 == 7 else a for i, a in enumerate(amount)]),
+            "age": rng.integers(18, 80, 300),
+            "device": pa.array(rng.choice(["ios", "android", "web"], 300)),
+            "weight": rng.uniform(0.5, 1.5, 300),
+        }
+    )
