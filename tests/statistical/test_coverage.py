@@ -1,0 +1,128 @@
+"""Nominal 95 % intervals hold the truth in 92 to 98 of 100 samples."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from divmatch.estimator import quantity
+from divmatch.inference import infer
+from divmatch.samples import as_samples
+from tests.truths import gaussian
+from tests.truths.line import EXPONENTIALS, GAUSSIANS, PAIRS, UNIFORMS
+
+pytestmark = pytest.mark.slow
+
+RUNS = 400
+LEAST, MOST = 0.92, 0.98  # asked for; 400 runs of a true 95 % stay inside but once in 170 times
+EVERY_PAIR = pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: pair.name)
+SIZES = pytest.mark.parametrize("n", [500, 1000])
+
+
+def coverage(name, method, given, draw, truth, runs=RUNS):
+    """Share of intervals that hold the truth."""
+    estimator = quantity(name).chosen(method)
+    settings = estimator.checked(given)
+    held = 0
+    for run in range(runs):
+        x, y = (as_samples(rows, "x") for rows in draw(np.random.default_rng([run, 2])))
+        ci = infer(estimator, x, y, settings, seed=run).ci
+        held += ci.low <= truth <= ci.high
+    return held / runs
+
+
+@EVERY_PAIR
+@SIZES
+def test_energy(pair, n):
+    found = coverage("energy", "u", {}, lambda rng: pair.draw(rng, n, n), pair.energy)
+    assert LEAST <= found <= MOST
+
+
+def test_energy_of_unequal_samples():
+    found = coverage(
+        "energy", "u", {}, lambda rng: GAUSSIANS.draw(rng, 300, 1500), GAUSSIANS.energy
+    )
+    assert LEAST <= found <= MOST
+
+
+def test_energy_in_five_columns():
+    def draw(rng):
+        return rng.normal(size=(300, 5)), rng.normal(size=(300, 5)) + np.eye(5)[0]
+
+    assert LEAST <= coverage("energy", "u", {}, draw, gaussian.energy(1.0, 1.0, 1.0, 5)) <= MOST
+
+
+@EVERY_PAIR
+@SIZES
+def test_mmd(pair, n):
+    given = {"bandwidth": 1.0}
+    found = coverage("mmd", "u", given, lambda rng: pair.draw(rng, n, n), pair.mmd2(1.0))
+    assert LEAST <= found <= MOST
+
+
+def test_mmd_with_weights():
+    """Rows of N(0, 1) weighted by N(.5, 1) / N(0, 1) stand for N(.5, 1)."""
+    estimator = quantity("mmd").chosen("u")
+    truth = gaussian.mmd2(np.array([0.5]), np.eye(1), np.array([2.0]), np.eye(1), 1.0)
+    held = 0
+    for run in range(RUNS):
+        rng = np.random.default_rng([run, 3])
+        rows = rng.normal(size=(500, 1))
+        x = as_samples(rows, "x", np.exp(0.5 * rows[:, 0]))
+        y = as_samples(rng.normal(2.0, 1.0, (500, 1)), "y")
+        ci = infer(estimator, x, y, {"kernel": "gaussian", "bandwidth": 1.0}).ci
+        held += ci.low <= truth <= ci.high
+    assert LEAST <= held / RUNS <= MOST
+
+
+@EVERY_PAIR
+@SIZES
+def test_kl_from_neighbours(pair, n):
+    found = coverage("kl", "knn", {}, lambda rng: pair.draw(rng, n, n), pair.kl)
+    assert LEAST <= found <= MOST
+
+
+def test_kl_from_neighbours_of_unequal_samples():
+    found = coverage("kl", "knn", {}, lambda rng: GAUSSIANS.draw(rng, 500, 1500), GAUSSIANS.kl, 300)
+    assert LEAST <= found <= MOST
+
+
+@pytest.mark.parametrize("pair", [GAUSSIANS, EXPONENTIALS, UNIFORMS], ids=lambda pair: pair.name)
+def test_kl_from_neighbours_bias_reduced(pair):
+    found = coverage("kl", "knn-reduced", {}, lambda rng: pair.draw(rng, 500, 500), pair.kl, 200)
+    assert 0.95 - 4 * math.sqrt(0.95 * 0.05 / 200) <= found
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Independent columns, each N(0, 1) against N(shift, sd²)."""
+
+    d: int
+    shift: float
+    sd: float
+    n: int
+
+    @property
+    def kl(self):
+        return self.d * gaussian.kl(
+            np.zeros(1), np.eye(1), np.array([self.shift]), np.array([[self.sd**2]])
+        )
+
+    def draw(self, rng):
+        return rng.normal(size=(self.n, self.d)), rng.normal(self.shift, self.sd, (self.n, self.d))
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [Columns(2, 0.7, 1.0, 500), Columns(5, 0.5, 1.0, 1000), Columns(5, 0.2, 1.0, 1000), Columns(5, 0.0, 1.5, 500)],
+    ids=["two", "five, far", "five, near", "five, wider"],
+)  # fmt: skip
+def test_kl_from_neighbours_in_many_columns(pair):
+    assert LEAST - 0.02 <= coverage("kl", "knn", {}, pair.draw, pair.kl, 200)
+
+
+@pytest.mark.parametrize("d", [1, 5])
+def test_kl_of_gaussians(d):
+    pair = Columns(d, 0.5, 1.2, 1000)
+    assert LEAST <= coverage("kl", "gaussian", {}, pair.draw, pair.kl) <= MOST
