@@ -14,6 +14,21 @@ def option(*flags: str, help: str, **rest: Any) -> click.Option:
     return click.Option(list(flags), help=help, **rest)
 
 
+class Number(click.FloatRange):
+    """A number in a range; NaN, which every comparison lets pass, is none."""
+
+    name = "number"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Refuse NaN."""
+        made: float = super().convert(value, param, ctx)
+        if made != made:
+            self.fail(f"{value!r} is not a number", param, ctx)
+        return made
+
+
 def choice(*words: str) -> click.Choice[str]:
     """One of some words."""
     return click.Choice(words)
@@ -78,7 +93,7 @@ def inference_options(*, permutations: int = 0) -> list[click.Parameter]:
         option(
             "--level",
             metavar="L",
-            type=click.FloatRange(0, 1, min_open=True, max_open=True),
+            type=Number(0, 1, min_open=True, max_open=True),
             default=0.95,
             show_default=True,
             help="Confidence level of the interval.",
@@ -100,7 +115,7 @@ def gate_options() -> list[click.Parameter]:
             "--max",
             "maximum",
             metavar="X",
-            type=float,
+            type=Number(),
             envvar="DIVMATCH_MAX",
             help="Fail (exit 1) above X.",
         ),
@@ -108,7 +123,7 @@ def gate_options() -> list[click.Parameter]:
             "--min",
             "minimum",
             metavar="X",
-            type=float,
+            type=Number(),
             envvar="DIVMATCH_MIN",
             help="Fail (exit 1) below X.",
         ),

@@ -8,7 +8,7 @@ from divmatch.catalogue import QUANTITIES, STATISTICS
 from divmatch.cli import gate
 from divmatch.cli.command import Command
 from divmatch.cli.estimate import finish, pair_sections, read_pair
-from divmatch.cli.options import option
+from divmatch.cli.options import Number, option
 from divmatch.cli.render import Report, interval, result_line, short, title, verdict_lines
 from divmatch.cli.session import Session
 from divmatch.errors import InconclusiveError
@@ -97,7 +97,7 @@ COMMANDS: dict[str, click.Command] = {
             option(
                 "--alpha",
                 metavar="A",
-                type=click.FloatRange(0, 1, min_open=True, max_open=True),
+                type=Number(0, 1, min_open=True, max_open=True),
                 help="Fail (exit 1) when p <= A; without it the 5% level is only reported.",
             ),
             *(parameter for group in _SECTIONS.values() for parameter in group),

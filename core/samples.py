@@ -115,7 +115,21 @@ def as_weights(values: ArrayLike, rows: int, name: str) -> Weights:
     return weights / total
 
 
+LARGEST, SMALLEST = 1e150, 1e-150  # squares beyond them overflow or vanish
+
+
 def check_partners(x: Samples, y: Samples) -> None:
-    """Both samples must have the same columns."""
+    """Both samples must have the same columns, and numbers whose squares are numbers."""
     if x.d != y.d:
         raise SampleError(f"{x.name} has {x.d} columns, {y.name} has {y.d}; both need the same")
+    largest = max(_largest(x.points), _largest(y.points))
+    if largest > LARGEST or 0 < largest < SMALLEST:
+        where = x.name if largest == _largest(x.points) else y.name
+        raise SampleError(
+            f"{where}: the largest value is {largest:.3g}, expected at most {LARGEST:g} and at least "
+            f"{SMALLEST:g}, because distances are squared; divide all rows by a constant first"
+        )
+
+
+def _largest(points: Points) -> float:
+    return max(float(points.max()), -float(points.min()))

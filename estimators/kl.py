@@ -99,6 +99,7 @@ def kl_knn(x: Samples, y: Samples, *, k: Neighbour = 5, ties: Ties = "error") ->
     rho, nu = near_x[0][:, -1], near_y[0][:, -1]
     terms = log_mass(x, near_x[1], np.arange(x.n)) - log_mass(y, near_y[1])
     tied = (near_x[0][:, 0] == 0) | (near_y[0][:, 0] == 0)
+    tied |= (nu == near_y[0][:, 0]) & (k > 1)  # k rows of Q in one place
     return _averaged(x, terms, _ratios(nu, rho), tied, ties, jittered)
 
 
@@ -340,7 +341,10 @@ def _averaged(
         )
     elif tied.any():
         count = int(np.count_nonzero(tied))
-        notes = (*notes, Note("W03", f"{count} of {x.n} rows of P coincide with another row"))
+        notes = (
+            *notes,
+            Note("W03", f"{count} of {x.n} rows of P coincide with a row, or their neighbours do"),
+        )
     far = float(np.mean(ratios[usable] > FAR))
     if far > FAR_SHARE:
         message = (

@@ -189,7 +189,9 @@ def median_distance(points: Points) -> tuple[float, tuple[Note, ...]]:
     if median > 0:
         return median, ()
     return float(np.sqrt(squares[squares > 0]).mean()), (
-        Note("W09", "half of the pairs of rows coincide; the bandwidth is the others' mean distance"),
+        Note(
+            "W09", "half of the pairs of rows coincide; the bandwidth is the others' mean distance"
+        ),
     )
 
 
