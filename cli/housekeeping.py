@@ -42,7 +42,7 @@ def run_list(form: str) -> int:
             "name": name,
             "command": name in QUANTITIES,
             "direction": of.direction,
-            "unit": of.unit,
+            "unit": of.unit_of({key: s.default for key, s in of.settings().items()}),
             "methods": list(of.methods),
             "default": of.default,
             "help": of.help,

@@ -22,7 +22,7 @@ Places = NDArray[Any]  # whole numbers: positions of rows
 Keep = Callable[[Hashable, Callable[[], Any]], Any]
 
 GROUPS = 4  # least number of groups of directions that shows a Monte Carlo error
-BLOCK = 3_200_000  # projections of one sample held at a time by one thread
+BLOCK = 3_200_000  # projections of one sample held at a time by one thread; half with their order
 STRIP = 1 << 17  # projections worked on at a time: they stay in the cache
 CHUNK = 1024  # rows centred at a time
 MOST_KNOTS = 2000
@@ -297,7 +297,7 @@ class Slices:
             rows = steps_of(len(x), self._at_once(STRIP))
             return np.concatenate([sorted_costs(x[r], y[r], cells, self.p) for r in rows])
 
-        return np.concatenate(list(in_order(block, self._parts(vectors))))
+        return np.concatenate(list(in_order(block, self._parts(vectors, BLOCK))))
 
     def influences(self, vectors: Array) -> Influences:
         """Costs, their noise, and the mean potential of every row."""
@@ -322,7 +322,7 @@ class Slices:
                 _scatter(sums_y, order_y[r], potentials(y[r], x[r], turns_y, self.p))
             return Influences(np.concatenate(costs), np.concatenate(noises), sums_x, sums_y)
 
-        return _gathered(in_order(block, self._parts(vectors)), n, m, len(vectors))
+        return _gathered(in_order(block, self._parts(vectors, BLOCK // 2)), n, m, len(vectors))
 
     def _by_weight(self, vectors: Array, *, influences: bool) -> Influences:
         """One direction at a time: the weights come in another order along every direction."""
@@ -344,13 +344,15 @@ class Slices:
                     sums_y[order_y] += potentials(y, x, weighted_turns(upto_y, upto_x), p)[0]
             return Influences(np.concatenate(costs), np.concatenate(noises), sums_x, sums_y)
 
-        return _gathered(in_order(block, self._parts(vectors)), len(a), len(b), len(vectors))
+        return _gathered(
+            in_order(block, self._parts(vectors, BLOCK // 2)), len(a), len(b), len(vectors)
+        )
 
     def _at_once(self, numbers: int) -> int:
         return max(1, numbers // max(len(self.x), len(self.y)))
 
-    def _parts(self, vectors: Array) -> Iterator[slice]:
-        return steps_of(len(vectors), min(64, self._at_once(BLOCK)))
+    def _parts(self, vectors: Array, numbers: int) -> Iterator[slice]:
+        return steps_of(len(vectors), min(64, self._at_once(numbers)))
 
     def _kept(self, what: str, part: slice, vectors: Array, compute: Callable[[], Any]) -> Any:
         """``compute`` once for the same x and directions, where it is small enough to keep."""

@@ -88,8 +88,9 @@ def sliced(
     start; more take blocks of orthonormal directions, whose mean is exact for all quadratic forms.
     The Monte Carlo error comes from the spread between blocks (two columns: between four
     interleaved grids, an upper estimate) and is part of the standard error. The influence of a row
-    is its Kantorovich potential averaged over about 128 (p = 2: 64) of the directions, in whole blocks. A
-    permutation test of more than 8,000,000 / L rows takes only about 100 directions.
+    is its Kantorovich potential averaged over whole blocks of at least 64 directions (p = 1: 128),
+    or all where there are fewer. A permutation test of more than 8,000,000 / L rows takes only
+    about 100 directions.
 
     Parameters
     ----------
