@@ -63,6 +63,7 @@ def _rule(result: Result, limit: float, decide: str, *, above: bool) -> dict[str
         "name": name,
         "status": status,
         "result": result.id or result.metric,
+        **({"sample": result.sample} if result.sample else {}),
         "rule": f"{result.metric} {word} {shown} {sign} {limit:g}",
         "severity": "fail",
     }

@@ -43,7 +43,10 @@ def run(arguments: list[str] | None = None) -> int:
         return OUTPUT
     except Exception as error:
         if os.environ.get("DIVMATCH_DEBUG"):
-            raise
+            import traceback
+
+            traceback.print_exc()  # raising it would exit 1, which means a failed gate
+            return BUG
         text = str(error).partition("\n")[0]
         say(f"internal error: {type(error).__name__}: {text}")
         say("rerun with DIVMATCH_DEBUG=1 for a traceback", prefix="    ")
@@ -53,9 +56,16 @@ def run(arguments: list[str] | None = None) -> int:
 def say(message: str, prefix: str = "divmatch: ") -> None:
     """One line on standard error; a closed or full standard error loses it and nothing else."""
     try:
-        print(prefix + message, file=sys.stderr, flush=True)  # noqa: T201
+        print(prefix + printable(message), file=sys.stderr, flush=True)  # noqa: T201
     except (OSError, AttributeError, ValueError):
         _point_at_nothing(2)
+
+
+def printable(text: str) -> str:
+    """The text with control characters escaped: file names may hold newlines and colours."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _invoke(arguments: list[str]) -> int:

@@ -3,6 +3,7 @@
 No dates and no version of anything else, so that a page changes only when its command does.
 """
 
+import inspect
 import re
 import sys
 import unicodedata
@@ -18,12 +19,22 @@ from divmatch.cli.group import app
 from divmatch.cli.topics import TOPICS
 from divmatch.record import CODES
 
+ENVIRONMENT = """\
+DIVMATCH_OPTION   the default of --option in every command, such as DIVMATCH_FORMAT or DIVMATCH_SEED
+DIVMATCH_CONFIG   as --config
+DIVMATCH_DEBUG   anything but empty: show the traceback of an internal error
+XDG_CONFIG_HOME   folder of divmatch/config.toml, ~/.config if not set
+NO_COLOR, FORCE_COLOR   never or always colour, unless --color says otherwise"""
+
+# what groff would print as another letter
+PLAIN = {"\\": r"\e", "-": r"\-", "'": r"\(aq", "`": r"\(ga", "^": r"\(ha", "~": r"\(ti"}
+ENTRY = re.compile(r"((?:[A-Z]{2}|\d|[WE]\d|-)\S*(?: \S+)*?) {2,}(\S.*)")
 HEADINGS = re.compile(r"^(Parameters|Returns|Raises|Notes|Examples)\n-+$", re.MULTILINE)
 
 
 def roff(text: str) -> str:
     """Escape what roff would read as its own."""
-    made = text.replace("\\", "\\e").replace("-", "\\-").replace("'", "\\(aq")
+    made = "".join(PLAIN.get(letter, letter) for letter in text)
     made = "".join(letter if letter.isascii() else glyph(letter) for letter in made)
     return re.sub(r"^\.", r"\\&.", made, flags=re.MULTILINE)
 
@@ -39,10 +50,26 @@ def verbatim(lines: list[str]) -> list[str]:
     return [".nf", *(f"    {roff(line)}" for line in lines), ".fi"]
 
 
+def prose(text: str) -> list[str]:
+    """A topic, filled: `name   meaning` lines become a list, what follows a colon stays as it is."""
+    made: list[str] = []
+    before = ""
+    for line in text.split("\n"):
+        entry = ENTRY.fullmatch(line)
+        if entry:
+            made += [".TP", f"\\fB{roff(entry[1])}\\fP", roff(entry[2])]
+        elif before.endswith(":"):
+            made += [*verbatim([line]), ".PP"]
+        else:
+            made += [".PP", roff(line)] if not before or ENTRY.fullmatch(before) else [roff(line)]
+        before = line
+    return made
+
+
 def paragraphs(text: str) -> list[str]:
     """Blank lines become paragraphs, indented blocks stay as they are."""
     made: list[str] = []
-    for block in re.split(r"\n\s*\n", text.strip()):
+    for block in re.split(r"\n\s*\n", inspect.cleandoc(text)):
         lines = block.split("\n")
         if any(line.startswith((" ", ">>>")) for line in lines):
             made += [".PP", ".nf", *(roff(line) for line in lines), ".fi"]
@@ -59,7 +86,8 @@ def options(command: click.Command, context: click.Context) -> list[str]:
         groups = {"": list(command.get_params(context))}
     lines: list[str] = []
     for title, parameters in groups.items():
-        records = [row for p in parameters if (row := p.get_help_record(context)) is not None]
+        rows = [row for p in parameters if (row := p.get_help_record(context)) is not None]
+        records = [row for row in rows if row[1]]  # an argument without a help is in the synopsis
         if records and title:
             lines.append(f".SS {roff(title)}")
         for names, text in records:
@@ -69,11 +97,15 @@ def options(command: click.Command, context: click.Context) -> list[str]:
 
 def page(name: str, command: click.Command, short: str) -> str:
     """One command as a man(7) page."""
-    context = click.Context(command, info_name=name.replace("-", " ", 1), max_content_width=100)
+    context = click.Context(
+        command, info_name=name.replace("-", " ", 1), **command.context_settings
+    )
     usage = " ".join(command.collect_usage_pieces(context))
     prefix = "divmatch" if name == "divmatch" else f"divmatch {name.removeprefix('divmatch-')}"
     lines = [
         f'.TH "{roff(name.upper())}" "1" "" "divmatch {__version__}" "divmatch manual"',
+        ".nh",
+        ".ad l",
         ".SH NAME",
         roff(f"{name} - {short.rstrip('.')}"),
         ".SH SYNOPSIS",
@@ -87,9 +119,27 @@ def page(name: str, command: click.Command, short: str) -> str:
     lines += [".SH OPTIONS", *options(command, context)]
     if name == "divmatch":
         lines += overview()
-    lines += [".SH EXIT STATUS", *verbatim(TOPICS["exit-codes"].split("\n"))]
-    lines += [".SH SEE ALSO", "\\fBdivmatch\\fP(1), \\fBdivmatch help\\fP"]
+    elif isinstance(command, click.Group):
+        lines += [".SH COMMANDS", *parts(command)]
+    lines += [".SH EXIT STATUS", *prose(TOPICS["exit-codes"])]
+    others = (
+        [f"divmatch-{other}" for names in SECTIONS.values() for other in names]
+        if name == "divmatch"
+        else ["divmatch"]
+    )
+    lines += [".SH SEE ALSO", ",\n".join(f"\\fB{roff(other)}\\fP(1)" for other in others)]
     return "\n".join(lines) + "\n"
+
+
+def parts(group: click.Group) -> list[str]:
+    """The commands of a group: usage, help and options of each."""
+    lines: list[str] = []
+    for name, command in group.commands.items():
+        context = click.Context(command, info_name=name)
+        usage = " ".join([name, *command.collect_usage_pieces(context)])
+        lines += [f".SS {roff(usage)}", *paragraphs(command.help or "")]
+        lines += options(command, context)
+    return lines
 
 
 def methods(notes: str) -> list[str]:
@@ -116,8 +166,9 @@ def overview() -> list[str]:
             lines += [".TP", f"\\fB{roff(name)}\\fP", roff(known[name][1])]
     for topic, text in TOPICS.items():
         if topic != "exit-codes":
-            lines += [f".SH {topic.upper()}", *verbatim(text.split("\n"))]
-    lines += [".SH WARNINGS", *verbatim([f"{code}  {meaning}" for code, meaning in CODES.items()])]
+            lines += [f".SH {topic.upper()}", *prose(text)]
+    lines += [".SH ENVIRONMENT", *prose(ENVIRONMENT)]
+    lines += [".SH WARNINGS", *prose("\n".join(f"{code}  {text}" for code, text in CODES.items()))]
     return lines
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 FORMATS = ("text", "value", "json", "ndjson", "csv", "tsv", "markdown", "junit", "github")
+MOST_CERTAIN = 1 - 1e-12  # levels nearer to 1 have no normal quantile in double precision
 
 
 def option(*flags: str, help: str, **rest: Any) -> click.Option:
@@ -27,6 +28,12 @@ class Number(click.FloatRange):
         if made != made:
             self.fail(f"{value!r} is not a number", param, ctx)
         return made
+
+
+class WholeNumber(click.IntRange):
+    """A whole number in a range, called so where it is refused."""
+
+    name = "whole number"
 
 
 def choice(*words: str) -> click.Choice[str]:
@@ -85,7 +92,7 @@ def inference_options(*, permutations: int = 0) -> list[click.Parameter]:
             "--permutations",
             "-B",
             metavar="B",
-            type=click.IntRange(0, 10_000_000),
+            type=WholeNumber(0, 10_000_000),
             default=permutations,
             show_default=True,
             help="Permutations for a p-value; 0 for none.",
@@ -93,7 +100,7 @@ def inference_options(*, permutations: int = 0) -> list[click.Parameter]:
         option(
             "--level",
             metavar="L",
-            type=Number(0, 1, min_open=True, max_open=True),
+            type=Number(0, MOST_CERTAIN, min_open=True),
             default=0.95,
             show_default=True,
             help="Confidence level of the interval.",
@@ -188,7 +195,7 @@ def compute_options() -> list[click.Parameter]:
             "-j",
             "--jobs",
             metavar="N",
-            type=click.IntRange(1, 1024),
+            type=WholeNumber(1, 1024),
             envvar="DIVMATCH_THREADS",
             help="Threads; all cores if not given. The digits do not depend on it.",
         ),

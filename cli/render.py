@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from divmatch.cli.main import printable
 from divmatch.errors import SettingError
 from divmatch.record import Result, finite
 
@@ -43,7 +44,9 @@ class Report:
 
     def name(self, role: str) -> str:
         """The first input with this role."""
-        return next((i["name"] for i in self.document["inputs"] if i["role"] == role), role)
+        return printable(
+            next((i["name"] for i in self.document["inputs"] if i["role"] == role), role)
+        )
 
 
 def form_of(path: str) -> str:
@@ -131,7 +134,7 @@ def verdict_lines(report: Report) -> list[str]:
     lines = []
     for rule in verdict["rules"]:
         word = rule["status"].upper()
-        name = rule["name"].split(" ")[0] + ": " if several else ""
+        name = f"{printable(rule.get('sample') or rule['result'])}: " if several else ""
         shown = f"\033[{TITLES[word]}m{word}\033[0m" if report.colour else word
         lines.append(f"{shown}  {name}{rule['rule']}")
     return lines
@@ -185,12 +188,12 @@ def flat(result: Mapping[str, Any]) -> dict[str, Any]:
 
 def json_of(report: Report) -> str:
     """The document."""
-    return json.dumps(report.document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(report.document, indent=2, allow_nan=False) + "\n"
 
 
 def ndjson_row(result: Mapping[str, Any]) -> str:
     """One result, one line."""
-    return json.dumps(result, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(result, allow_nan=False) + "\n"
 
 
 def ndjson_of(report: Report) -> str:
@@ -254,7 +257,7 @@ def markdown_of(report: Report) -> str:
     for result in report.results:
         ci = f"{short(result.ci.low)} .. {short(result.ci.high)}" if result.ci else ""
         p = short(result.test.p_value) if result.test else ""
-        sample = result.sample or report.name("q")
+        sample = printable(result.sample or report.name("q"))
         name = title(result, report) if report.document["command"] != "score" else result.id
         cells = (
             name,
@@ -284,25 +287,29 @@ def github_of(report: Report) -> str:
     lines = []
     for rule in (report.document.get("verdict") or {}).get("rules", []):
         level = {"fail": "error", "inconclusive": "warning"}.get(rule["status"], "notice")
-        lines.append(f"::{level} title={_escaped(rule['name'])}::{_escaped(rule['rule'])}")
+        title = _escaped(rule["name"]).replace(":", "%3A").replace(",", "%2C")
+        lines.append(f"::{level} title={title}::{_escaped(rule['rule'])}")
     for result in report.results:
+        level = "error" if result.status == "error" else "warning"
         notes = result.warnings
-        lines += [f"::warning title={note.code}::{_escaped(note.message)}" for note in notes]
+        lines += [f"::{level} title={note.code}::{_escaped(note.message)}" for note in notes]
     return "".join(line + "\n" for line in lines)
 
 
 def _escaped(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A").replace(":", "%3A")
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
 def junit_of(report: Report) -> str:
-    """One test case a rule, or a result where there are no rules."""
+    """One test case a rule, or a result where there are no rules; errors always are cases."""
     from xml.sax.saxutils import quoteattr
 
     rules = (report.document.get("verdict") or {}).get("rules", [])
-    cases = [(r["name"], r["status"], r["rule"]) for r in rules] or [
-        (r.id or r.metric, "error" if r.status == "error" else "pass", short(r.value))
+    cases = [(printable(r["name"]), r["status"], r["rule"]) for r in rules]
+    cases += [
+        (_case(r), "error" if r.status == "error" else "pass", _message(r))
         for r in report.results
+        if r.status == "error" or not rules
     ]
     count = {
         word: sum(case[1] == word for case in cases) for word in ("fail", "error", "inconclusive")
@@ -324,6 +331,16 @@ def junit_of(report: Report) -> str:
         else:
             lines.append(f"{start}/>")
     return "\n".join([*lines, "  </testsuite>", "</testsuites>", ""])
+
+
+def _case(result: Result) -> str:
+    name = result.id or result.metric
+    return f"{printable(result.sample)} {name}" if result.sample else name
+
+
+def _message(result: Result) -> str:
+    """The value, or what went wrong."""
+    return printable(str(result.extra.get("message", short(result.value))))
 
 
 def parquet_of(report: Report) -> bytes:

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from divmatch.cli.command import Command
+from divmatch.cli.main import printable, say
 from divmatch.cli.options import (
     compute_options,
     gate_options,
@@ -167,8 +168,6 @@ class Job:
         error: Exception,
         n: tuple[int, int] = (0, 0),
     ) -> Result:
-        from divmatch.cli.main import say
-
         message = str(error)
         say(f"error: {message if path in message else f'{path}: {name}: {message}'}")
         return Result(
@@ -223,7 +222,10 @@ def table(report: Report) -> str:
         by_sample.setdefault(str(result.sample), {})[result.id] = result
     ordered = sorted(by_sample.items(), key=lambda item: _rank(item[1].get(ids[0])))
     head = ["sample", "n", *(heading(name, report) for name in ids)]
-    body = [[name, _size(found), *(_cell(found.get(i)) for i in ids)] for name, found in ordered]
+    body = [
+        [printable(name), _size(found), *(_cell(found.get(i)) for i in ids)]
+        for name, found in ordered
+    ]
     level = report.document["settings"]["level"]
     failed = [r for r in report.results if r.status == "error"]
     reference = report.name("ref")
@@ -238,7 +240,7 @@ def table(report: Report) -> str:
 
 def heading(name: str, report: Report) -> str:
     """The metric as the user wrote it, with the direction of asymmetric ones."""
-    metric = name.partition(":")[0]
+    metric = name.partition(":")[0].strip()
     arrow = "(ref||sample)" if quantity(metric).direction == "P||Q" else ""
     return f"{name}{arrow}"
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from divmatch.cli import gate, render
 from divmatch.cli.main import GATE, INCONCLUSIVE, OK, OUTPUT, USAGE, say
-from divmatch.errors import InconclusiveError, SettingError
+from divmatch.errors import InconclusiveError, OutputError, SettingError
 from divmatch.record import Note, Result, document
 from divmatch.samples import Samples
 from divmatch.tables import Reading
@@ -39,6 +39,8 @@ class Session:
 
     def reading(self) -> Reading:
         """The options that say how files are read."""
+        if self.options["columns"] is not None and not self.options["columns"].strip(" ,"):
+            raise SettingError("--columns: names no column; leave it out to use all of them")
         names = ("columns", "weights", "na", "sample", "scale", "categorical", "stdin_format")
         chosen: dict[str, Any] = {name: self.options[name] for name in names}
         for name in ("weights_p", "weights_q"):
@@ -184,6 +186,8 @@ class Session:
 
 def show(data: str | bytes) -> None:
     """Result on standard output, and nothing else ever goes there."""
+    if sys.stdout is None:
+        raise OutputError("-: standard output is closed; give -o FILE and > /dev/null")
     if isinstance(data, str):
         sys.stdout.write(data)
     else:
@@ -197,8 +201,10 @@ def seed_of(text: str) -> int:
         seed = int.from_bytes(os.urandom(4), "little")
         say(f"seed {seed}")
         return seed
-    if not text.isdecimal():
-        raise SettingError(f"--seed {text}: expected a whole number, at least 0, or random")
+    if not text.isdecimal() or len(text) > 19:
+        raise SettingError(
+            f"--seed {text[:40]}: expected a whole number of at most 19 digits, or random"
+        )
     return int(text)
 
 

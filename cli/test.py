@@ -1,5 +1,6 @@
 """`divmatch test`: whether both files could come from one distribution."""
 
+import math
 from typing import Any
 
 import click
@@ -11,7 +12,7 @@ from divmatch.cli.estimate import finish, pair_sections, read_pair
 from divmatch.cli.options import Number, option
 from divmatch.cli.render import Report, interval, result_line, short, title, verdict_lines
 from divmatch.cli.session import Session
-from divmatch.errors import InconclusiveError
+from divmatch.errors import InconclusiveError, SettingError
 from divmatch.estimator import parse_metric
 from divmatch.record import Result
 
@@ -24,6 +25,7 @@ def run(**options: Any) -> int:
     session = Session("test", options)
     chosen, settings = parse_metric(options["statistic"], scoring=False)
     alpha = options["alpha"]
+    check_permutations(options["permutations"], alpha)
     x, y = read_pair(session, options["reference"], options["candidate"])
     try:
         with session.running():
@@ -42,6 +44,16 @@ def run(**options: Any) -> int:
     session.verdict = verdict  # type: ignore[method-assign, assignment]
     session.settings["alpha"] = alpha if alpha is not None else ALPHA
     return finish(session, [result], x, y, text=text_of)
+
+
+def check_permutations(permutations: int, alpha: float | None) -> None:
+    """Refuse what could never reject: the smallest p-value of B permutations is 1 / (B + 1)."""
+    least = math.ceil(1 / (ALPHA if alpha is None else alpha) - 1e-9) - 1
+    if permutations < least:
+        raise SettingError(
+            f"--permutations {permutations}: p-values below 1 / {permutations + 1} cannot occur; give "
+            f"at least {least} to reject at the {(ALPHA if alpha is None else alpha) * 100:g}% level"
+        )
 
 
 def significance(result: Result, alpha: float) -> dict[str, Any]:

@@ -188,8 +188,9 @@ class _Blocks:
         return np.concatenate([np.empty(0, np.int64), *parts])
 
     def _blocks(self, queries: int) -> Iterator[slice]:
-        room = execution()
-        return _slices(queries, self._twin.rows_at_once(self._index, room.memory // room.threads))
+        threads = execution().threads
+        most = self._twin.rows_at_once(self._index, execution().memory // threads)
+        return _slices(queries, max(1, min(most, -(-queries // threads))))
 
 
 class _Tree:

@@ -117,8 +117,7 @@ def sliced(
     Cost: O(L (n + m)(d + log(n + m))) time, O(n + m) memory.
 
     Source: Rabin, Peyré, Delon & Bernot 2012 (SSVM); Bonneel, Rabin, Peyré & Pfister 2015 (JMIV
-    51); limit laws of one direction: del Barrio, Giné & Matrán 1999 (Ann. Probab. 27); even
-    directions: Sisouk, Delon & Tierny 2025 (arXiv 2502.02275).
+    51); orthonormal directions: Rowland et al. 2019 (arXiv 1903.03784).
 
     Examples
     --------

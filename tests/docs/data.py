@@ -16,16 +16,16 @@ def prepare(folder: Path) -> None:
     (folder / "gen").mkdir()
     for step, shift in ((100, 1.0), (200, 0.5), (300, 0.1)):
         np.save(folder / "gen" / f"step-{step}.npy", rng.normal(shift, 1.0, size=(300, 4)))
-    for name, shift in (("real", 0.0), ("gen", 0.4), ("new", 0.4)):
-        parquet.write_table(_orders(rng, shift), folder / f"{name}.parquet")
+    for name, shift, gaps in (("real", 0.0, 0), ("gen", 0.4, 0), ("new", 0.4, 5)):
+        parquet.write_table(_orders(rng, shift, gaps), folder / f"{name}.parquet")
 
 
-def _orders(rng: np.random.Generator, shift: float) -> pa.Table:
-    """Amounts with a few gaps, a device, a row weight."""
+def _orders(rng: np.random.Generator, shift: float, gaps: int) -> pa.Table:
+    """Amounts, the last few missing; an age, a device, a row weight."""
     amount = rng.lognormal(3 + shift, 0.5, size=300)
     return pa.table(
         {
-            "amount": pa.array([None if i % 60 == 7 else a for i, a in enumerate(amount)]),
+            "amount": pa.array([*amount[: 300 - gaps], *[None] * gaps]),
             "age": rng.integers(18, 80, 300),
             "device": pa.array(rng.choice(["ios", "android", "web"], 300)),
             "weight": rng.uniform(0.5, 1.5, 300),

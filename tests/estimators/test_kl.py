@@ -389,7 +389,7 @@ def test_too_few_rows_are_refused(n, m, message):
     ids=["constant", "dependent", "one constant column", "too few rows"],
 )
 def test_singular_covariance_is_inconclusive(rows):
-    with pytest.raises(InconclusiveError, match="covariance of 2 columns from . rows is singular"):
+    with pytest.raises(InconclusiveError, match=r"covariance of 2 columns from . rows is singular"):
         kl(rows, pair(19)[1], "gaussian")
 
 
@@ -400,7 +400,7 @@ def test_one_row_has_no_covariance():
 
 @pytest.mark.parametrize("k", [0, -1, 1.5, "many", True])
 def test_impossible_neighbour_is_refused(k):
-    with pytest.raises(SettingError, match="-k .*expected a whole number at least 1"):
+    with pytest.raises(SettingError, match=r"-k .*expected a whole number at least 1"):
         divmatch.kl([0.0, 1.0], [2.0, 3.0], k=k)
 
 

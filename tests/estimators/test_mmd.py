@@ -204,7 +204,7 @@ def test_rows_without_weight_do_not_move_the_median():
 @pytest.mark.parametrize("bandwidth", [0, -1, "medain", float("nan"), float("inf")])
 def test_impossible_bandwidth_is_refused(bandwidth):
     with pytest.raises(
-        SettingError, match="--bandwidth .*expected median or reference or a number"
+        SettingError, match=r"--bandwidth .*expected median or reference or a number"
     ):
         divmatch.mmd([0.0, 1.0], [1.0, 2.0], bandwidth=bandwidth)
 

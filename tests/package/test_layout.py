@@ -1,10 +1,13 @@
 """What is shipped: packages, wheel content, imports that stay light."""
 
+import pkgutil
+import shutil
 import subprocess
 import sys
 import tomllib
 import zipfile
-from importlib.metadata import version
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pytest
@@ -13,7 +16,9 @@ import divmatch
 from divmatch.catalogue import COMMANDS, QUANTITIES, SECTIONS
 
 ROOT = Path(__file__).parents[2]
-SOURCES = ROOT / "core"
+SETUPTOOLS = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]
+MODULES = [module.name for module in pkgutil.walk_packages(divmatch.__path__, "divmatch.")]
+source_tree = pytest.mark.skipif(not (ROOT / "core").is_dir(), reason="only where the sources are")
 HEAVY = (
     "numba",
     "scipy",
@@ -64,37 +69,81 @@ def test_sections_name_every_command():
     assert sorted(named) == sorted([*QUANTITIES, *COMMANDS])
 
 
-@pytest.mark.skipif(not SOURCES.is_dir(), reason="only where the sources are")
-def test_no_module_at_the_root():
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """Names in a wheel built from a copy of the sources: what an earlier build left is not in it."""
+    folder = tmp_path_factory.mktemp("wheel")
+    copy = folder / "copy"
+    copy.mkdir()
+    for name in ("pyproject.toml", "setup.cfg", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, copy)
+    for name in ("core", "cli", "estimators", "transport", "kernels", "man", "tests"):
+        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+    options = ["--no-deps", "--quiet", "--wheel-dir", str(folder), str(copy)]
+    if recent_setuptools():
+        options.append("--no-build-isolation")
+    subprocess.run([sys.executable, "-m", "pip", "wheel", *options], check=True)
+    (made,) = folder.glob("*.whl")
+    return set(zipfile.ZipFile(made).namelist())
+
+
+def recent_setuptools():
+    """Whether this environment can build without fetching anything."""
+    try:
+        return int(version("setuptools").partition(".")[0]) >= 77 and version("wheel") != ""
+    except PackageNotFoundError:
+        return False
+
+
+def folder_of(package):
+    """Where the sources of a package lie."""
+    inner = package.removeprefix("divmatch").removeprefix(".")
+    return ROOT / (inner.replace(".", "/") or "core")
+
+
+@source_tree
+def test_nothing_at_the_root_shadows_the_package():
     assert list(ROOT.glob("*.py")) == []
     assert not (ROOT / "divmatch").exists()
 
 
-@pytest.mark.skipif(not SOURCES.is_dir(), reason="only where the sources are")
-def test_wheel_holds_the_package_and_its_manual(tmp_path):
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "wheel",
-        "--no-deps",
-        "-q",
-        "-w",
-        str(tmp_path),
-        str(ROOT),
-    ]
-    subprocess.run(command, check=True, capture_output=True)
-    (wheel,) = tmp_path.glob("*.whl")
-    names = set(zipfile.ZipFile(wheel).namelist())
-    packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
-    wanted = {"divmatch/py.typed", "divmatch/result.schema.json"}
-    for package in packages["packages"]:
-        folder = ROOT / packages["package-dir"].get(
-            package, package.replace("divmatch.", "").replace(".", "/")
-        )
-        wanted |= {f"{package.replace('.', '/')}/{path.name}" for path in folder.glob("*.py")}
-    manual = {name for name in names if "/share/man/man1/" in name}
-    assert {Path(name).name for name in manual} == {
-        path.name for path in (ROOT / "man").glob("*.1")
+@source_tree
+def test_packages_listed_are_the_folders():
+    listed = SETUPTOOLS["packages"]
+    found = {
+        path.parent.relative_to(ROOT).as_posix()
+        for name in ("core", "cli", "estimators", "transport", "kernels")
+        for path in (ROOT / name).rglob("__init__.py")
     }
-    assert {name for name in names - manual if ".dist-info/" not in name} == wanted
+    assert {folder_of(package).relative_to(ROOT).as_posix() for package in listed} == found
+    for package, folder in SETUPTOOLS["package-dir"].items():
+        assert folder_of(package) == ROOT / folder
+
+
+@source_tree
+def test_wheel_holds_the_sources_and_nothing_else(wheel):
+    wanted = {"divmatch/py.typed", "divmatch/result.schema.json"} | {
+        f"{package.replace('.', '/')}/{path.name}"
+        for package in SETUPTOOLS["packages"]
+        for path in folder_of(package).glob("*.py")
+    }
+    assert {n for n in wheel if ".dist-info/" not in n and ".data/" not in n} == wanted
+
+
+@source_tree
+def test_wheel_holds_the_manual(wheel):
+    data = {name.partition(".data/")[2] for name in wheel if ".data/" in name}
+    assert data == {f"data/share/man/man1/{path.name}" for path in (ROOT / "man").glob("*.1")}
+
+
+@source_tree
+def test_wheel_holds_metadata_and_licence(wheel):
+    named = {name.partition(".dist-info/")[2] for name in wheel if ".dist-info/" in name}
+    assert {"METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE"} <= named
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_module_can_be_imported(name):
+    if name.startswith("divmatch.kernels.cpu"):
+        pytest.importorskip("numba")
+    assert import_module(name).__doc__

@@ -119,7 +119,8 @@ class Columns:
     ids=["two", "five, far", "five, near", "five, wider"],
 )  # fmt: skip
 def test_kl_from_neighbours_in_many_columns(pair):
-    assert LEAST - 0.02 <= coverage("kl", "knn", {}, pair.draw, pair.kl, 200)
+    found = coverage("kl", "knn", {}, pair.draw, pair.kl, 200)
+    assert found >= LEAST
 
 
 @pytest.mark.parametrize("d", [1, 5])

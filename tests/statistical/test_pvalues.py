@@ -12,19 +12,19 @@ from tests.tolerances import LUCK
 
 pytestmark = pytest.mark.slow
 
-RUNS = 600
+RUNS = 300
 PERMUTATIONS = 19  # levels that are multiples of 1/20 are exact
 LEVELS = (0.05, 0.1, 0.25, 0.5, 0.75)
 METHODS = [(name, method) for name in QUANTITIES | STATISTICS for method in quantity(name).methods]
 EVERY_METHOD = pytest.mark.parametrize(("name", "method"), METHODS)
 
 
-def p_values(name, method, draw, runs=RUNS):
+def p_values(name, method, draw):
     """p-values of pairs of samples that are drawn from one distribution."""
     estimator = quantity(name).chosen(method)
     given = {"ties": "jitter"} if any(s.name == "ties" for s in estimator.settings) else {}
     found = []
-    for run in range(runs):
+    for run in range(RUNS):
         x, y = draw(np.random.default_rng([run, 1]))
         settings = estimator.checked(given)
         if estimator.random:
@@ -80,6 +80,6 @@ def test_never_too_small_for_two_values(name, method):
             as_samples(rng.random((rows, 1)) < 0.3, name) for name, rows in (("x", 14), ("y", 21))
         ]
 
-    p = p_values(name, method, draw, runs=300)
+    p = p_values(name, method, draw)
     share, se = shares(p)
     assert (share - LEVELS <= LUCK(se, z=4)).all()

@@ -1,6 +1,7 @@
 """The closed forms against quadrature and against published digits."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ def integral(function, low, high, breaks=()):
     edges = [low, *(b for b in sorted(breaks) if low < b < high), high]
     parts = (
         integrate.quad(function, a, b, epsabs=QUADRATURE, epsrel=QUADRATURE, limit=200)[0]
-        for a, b in zip(edges[:-1], edges[1:], strict=True)
+        for a, b in pairwise(edges)
     )
     return sum(parts)
 

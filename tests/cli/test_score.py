@@ -1,0 +1,134 @@
+"""`divmatch score`: rows as they finish, bad files as rows, and the numbers of the single commands."""
+
+import json
+import subprocess
+
+import numpy as np
+import pytest
+
+from tests.cli.conftest import DIVMATCH
+
+
+def rows(printed):
+    return [json.loads(line) for line in printed.splitlines()]
+
+
+def test_a_bad_file_is_a_row_and_the_rest_go_on(here):
+    code, printed, errors = here("score p.npy broken.npy q.npy no.npy --metrics energy -f ndjson")
+    found = rows(printed)
+    assert code == 2
+    assert [(row["sample"], row["status"]) for row in found] == [
+        ("broken.npy", "error"),
+        ("q.npy", "ok"),
+        ("no.npy", "error"),
+    ]
+    assert [row["value"] is None for row in found] == [True, False, True]
+    assert errors.count("divmatch: error: ") == 2
+
+
+def test_fail_fast_stops_at_the_first_bad_file(here):
+    code, printed, _ = here("score p.npy broken.npy q.npy --metrics energy -f ndjson --fail-fast")
+    assert (code, len(rows(printed))) == (2, 1)
+
+
+def test_a_metric_that_fails_spares_the_others(here):
+    code, printed, _ = here(
+        "score p.npy constant.npy --metrics kl:method=gaussian,energy -f ndjson"
+    )
+    assert code == 2
+    assert [row["status"] for row in rows(printed)] == ["error", "ok"]
+
+
+def test_a_bad_reference_ends_the_run(here):
+    code, printed, errors = here("score broken.npy q.npy -f csv")
+    assert (code, printed, errors.count("\n")) == (2, "", 1)
+
+
+@pytest.mark.parametrize(
+    ("line", "names"),
+    [
+        (r"printf 'q.npy\nnear.npy\n' > list; divmatch score p.npy --files-from list", "q near"),
+        (r"printf 'q.npy\nnear.npy' | divmatch score p.npy --files-from -", "q near"),
+        (r"printf 'q.npy\0near.npy\0' | divmatch score p.npy -0 --files-from -", "q near"),
+        (r"echo near.npy | divmatch score p.npy q.npy --files-from -", "q near"),
+    ],
+)
+def test_names_come_from_a_list(run, line, names):
+    found = run(shell=f"{line} --metrics energy -f ndjson -q")
+    assert [row["sample"] for row in rows(found.stdout)] == [
+        f"{name}.npy" for name in names.split()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["p.npy"], "no sample sets"),
+        (["p.npy", "--files-from", "constant.npy"], "NUL bytes"),
+        (["p.npy", "--files-from", "missing"], "no such file"),
+        (["p.npy", "q.npy", "--metrics", ","], "at least one metric"),
+        (["p.npy", "q.npy", "--metrics", "energy,energy"], "named twice"),
+        (["p.npy", "q.npy", "--metrics", "kl:k=0"], "at least 1"),
+        (["p.npy", "q.npy", "--metrics", "kl:k"], "expected key=value"),
+        (["p.npy", "q.npy", "--metrics", "mmd:power=1"], "has no setting 'power'"),
+    ],
+)
+def test_what_cannot_be_scored_is_refused_in_one_line(here, arguments, says):
+    code, printed, errors = here(["score", *arguments])
+    assert (code, printed, errors.count("\n")) == (2, "", 1)
+    assert says in errors
+
+
+def test_rows_appear_as_they_finish(data):
+    np.save(data / "long.npy", np.random.default_rng(0).normal(size=(200_000, 4)))
+    command = [DIVMATCH, "score", "p.npy", "q.npy", "long.npy", "--metrics", "energy"]
+    child = subprocess.Popen([*command, "-f", "ndjson"], cwd=data, stdout=subprocess.PIPE)
+    assert child.stdout is not None
+    first, running = json.loads(child.stdout.readline()), child.poll() is None
+    child.kill()
+    child.communicate()
+    assert (first["sample"], running) == ("q.npy", True)
+
+
+def test_score_equals_the_commands_with_the_same_settings(here):
+    commands = {
+        "energy": "energy",
+        "mmd:kernel=laplace": "mmd --kernel laplace --bandwidth reference",
+        "mmd:bandwidth=2": "mmd --bandwidth 2",
+        "kl:k=3": "kl -k 3",
+        "kl:method=gaussian": "kl --method gaussian",
+        "sliced:p=1": "sliced -p 1",
+    }
+    line = f"score p.npy near.npy q.npy --metrics {','.join(commands)} -f ndjson -q"
+    found = {(row["sample"], row["id"]): row["value"] for row in rows(here(line)[1])}
+    for sample in ("near.npy", "q.npy"):
+        for metric, single in commands.items():
+            name, *settings = single.split()
+            value = float(here([name, "p.npy", sample, *settings, "-f", "value", "-q"])[1])
+            assert found[sample, metric] == value
+
+
+def test_order_of_samples_changes_no_number(here):
+    first = rows(here("score p.npy q.npy near.npy -f ndjson -q")[1])
+    second = rows(here("score p.npy near.npy q.npy -f ndjson -q")[1])
+    assert sorted(map(str, first)) == sorted(map(str, second))
+
+
+def test_table_is_sorted_by_the_first_metric(here):
+    printed = here("score p.npy q.npy near.npy broken.npy --metrics energy,kl -q")[1]
+    places = [printed.index(name) for name in ("near.npy", "q.npy", "broken.npy")]
+    assert places == sorted(places)
+    assert "1 of 3 sample sets had errors" in printed
+
+
+def test_every_row_is_held_against_the_limit(here):
+    line = "score p.npy near.npy q.npy --metrics energy --max 0.01 -f json -q"
+    code, printed, _ = here(line)
+    verdict = json.loads(printed)["verdict"]
+    assert code == verdict["exit_code"] == 1
+    assert [rule["status"] for rule in verdict["rules"]] == ["pass", "fail"]
+
+
+def test_progress_events_are_json(here):
+    errors = here("score p.npy q.npy near.npy --metrics energy --progress json -q")[2]
+    assert [(event["done"], event["total"]) for event in rows(errors)] == [(1, 2), (2, 2)]
