@@ -101,6 +101,8 @@ def complain(error: click.ClickException) -> int:
     if isinstance(error, click.NoSuchOption):
         known = [name for p in _parameters(error) for name in (*p.opts, *p.secondary_opts)]
         message = f"no such option '{error.option_name}'{suggestion(error.option_name, known)}"
+        if not error.option_name.startswith("--"):
+            message += "; file names that begin with - come after --"
     else:
         message = error.format_message().rstrip(".")
         message = message[:1].lower() + message[1:]

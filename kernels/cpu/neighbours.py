@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-from divmatch.kernels.cpu.jit import inlined
+from divmatch.kernels.cpu.jit import compiled_exactly, inlined
 
 Array = NDArray[np.float64]
 Singles = NDArray[np.float32]
@@ -28,9 +27,6 @@ SAMPLED = 1024  # rows that decide centre and scale
 LARGEST = 2.0**120  # squared norm above which float32 could overflow: such points become NaN
 TINY = 2.0**-110  # covers products that underflow, in float32 and (scales end at 2⁴⁸⁰) in float64
 ROUNDED = 2.0**-23  # twice what turning a float64 into a float32 loses
-
-# No freedoms: these sums must have the digits of the array-module twin, term by term.
-strict = njit(cache=True, nogil=True, error_model="numpy")
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,7 +139,7 @@ def entry_above(distance: float, scale: float, squared: float, slack: float) -> 
     return np.float32(value + abs(value) * ROUNDED)
 
 
-@strict
+@compiled_exactly
 def insert(
     tile: Singles,
     first: int,
@@ -184,7 +180,7 @@ def insert(
                 limit = entry_above(distances[i, last], scale, squared[i], slack[i])
 
 
-@strict
+@compiled_exactly
 def count(
     tile: Singles,
     first: int,

@@ -1,0 +1,89 @@
+"""Help, topics and the commands about divmatch itself."""
+
+import json
+
+import jsonschema
+import pytest
+
+from divmatch.catalogue import COMMANDS, QUANTITIES
+from divmatch.cli.topics import TOPICS
+
+EVERY = [*QUANTITIES, *(name for name in COMMANDS if name not in ("config", "help"))]
+
+
+@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+def test_help_shows_examples_before_options(here, name, flag):
+    code, printed, errors = here([name, flag])
+    assert (code, errors) == (0, "")
+    assert f"divmatch {name} " in printed.partition("Examples:")[2].partition("\n\n")[0] + " "
+    assert printed.index("Examples:") < printed.index("--help ")
+
+
+@pytest.mark.parametrize(
+    "line", ["config --help", "config show --help", "config check --help", "help --help"]
+)
+def test_help_of_the_rest(here, line):
+    assert here(line)[::2] == (0, "")
+
+
+def test_alone_it_prints_its_help_as_an_error(run):
+    found = run()
+    assert (found.returncode, found.stdout) == (2, "")
+    assert "Usage: divmatch" in found.stderr
+
+
+def test_help_names_every_command(here):
+    printed = here("--help")[1]
+    assert all(f"  {name} " in printed for name in QUANTITIES | COMMANDS)
+
+
+@pytest.mark.parametrize("topic", [*TOPICS, "warnings", ""])
+def test_every_topic_is_explained(here, topic):
+    code, printed, errors = here(f"help {topic}")
+    assert (code, errors) == (0, "")
+    assert printed
+
+
+def test_exit_codes_are_explained_as_they_are(here):
+    codes = [line.split()[0] for line in here("help exit-codes")[1].splitlines()]
+    assert codes[:6] == ["0", "1", "2", "3", "4", "70"]
+
+
+def test_list_names_every_quantity(here):
+    assert all(name in here("list")[1] for name in QUANTITIES)
+    assert {row["name"] for row in json.loads(here("list -f json")[1])} >= set(QUANTITIES)
+
+
+def test_info_describes_a_file(here):
+    found = json.loads(here("info p.parquet -f json")[1])
+    assert (found["rows"], [column["name"] for column in found["columns"]]) == (
+        500,
+        ["a", "b", "c", "d", "mass"],
+    )
+    assert "500 rows  4 columns" in here("info p.npy")[1]
+
+
+def test_schema_is_a_schema(here):
+    jsonschema.Draft202012Validator.check_schema(json.loads(here("schema result")[1]))
+
+
+def test_doctor_promises_silence_on_the_network(here):
+    assert "never used" in json.loads(here("doctor -f json")[1])["network"]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_prints_a_script(here, shell):
+    assert "_DIVMATCH_COMPLETE" in here(f"completion {shell}")[1]
+
+
+def test_completion_of_bash_is_valid_bash(run):
+    assert run(shell="divmatch completion bash | bash -n").stderr == ""
+
+
+@pytest.mark.slow
+def test_warm_up_compiles_every_kernel(run, tmp_path):
+    found = run("warm-up", NUMBA_CACHE_DIR=str(tmp_path))
+    assert (found.returncode, found.stderr) == (0, "")
+    assert "kernels compiled" in found.stdout
+    assert any(tmp_path.rglob("*.nbi"))
