@@ -81,7 +81,10 @@ def _files(asked: str | None) -> Iterator[tuple[Path, dict[str, Any]]]:
 
 def _nearest() -> tuple[Path, dict[str, Any]] | None:
     """divmatch.toml or [tool.divmatch], from here upwards to the repository's root."""
-    here = Path.cwd()
+    try:
+        here = Path.cwd()
+    except FileNotFoundError:  # the folder is gone
+        return None
     for folder in (here, *here.parents):
         own, project = folder / "divmatch.toml", folder / "pyproject.toml"
         if own.is_file():

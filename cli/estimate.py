@@ -136,6 +136,7 @@ def read_pair(session: Session, p: str, q: str) -> tuple[Samples, Samples]:
     from divmatch.tables import encode
 
     check_readable([p, q])
+    session.spare([p, q])
     reading = session.reading()
     x, y = encode(
         read_table(p, reading, role="p"), read_table(q, reading, role="q"), reading=reading

@@ -98,10 +98,15 @@ def app(ctx: click.Context) -> int | None:
 
 def complain(error: click.ClickException) -> int:
     """A usage error as one line; the exit code."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        click.echo(error.format_message(), err=True)
+        return USAGE
     if isinstance(error, click.NoSuchOption):
-        known = [name for p in _parameters(error) for name in (*p.opts, *p.secondary_opts)]
+        known = [
+            name for p in _parameters(error, click.Option) for name in (*p.opts, *p.secondary_opts)
+        ]
         message = f"no such option '{error.option_name}'{suggestion(error.option_name, known)}"
-        if not error.option_name.startswith("--"):
+        if _parameters(error, click.Argument) and not error.option_name.startswith("--"):
             message += "; file names that begin with - come after --"
     else:
         message = error.format_message().rstrip(".")
@@ -112,5 +117,6 @@ def complain(error: click.ClickException) -> int:
     return USAGE if error.exit_code == 1 else error.exit_code
 
 
-def _parameters(error: click.NoSuchOption) -> list[click.Parameter]:
-    return error.ctx.command.get_params(error.ctx) if error.ctx else []
+def _parameters(error: click.NoSuchOption, kind: type[click.Parameter]) -> list[click.Parameter]:
+    every = error.ctx.command.get_params(error.ctx) if error.ctx else []
+    return [p for p in every if isinstance(p, kind)]

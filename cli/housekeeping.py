@@ -10,7 +10,8 @@ import click
 from divmatch.catalogue import COMMANDS as CATALOGUE
 from divmatch.catalogue import QUANTITIES, STATISTICS
 from divmatch.cli.command import Command
-from divmatch.cli.main import OK, USAGE, say
+from divmatch.cli.main import OK, USAGE, printable, say
+from divmatch.cli.options import KINDS
 
 PACKAGES = (
     "numpy",
@@ -89,7 +90,8 @@ def _finite(value: Any) -> Any:
 def _described(found: dict[str, Any]) -> Iterator[str]:
     from divmatch.cli.render import columns, short
 
-    yield f"{found['name']}  {found['kind']}  {found['rows']} rows  {len(found['columns'])} columns"
+    name, shape = printable(found["name"]), f"{found['rows']} rows  {len(found['columns'])} columns"
+    yield f"{name}  {found['kind']}  {shape}"
     yield f"rows equal to an earlier one: {found['duplicates']}"
     table = [["column", "type", "missing", "min", "mean", "max", "distinct", "most frequent"]]
     for column in found["columns"]:
@@ -97,9 +99,15 @@ def _described(found: dict[str, Any]) -> Iterator[str]:
             short(column[key]) if column.get(key) is not None else ""
             for key in ("min", "mean", "max")
         ]
-        words = [str(column.get(key, "")) for key in ("distinct", "most_frequent")]
+        words = [printable(str(column.get(key, ""))) for key in ("distinct", "most_frequent")]
         table.append(
-            [column["name"], column["type"], str(column.get("missing", "")), *numbers, *words]
+            [
+                printable(column["name"]),
+                column["type"],
+                str(column.get("missing", "")),
+                *numbers,
+                *words,
+            ]
         )
     yield from columns(table)
 
@@ -240,7 +248,9 @@ COMMANDS: dict[str, click.Command] = {
         [
             click.Argument(["file"], metavar="FILE"),
             _form(),
-            click.Option(["--stdin-format"], metavar="KIND", help="What standard input (-) holds."),
+            click.Option(
+                ["--stdin-format"], type=click.Choice(KINDS), help="What standard input (-) holds."
+            ),
         ],
         ("divmatch info real.npy", "divmatch info real.parquet -f json"),
     ),

@@ -55,11 +55,13 @@ def run(arguments: list[str] | None = None) -> int:
 
 def say(message: str, prefix: str = "divmatch: ") -> None:
     """One line on standard error; a closed or full standard error loses it and nothing else."""
+    if sys.stderr is None:  # print would take standard output instead
+        return
     if sys.stderr is None:  # closed: print would write to standard output instead
         return
     try:
         print(prefix + printable(message), file=sys.stderr, flush=True)  # noqa: T201
-    except (OSError, AttributeError, ValueError):
+    except (OSError, ValueError):
         _point_at_nothing(2)
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 FORMATS = ("text", "value", "json", "ndjson", "csv", "tsv", "markdown", "junit", "github")
+KINDS = ("npy", "npz", "parquet", "csv", "tsv", "ndjson")
 MOST_CERTAIN = 1 - 1e-12  # levels nearer to 1 have no normal quantile in double precision
 
 
@@ -79,7 +80,7 @@ def input_options(*, pair: bool) -> list[click.Parameter]:
         ),
         option(
             "--stdin-format",
-            type=choice("npy", "npz", "parquet", "csv", "tsv", "ndjson"),
+            type=choice(*KINDS),
             help="Format of standard input (-); sniffed if not given.",
         ),
     ]

@@ -9,7 +9,7 @@ from typing import Any
 
 from divmatch.cli.main import printable
 from divmatch.errors import SettingError
-from divmatch.record import Result, finite
+from divmatch.record import Result
 
 SUFFIXES = {
     ".json": "json",
@@ -279,7 +279,7 @@ def value_of(report: Report) -> str:
 
 
 def _bare(value: float) -> str:
-    return repr(float(value)) if finite(value) is not None else str(float(value))
+    return "undefined" if math.isnan(value) else repr(float(value))
 
 
 def github_of(report: Report) -> str:

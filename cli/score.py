@@ -46,6 +46,7 @@ def run(**options: Any) -> int:
     metrics = [parsed(text) for text in split_metrics(options["metrics"])]
     paths = sample_paths(options)
     check_readable([options["ref"]])
+    session.spare([options["ref"], *paths])
     job = Job(session, metrics)
     rows: list[Result] = []
     with session.running(), Progress(options["progress"], len(paths), "score") as progress:

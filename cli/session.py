@@ -37,6 +37,14 @@ class Session:
             render.form_of(path)
         check_writable(self.options["output"], self.options["mkdir"])
 
+    def spare(self, inputs: Sequence[str]) -> None:
+        """Refuse outputs that would replace an input."""
+        for path in self.options["output"]:
+            for name in inputs:
+                file = name if os.path.exists(name) else name.partition("::")[0]
+                if os.path.isfile(path) and os.path.exists(file) and os.path.samefile(path, file):
+                    raise SettingError(f"-o {path}: is the input {name}; choose another name")
+
     def reading(self) -> Reading:
         """The options that say how files are read."""
         if self.options["columns"] is not None and not self.options["columns"].strip(" ,"):

@@ -2,6 +2,8 @@
 
 import click
 
+from divmatch.catalogue import COMMANDS as COMMANDS_BY_NAME
+from divmatch.catalogue import QUANTITIES
 from divmatch.errors import SettingError, suggestion
 
 TOPICS = {
@@ -49,6 +51,8 @@ def _run(topic: str | None) -> int:
         click.echo(TOPICS[topic])
     else:
         known = [*TOPICS, "warnings"]
+        if topic in QUANTITIES | COMMANDS_BY_NAME:
+            raise SettingError(f"'{topic}' is a command; see divmatch {topic} --help")
         raise SettingError(
             f"no help on '{topic}'{suggestion(topic, known)} (topics: {', '.join(known)})"
         )

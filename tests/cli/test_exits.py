@@ -189,6 +189,16 @@ def test_bad_output_is_refused_before_the_data_are_read(here, out, code, says):
     assert (found, printed, says in errors) == (code, "", True)
 
 
+@pytest.mark.parametrize(
+    "line", ["energy p.npy own.csv", "score p.npy q.npy own.csv", "test own.csv p.npy"]
+)
+def test_an_input_is_never_replaced(here, data, line):
+    (data / "own.csv").write_text("0,1,2,3\n1,2,3,4\n2,3,4,5\n")
+    code, printed, errors = here(f"{line} -o {data}/own.csv")
+    assert (code, printed, "is the input own.csv" in errors) == (2, "", True)
+    assert (data / "own.csv").read_text().startswith("0,1,2,3\n")
+
+
 def test_mkdir_makes_the_folders(here, data):
     assert here("energy p.npy q.npy -o new/folder/out.json --mkdir")[0] == 0
     assert json.loads((data / "new/folder/out.json").read_text())["command"] == "energy"

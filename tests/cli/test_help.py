@@ -33,6 +33,15 @@ def test_alone_it_prints_its_help_as_an_error(run):
     assert "Usage: divmatch" in found.stderr
 
 
+def test_config_alone_prints_its_help_as_an_error(here):
+    code, printed, errors = here("config")
+    assert (code, printed, errors.startswith("Usage: divmatch config")) == (2, "", True)
+
+
+def test_help_of_a_command_points_to_its_option(here):
+    assert "see divmatch energy --help" in here("help energy")[2]
+
+
 def test_help_names_every_command(here):
     printed = here("--help")[1]
     assert all(f"  {name} " in printed for name in QUANTITIES | COMMANDS)

@@ -90,7 +90,6 @@ def test_missing_values_are_refused_until_told_what_to_do(here, data):
     [
         ("energy - -", "only once"),
         ("score p.npy - -", "only once"),
-        ("score p.npy - --files-from -", "only once"),
         ("energy -p.npy q.npy", "come after --"),
         ("energy p.npy narrow.npy", "has 4 columns, narrow.npy has 3"),
         ("energy p.npy both.npz", "holds 2 arrays"),

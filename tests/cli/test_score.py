@@ -64,6 +64,7 @@ def test_names_come_from_a_list(run, line, names):
     ("arguments", "says"),
     [
         (["p.npy"], "no sample sets"),
+        (["-", "p.npy", "-"], "only once"),
         (["p.npy", "--files-from", "constant.npy"], "NUL bytes"),
         (["p.npy", "--files-from", "missing"], "no such file"),
         (["p.npy", "q.npy", "--metrics", ","], "at least one metric"),
