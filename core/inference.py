@@ -58,9 +58,14 @@ def infer(
     check_partners(x, y)
     if not 0 < level < 1:
         raise SettingError(f"--level {level}: expected a number above 0, below 1")
-    with one_blas_thread():
+    with one_blas_thread(), np.errstate(all="ignore"):  # what is undefined is refused below
         seeded = {**settings, **_seed_of(estimator, seed)}
         estimate = estimator(x, y, **seeded)
+        if math.isnan(estimate.value):
+            raise InconclusiveError(
+                f"{estimator.quantity.name}: undefined for {x.name} and {y.name}; "
+                "too few rows carry weight"
+            )
         se, interval, notes = _interval(estimator, estimate, x, y, seeded, level, seed)
         test = None
         if permutations:
@@ -115,7 +120,7 @@ def _interval(
         se, resamples = influence_se(estimate, x, y), 0
     else:
         se, resamples = subsampling_se(estimator, x, y, settings, seed), SUBSAMPLES
-    if se is None:
+    if se is None or not math.isfinite(se):
         return None, None, (Note("W10", f"n = {x.n}, {y.n}: too few rows for a standard error"),)
     se = math.hypot(se, estimate.error or 0.0)
     half = normal_quantile(0.5 + level / 2) * se
@@ -156,6 +161,8 @@ def subsampling_se(
     population. Politis & Romano 1994.
     """
     fraction = min(x.n, y.n) ** (-1 / 3)
+    if fraction == 1:
+        return None
     sizes = [int(fraction * samples.n) for samples in (x, y)]
     rng = stream(seed, estimator.quantity.name, "subsampling")
     draws = [

@@ -85,8 +85,9 @@ def as_samples(values: ArrayLike | Samples, name: str, weights: ArrayLike | None
 
 def check_finite(points: Points, name: str) -> None:
     """Refuse NaN and infinity, naming the first row and column."""
-    if np.isfinite(points.sum()):  # one pass and no temporary when all is well
-        return
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(points.sum()):  # one pass and no temporary when all is well
+            return
     bad = ~np.isfinite(points)
     rows = np.flatnonzero(bad.any(axis=1))
     if len(rows):
@@ -115,7 +116,7 @@ def as_weights(values: ArrayLike, rows: int, name: str) -> Weights:
     return weights / total
 
 
-LARGEST, SMALLEST = 1e150, 1e-150  # squares beyond them overflow or vanish
+LARGEST, SMALLEST = 1e75, 1e-75  # beyond them squares of squares overflow or vanish
 
 
 def check_partners(x: Samples, y: Samples) -> None:

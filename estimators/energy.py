@@ -63,8 +63,8 @@ def energy_u(x: Samples, y: Samples, *, power: Power = 1.0) -> Estimate:
     Examples
     --------
     >>> import divmatch
-    >>> divmatch.energy([0.0, 1.0, 3.0], [0.0, 2.0], power=1).value
-    -1.0
+    >>> round(divmatch.energy([0.0, 1.0, 3.0], [0.0, 2.0], power=1).value, 6)
+    -1.333333
     """
     return quadratic.estimate(Profile("distance", power), x, y, sign=1.0, unbiased=True)
 

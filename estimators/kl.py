@@ -148,7 +148,7 @@ def kl_knn_reduced(
     --------
     >>> import divmatch
     >>> round(divmatch.kl([0.0, 1.0, 3.0], [0.4, 2.0], method="knn-reduced").value, 6)
-    -0.373422
+    -0.869813
     """
     x, y, jittered = _untied(x, y, ties)
     enough(x, 2, "two")
@@ -209,7 +209,7 @@ def kl_gaussian(x: Samples, y: Samples) -> Estimate:
     Examples
     --------
     >>> import divmatch
-    >>> divmatch.kl([-1.0, 0.0, 1.0], [0.0, 1.0, 2.0], method="gaussian").value
+    >>> round(divmatch.kl([-1.0, 0.0, 1.0], [0.0, 1.0, 2.0], method="gaussian").value, 6)
     0.5
     """
     mean_p, cov_p, chol_p = _moments(x)

@@ -71,6 +71,7 @@ def knn_share(x: Samples, y: Samples, *, k: NeighbourCount = 5) -> Estimate:
     >>> function_of("knn")([0.0, 1.0], [10.0, 11.0], k=1).value
     0.6666666666666667
     """
+    x, y = (s if s.weights is None or s.weights.all() else s.take(s.weights > 0) for s in (x, y))
     weights = None
     if x.weights is not None or y.weights is not None:
         weights = np.concatenate([x.masses() * x.n, y.masses() * y.n])
@@ -85,6 +86,8 @@ def _plan(pool: Samples, k: int) -> Pooled:
     """The neighbour graph once; each split only looks up labels."""
     if pool.n <= k:
         raise SampleError(f"{pool.n} rows in both samples, more than k = {k} are needed")
+    if (pool.points == pool.points[0]).all():  # the mean over all ways to break the ties
+        return Pooled(lambda labels: np.zeros(labels.shape[1]))
     near = Neighbours(pool.points).nearest(pool.points, k, exclude_self=True)[1]
     weights = np.full(pool.n, 1.0 / pool.n) if pool.weights is None else pool.weights
     edges = np.ascontiguousarray(weights[:, None] * weights[near])

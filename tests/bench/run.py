@@ -2,6 +2,7 @@
 
 import os
 import platform
+import sys
 from datetime import date
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
@@ -34,7 +35,7 @@ for us; for start-up it is ours / peer. Written by `tests/bench/run.py`.
 def main() -> None:
     """Run every suite and write the table."""
     lines = []
-    for suite in SUITES:
+    for suite in sys.argv[1:] or SUITES:
         for row in import_module(f"tests.bench.{suite}").rows():
             lines.append(line(row))
             print(lines[-1], flush=True)

@@ -2,9 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -63,13 +64,15 @@ def run(data) -> Callable[..., subprocess.CompletedProcess[str]]:
 
 
 @pytest.fixture
-def here(data, monkeypatch, capfd) -> Callable[..., tuple[int, str, str]]:
+def here(data, monkeypatch, capfd) -> Iterator[Callable[..., tuple[int, str, str]]]:
     """Run a command line in this process: its code, standard output and standard error."""
     monkeypatch.chdir(data)
+    before = signal.getsignal(signal.SIGTERM)
 
     def start(line):
         capfd.readouterr()
         code = run_here(line.split() if isinstance(line, str) else list(line))
         return code, *capfd.readouterr()
 
-    return start
+    yield start
+    signal.signal(signal.SIGTERM, before)
