@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from divmatch.errors import InconclusiveError, SampleError, SettingError
-from divmatch.estimator import Array, Estimate, Estimator, Labels, quantity
+from divmatch.estimator import Array, Estimate, Estimator, Labels, Pooled, quantity
 from divmatch.kernels.execution import execution, in_order, one_blas_thread
 from divmatch.randomness import stream
 from divmatch.record import Interval, Note, Result, Test
@@ -58,6 +58,9 @@ def infer(
     check_partners(x, y)
     if not 0 < level < 1:
         raise SettingError(f"--level {level}: expected a number above 0, below 1")
+    if permutations < 0 or seed < 0:
+        name, value = ("permutations", permutations) if permutations < 0 else ("seed", seed)
+        raise SettingError(f"--{name} {value}: expected a whole number, at least 0")
     with one_blas_thread(), np.errstate(all="ignore"):  # what is undefined is refused below
         seeded = {**settings, **_seed_of(estimator, seed)}
         estimate = estimator(x, y, **seeded)
@@ -231,12 +234,11 @@ def permutation_test(
     """
     pool, observed = _shuffled_pool(x, y, seed)
     plan = estimator.plan(pool, **settings)
-    first = float(plan.statistic(observed[:, None])[0])
+    with np.errstate(all="ignore"):  # a split without any weight is undefined: it counts against us
+        first = float(plan.statistic(observed[:, None])[0])
+        values = _permuted(plan, observed, permutations, seed)
     if not math.isfinite(first):
         raise InconclusiveError(f"{estimator.quantity.name}: {first} cannot be compared in a test")
-    values = np.concatenate(
-        [plan.statistic(labels) for labels in _splits(observed, permutations, seed)]
-    )
     bar = first - max(plan.rounding, 1e-12 * abs(first))
     as_large = int(np.count_nonzero(~(values < bar)))  # an undefined value counts against us
     return Test(
@@ -245,6 +247,12 @@ def permutation_test(
         permutations=permutations,
         null=_null(values),
     )
+
+
+def _permuted(plan: Pooled, observed: NDArray[np.bool_], permutations: int, seed: int) -> Array:
+    """The statistic of every random split."""
+    blocks = _splits(observed, permutations, seed)
+    return np.concatenate([plan.statistic(labels) for labels in blocks])
 
 
 def _shuffled_pool(x: Samples, y: Samples, seed: int) -> tuple[Samples, NDArray[np.bool_]]:
