@@ -275,6 +275,12 @@ def test_rows_without_weight_give_a_p_value_or_one_line(name):
     assert 0 < found.p_value <= 1
 
 
+def test_a_split_without_an_answer_counts_against_us():
+    """Some splits put three equal rows together, whose covariance is singular."""
+    x, y = [[0.0], [0.0], [1.0]], [[0.0], [1.0], [1.0]]
+    assert 0 < permuted("kl", x, y, "gaussian", permutations=99).p_value <= 1
+
+
 # -------------------------------------------------------------------------------- intervals
 
 

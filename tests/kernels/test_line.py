@@ -42,9 +42,11 @@ def test_forms_equal_the_loops(line, signed):
 
 
 def test_sums_far_from_zero_keep_their_digits():
-    x = np.array([1.0, 2.0, 4.0])
-    found = distance_sums(x + 1e8, x + 1e8, np.ones(3))
-    assert found == pytest.approx([4.0, 3.0, 5.0], abs=ROUNDING(3, scale=5))
+    x, b = np.array([1.0, 2.0, 4.0]), np.array([0.1, 0.3, 0.7])
+    expected = [0.3 + 3 * 0.7, 0.1 + 2 * 0.7, 3 * 0.1 + 2 * 0.3]
+    assert distance_sums(x + 2**27, x + 2**27, b) == pytest.approx(
+        expected, abs=ROUNDING(3, scale=3)
+    )
 
 
 def test_forms_far_from_zero_keep_their_digits():

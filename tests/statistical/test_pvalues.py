@@ -77,7 +77,7 @@ def test_never_too_small_for_two_values(name, method):
 
     def draw(rng):
         return [
-            as_samples(rng.random((rows, 1)) < 0.3, name) for name, rows in (("x", 14), ("y", 21))
+            as_samples(rng.random((rows, 1)) < 0.5, name) for name, rows in (("x", 14), ("y", 21))
         ]
 
     p = p_values(name, method, draw)
