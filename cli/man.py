@@ -120,7 +120,7 @@ def page(name: str, command: click.Command, short: str) -> str:
     if name == "divmatch":
         lines += overview()
     elif isinstance(command, click.Group):
-        lines += [".SH COMMANDS", *parts(command)]
+        lines += [".SH COMMANDS", *parts(command, context)]
     lines += [".SH EXIT STATUS", *prose(TOPICS["exit-codes"])]
     others = (
         [f"divmatch-{other}" for names in SECTIONS.values() for other in names]
@@ -131,11 +131,11 @@ def page(name: str, command: click.Command, short: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def parts(group: click.Group) -> list[str]:
+def parts(group: click.Group, above: click.Context) -> list[str]:
     """The commands of a group: usage, help and options of each."""
     lines: list[str] = []
     for name, command in group.commands.items():
-        context = click.Context(command, info_name=name)
+        context = click.Context(command, info_name=name, parent=above)
         usage = " ".join([name, *command.collect_usage_pieces(context)])
         lines += [f".SS {roff(usage)}", *paragraphs(command.help or "")]
         lines += options(command, context)

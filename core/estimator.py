@@ -43,11 +43,12 @@ class Estimate:
 class Pooled:
     """A plan: the statistic of any split of the pool, and the size of its rounding errors.
 
-    Two values that differ by no more than ``rounding`` count as equal, and ties count against us.
+    Two values that differ by no more than ``rounding()`` count as equal, and ties count against us.
+    It is asked after the statistic, which may learn the size of its terms on the way.
     """
 
     statistic: Callable[[Labels], Array]
-    rounding: float = 0.0
+    rounding: Callable[[], float] = lambda: 0.0
 
 
 @dataclass(frozen=True, eq=False)

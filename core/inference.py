@@ -235,11 +235,11 @@ def permutation_test(
     pool, observed = _shuffled_pool(x, y, seed)
     plan = estimator.plan(pool, **settings)
     with np.errstate(all="ignore"):  # a split without any weight is undefined: it counts against us
-        first = float(plan.statistic(observed[:, None])[0])
-        values = _permuted(plan, observed, permutations, seed)
+        splits = _all_splits(plan, observed, permutations, seed)
+    first, values = float(splits[0]), splits[1:]
     if not math.isfinite(first):
         raise InconclusiveError(f"{estimator.quantity.name}: {first} cannot be compared in a test")
-    bar = first - max(plan.rounding, 1e-12 * abs(first))
+    bar = first - max(plan.rounding(), 1e-12 * abs(first))
     as_large = int(np.count_nonzero(~(values < bar)))  # an undefined value counts against us
     return Test(
         p_value=(1 + as_large) / (1 + permutations),
@@ -249,8 +249,8 @@ def permutation_test(
     )
 
 
-def _permuted(plan: Pooled, observed: NDArray[np.bool_], permutations: int, seed: int) -> Array:
-    """The statistic of every random split."""
+def _all_splits(plan: Pooled, observed: NDArray[np.bool_], permutations: int, seed: int) -> Array:
+    """The statistic of the observed split and of every random one, in one pass over the pool."""
     blocks = _splits(observed, permutations, seed)
     return np.concatenate([plan.statistic(labels) for labels in blocks])
 
@@ -266,16 +266,19 @@ def _shuffled_pool(x: Samples, y: Samples, seed: int) -> tuple[Samples, NDArray[
 
 
 def _splits(observed: NDArray[np.bool_], permutations: int, seed: int) -> Iterator[Labels]:
-    """Random labels in blocks that fit the memory; the b-th split does not depend on the blocks."""
+    """The observed labels, then random ones, in blocks that fit the memory.
+
+    The b-th split does not depend on the blocks.
+    """
     rng = stream(seed, "permutations")
     rows = len(observed)
-    block = max(1, min(permutations, SPLITS, execution().memory // (40 * rows)))
-    for start in range(0, permutations, block):
-        size = min(block, permutations - start)
-        labels = np.empty((rows, size), dtype=bool)
+    block = max(1, min(permutations + 1, SPLITS, execution().memory // (40 * rows)))
+    for start in range(0, permutations + 1, block):
+        size = min(block, permutations + 1 - start)
+        labels = np.empty((size, rows), dtype=bool)
         for b in range(size):
-            labels[:, b] = rng.permutation(observed)
-        yield labels
+            labels[b] = rng.permutation(observed) if start + b else observed
+        yield labels.T
 
 
 def _null(values: Array) -> dict[str, float]:

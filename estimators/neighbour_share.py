@@ -103,7 +103,7 @@ def _plan(pool: Samples, k: int) -> Pooled:
         expected = (mass**2 - own + rest**2 - rest_own) / pairs
         return np.concatenate(list(parts)) / total - expected
 
-    return Pooled(statistic, rounding=64 * float(np.finfo(float).eps))
+    return Pooled(statistic, lambda: 64 * float(np.finfo(float).eps))
 
 
 def _shares(labels: Labels, near: NDArray[np.int64], edges: Array) -> Array:

@@ -58,12 +58,13 @@ def _within(profile: Profile, samples: Samples, unbiased: bool) -> tuple[Array, 
 def plan(profile: Profile, pool: Samples, *, sign: float, unbiased: bool) -> Pooled:
     """One streamed product of the pooled kernel matrix with all labels: O(N² (d + B) / 2)."""
     weights = pool.masses() * pool.n
-    sums = self_sums(profile, pool.points, weights)
-    total = float(weights @ sums)
+    total = 0.0
 
     def statistic(labels: Labels) -> Array:
+        nonlocal total
         v = labels * weights[:, None]
-        mass_x, within_x, cross = v.sum(0), quadratic_forms(profile, pool.points, v), sums @ v
+        within_x, cross, total = quadratic_forms(profile, pool.points, v, weights)
+        mass_x = v.sum(0)
         mass_y, within_y = weights.sum() - mass_x, total - 2 * cross + within_x
         between = (cross - within_x) / (mass_x * mass_y)
         if not unbiased:
@@ -74,5 +75,7 @@ def plan(profile: Profile, pool: Samples, *, sign: float, unbiased: bool) -> Poo
         mean_y = (within_y - own_y * profile.at_zero) / (mass_y**2 - own_y)
         return sign * (2 * between - mean_x - mean_y)
 
-    mean = abs(total) / pool.n**2
-    return Pooled(statistic, rounding=64 * float(np.finfo(float).eps) * pool.n**0.5 * mean)
+    def rounding() -> float:
+        return 64 * float(np.finfo(float).eps) * pool.n**0.5 * abs(total) / pool.n**2
+
+    return Pooled(statistic, rounding)

@@ -78,12 +78,11 @@ def self_sums(profile: Profile, x: Array, a: Array) -> Array:
 
     def panel(rows: slice) -> tuple[slice, NDArray[Any]]:
         sums = np.zeros(len(x) - rows.start)
-        for columns in grid.columns(rows):
+        sums[: rows.stop - rows.start] = to_host(grid.tile(rows, rows) @ weights[rows])
+        for columns in grid.columns(rows.stop):
             tile = grid.tile(rows, columns)
             sums[: rows.stop - rows.start] += to_host(tile @ weights[columns])
-            if columns.start >= rows.stop:
-                here = slice(columns.start - rows.start, columns.stop - rows.start)
-                sums[here] += to_host(weights[rows] @ tile)
+            sums[columns.start - rows.start : columns.stop - rows.start] += to_host(weights[rows] @ tile)
         return rows, sums
 
     total = np.zeros(len(x))
@@ -92,27 +91,34 @@ def self_sums(profile: Profile, x: Array, a: Array) -> Array:
     return total
 
 
-def quadratic_forms(profile: Profile, z: Array, v: Array) -> Array:
-    """Vᵀ K V, its diagonal only, for K = profile(zᵢ, zⱼ) and V of shape (N, B); shape (B,).
+def quadratic_forms(profile: Profile, z: Array, v: Array, w: Array) -> tuple[Array, Array, float]:
+    """vᵀKv and wᵀKv of every column v of V, and wᵀKw, for K = profile(zᵢ, zⱼ).
 
-    B permutations in one pass: time O(N²·(d + B) / 2), memory O(N·B).
+    V has shape (N, B), w (N,); the shapes of the results are (B,), (B,), (). B permutations in one
+    pass over half of the pairs: time O(N²·(d + B) / 2), memory O(N·B).
     """
+    both = np.column_stack([v, w])
     if _on_a_line(profile, z):
-        return line.distance_forms(z[:, 0], v)
-    grid = _Grid(profile, z, z, extra=v.shape[1])
-    vectors = grid.moved(v)
+        forms, mixed = line.distance_forms(z[:, 0], both), line.distance_sums(z[:, 0], z[:, 0], w) @ v
+        return forms[:-1], mixed, float(forms[-1])
+    grid = _Grid(profile, z, z, extra=both.shape[1])
+    vectors = grid.moved(both)
 
-    def panel(rows: slice) -> NDArray[Any]:
-        product: Any = 0.0
-        for columns in grid.columns(rows):
-            twice = 2.0 if columns.start >= rows.stop else 1.0
-            product = product + twice * (grid.tile(rows, columns) @ vectors[columns])
-        return to_host((vectors[rows] * product).sum(0))
+    def panel(rows: slice) -> tuple[NDArray[Any], NDArray[Any]]:
+        left = vectors[rows]
+        own = grid.tile(rows, rows) @ left
+        others: Any = 0.0 * own
+        for columns in grid.columns(rows.stop):
+            others += grid.tile(rows, columns) @ vectors[columns]
+        forms = (left * (own + 2.0 * others)).sum(0)
+        mixed = left[:, -1] @ (own + others) + others[:, -1] @ left
+        return to_host(forms), to_host(mixed)
 
-    total = np.zeros(v.shape[1])
-    for part in in_order(panel, grid.rows(), work=grid.work):
-        total += part
-    return total
+    forms, mixed = np.zeros(both.shape[1]), np.zeros(both.shape[1])
+    for part, mixed_part in in_order(panel, grid.rows(), work=grid.work):
+        forms += part
+        mixed += mixed_part
+    return forms[:-1], mixed[:-1], float(forms[-1])
 
 
 def product(profile: Profile, x: Array, y: Array, v: Array) -> Array:
@@ -152,15 +158,10 @@ class _Grid:
         for start in range(0, self.n, step):
             yield slice(start, min(start + step, self.n))
 
-    def columns(self, rows: slice | None = None) -> Iterator[slice]:
-        """Blocks of columns; for a symmetric matrix those on and right of the diagonal block."""
+    def columns(self, first: int = 0) -> Iterator[slice]:
+        """Blocks of the columns from ``first`` on."""
         step = self.twin.TILE_COLUMNS
-        if rows is None:
-            starts = iter(range(0, self.m, step))
-        else:
-            yield rows
-            starts = iter(range(rows.stop, self.m, step))
-        for start in starts:
+        for start in range(first, self.m, step):
             yield slice(start, min(start + step, self.m))
 
     def tile(self, rows: slice, columns: slice) -> Any:

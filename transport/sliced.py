@@ -235,4 +235,4 @@ def sliced_plan(
     def statistic(labels: Labels) -> Array:
         return np.asarray(splits.costs(labels) ** (1 / p))
 
-    return Pooled(statistic, rounding=64 * 2.0**-52 * pool.n**0.5 * splits.reach)
+    return Pooled(statistic, lambda: 64 * 2.0**-52 * pool.n**0.5 * splits.reach)

@@ -61,8 +61,8 @@ def watched(estimator):
 
 def all_labels(seen):
     """Observed labels, and the permuted ones one a row."""
-    first, *rest = seen["labels"]
-    return first[:, 0], np.concatenate(rest, axis=1).T
+    observed, *permuted = np.concatenate(seen["labels"], axis=1).T
+    return observed, np.array(permuted)
 
 
 # ------------------------------------------------------------------------------ permutations
@@ -241,7 +241,7 @@ def test_seed_changes_the_splits():
 
 def test_null_is_that_of_the_permuted_values():
     values = np.linspace(3.0, 7.0, 41)
-    parts = iter([np.array([5.0]), values])
+    parts = iter([np.append(5.0, values)])
     estimator = replace(
         quantity("energy").chosen("u"), _plan=[lambda pool, **_: Pooled(lambda labels: next(parts))]
     )

@@ -156,9 +156,15 @@ def test_self_sums_equal_the_loops(engine, profile, d):
 @pytest.mark.parametrize("d", [1, 3])
 def test_quadratic_forms_equal_the_loops(engine, profile, d):
     z, v = rows(11, d), np.random.default_rng(4).normal(size=(11, 3))
-    lists = z.tolist()
+    w, lists = np.arange(11.0), z.tolist()
     expected = [between(lists, lists, c, c, plain(profile)) for c in v.T.tolist()]
-    assert quadratic_forms(profile, z, v) == pytest.approx(expected, abs=ROUNDING(121, scale=500))
+    mixed = [between(lists, lists, w.tolist(), c, plain(profile)) for c in v.T.tolist()]
+    total = between(lists, lists, w.tolist(), w.tolist(), plain(profile))
+    forms = quadratic_forms(profile, z, v, w)
+    close = {"abs": ROUNDING(121, scale=5000)}
+    assert forms[0] == pytest.approx(expected, **close)
+    assert forms[1] == pytest.approx(mixed, **close)
+    assert forms[2] == pytest.approx(total, **close)
 
 
 # ------------------------------------------------------------------------------------- tiles
@@ -190,10 +196,13 @@ def test_self_sums_at_the_border_of_tiles(engine, profile, n):
 @BORDERS
 def test_quadratic_forms_at_the_border_of_tiles(engine, profile, n):
     z, v = rows(n, 2), np.random.default_rng(7).normal(size=(n, 4))
+    w = np.linspace(0.5, 1.5, n)
     matrix = dense(profile, z, z)
-    expected = np.diag(v.T @ matrix @ v)
-    terms = np.diag(np.abs(v).T @ matrix @ np.abs(v)).max()
-    assert quadratic_forms(profile, z, v) == pytest.approx(expected, abs=ROUNDING(n, scale=terms))
+    terms = (np.abs(v).max() + 1.5) ** 2 * matrix.sum()
+    forms, mixed, total = quadratic_forms(profile, z, v, w)
+    assert forms == pytest.approx(np.diag(v.T @ matrix @ v), abs=ROUNDING(n, scale=terms))
+    assert mixed == pytest.approx(w @ matrix @ v, abs=ROUNDING(n, scale=terms))
+    assert total == pytest.approx(w @ matrix @ w, abs=ROUNDING(n, scale=terms))
 
 
 @EVERY_PROFILE
@@ -215,8 +224,8 @@ def test_two_threads_give_the_same_bits(engine, profile):
 
     def everything():
         along, down = cross_sums(profile, x, y, a, b)
-        forms = quadratic_forms(profile, x, v)
-        return np.concatenate([along, down, self_sums(profile, x, a), forms])
+        forms, mixed, total = quadratic_forms(profile, x, v, a)
+        return np.concatenate([along, down, self_sums(profile, x, a), forms, mixed, [total]])
 
     with executing(threads=1):
         one = everything()
@@ -233,7 +242,7 @@ def test_nothing_of_the_size_of_all_pairs_is_allocated(work):
     kinds = {
         "cross": lambda: cross_sums(profile, x, y, a, a),
         "self": lambda: self_sums(profile, x, a),
-        "forms": lambda: quadratic_forms(profile, x, a[:, None] * np.ones(4)),
+        "forms": lambda: quadratic_forms(profile, x, a[:, None] * np.ones(4), a),
     }
     cross_sums(profile, x[:300], y[:300], a[:300], a[:300])  # loading is not counted
     with executing(device="cpu", threads=2):
