@@ -1,6 +1,7 @@
 """Declare an estimator once; the function, the command, the manual page and the record follow."""
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from divmatch.catalogue import QUANTITIES, STATISTICS
-from divmatch.errors import SettingError, suggestion
+from divmatch.errors import InconclusiveError, SettingError, suggestion
 from divmatch.record import Note
 from divmatch.samples import Samples
 from divmatch.settings import Setting, settings_of
@@ -96,10 +97,13 @@ class Estimator:
             return self._plan[0](pool, **settings)
 
         def each(labels: Labels) -> Array:
-            splits = (labels[:, b] for b in range(labels.shape[1]))
-            return np.array(
-                [self(pool.take(split), pool.take(~split), **settings).value for split in splits]
-            )
+            return np.array([value(labels[:, b]) for b in range(labels.shape[1])])
+
+        def value(split: NDArray[np.bool_]) -> float:
+            try:
+                return self(pool.take(split), pool.take(~split), **settings).value
+            except InconclusiveError:  # no number for this split: it counts against us
+                return math.nan
 
         return Pooled(each)
 
@@ -195,6 +199,9 @@ def parse_metric(text: str, *, scoring: bool = True) -> tuple[Estimator, dict[st
         key, equals, value = part.partition("=")
         if not equals:
             raise SettingError(f"metric '{text}': expected key=value, not '{part}'")
-        given[key.strip().replace("-", "_")] = value.strip()
+        key = key.strip().replace("-", "_")
+        if key in given:
+            raise SettingError(f"metric '{text}': '{key}' is given twice")
+        given[key] = value.strip()
     chosen = wanted.chosen(given.pop("method", None))
     return chosen, chosen.checked((dict(wanted.when_scoring) if scoring else {}) | given)

@@ -1,7 +1,7 @@
 """Samples: checked once at the door, trusted afterwards."""
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -66,8 +66,13 @@ class Samples:
 def as_samples(values: ArrayLike | Samples, name: str, weights: ArrayLike | None = None) -> Samples:
     """Check an array: 1-D becomes one column; numbers, finite, at least one row and one column."""
     if isinstance(values, Samples):
-        return values
-    raw = np.asarray(values)
+        if weights is None:
+            return values
+        return replace(values, weights=as_weights(weights, values.n, name), _derived={})
+    try:
+        raw = np.asarray(values)
+    except ValueError:
+        raise SampleError(f"{name}: rows of different lengths, expected a table") from None
     if raw.dtype.kind not in "biuf":
         raise SampleError(f"{name}: holds {raw.dtype} values, not numbers; encode them first")
     points = np.ascontiguousarray(raw, dtype=np.float64)
@@ -101,7 +106,7 @@ def check_finite(points: Points, name: str) -> None:
 def as_weights(values: ArrayLike, rows: int, name: str) -> Weights:
     """Non-negative finite weights, one a row, scaled to sum to 1."""
     weights = np.asarray(values)
-    if weights.dtype.kind not in "biuf" or weights.size != rows or max(weights.shape) != rows:
+    if weights.dtype.kind not in "biuf" or weights.size != rows or rows not in weights.shape:
         raise SampleError(
             f"{name}: weights have shape {weights.shape} and type {weights.dtype}, "
             f"expected {rows} numbers, one a row"
@@ -110,9 +115,13 @@ def as_weights(values: ArrayLike, rows: int, name: str) -> Weights:
     bad = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
     if len(bad):
         raise SampleError(f"{name}: weight {weights[bad[0]]} at row {bad[0]}; weights must be >= 0")
-    total = weights.sum()
-    if not total > 0:
+    if not weights.max() > 0:
         raise SampleError(f"{name}: all weights are zero")
+    with np.errstate(over="ignore"):
+        total = weights.sum()
+    if not np.isfinite(total):
+        weights = weights / weights.max()
+        total = weights.sum()
     return weights / total
 
 

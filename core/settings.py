@@ -59,7 +59,7 @@ class Setting:
             return None
         value = self.aliases.get(str(value), value)
         for word in self.words:
-            if value == word or value == str(word):
+            if str(value) == str(word):
                 return word
         for kind in self.types:
             made = self._converted(value, kind)
@@ -78,7 +78,7 @@ class Setting:
             if kind is int and not isinstance(value, str):
                 return int(value) if value == int(value) else None
             return kind(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             return None
 
     def _within(self, value: Any) -> Any:
