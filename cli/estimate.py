@@ -15,7 +15,6 @@ from divmatch.cli.options import (
     output_options,
 )
 from divmatch.cli.session import Session, labelled, notes_of
-from divmatch.errors import InconclusiveError
 from divmatch.estimator import Quantity, quantity
 from divmatch.record import Result
 from divmatch.samples import Samples
@@ -119,14 +118,11 @@ def estimate(of: Quantity, options: dict[str, Any]) -> int:
     chosen = of.chosen(options["method"])
     settings = chosen.checked(given)
     x, y = read_pair(session, options["reference"], options["candidate"])
-    try:
-        with session.running():
-            results = [session.infer(chosen, x, y, settings)]
-            if options.get("both"):
-                other = session.infer(chosen, y, x, settings)
-                results.append(replace(other, direction="Q||P", id=f"{of.name}:reverse"))
-    except InconclusiveError as error:
-        return session.undecided(error)
+    with session.running():
+        results = [session.infer(chosen, x, y, settings)]
+        if options.get("both"):
+            other = session.infer(chosen, y, x, settings)
+            results.append(replace(other, direction="Q||P", id=f"{of.name}:reverse"))
     return finish(session, results, x, y)
 
 

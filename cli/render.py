@@ -102,9 +102,8 @@ def title(result: Result, report: Report) -> str:
 
 def measured(result: Result) -> str:
     """Value with its unit, if it has one."""
-    unit = (
-        "" if result.unit in ("1", "") or result.unit.startswith("data unit") else f" {result.unit}"
-    )
+    bare = result.unit in ("1", "") or result.unit.startswith("data unit")
+    unit = "" if bare or math.isnan(result.value) else f" {result.unit}"
     return f"{short(result.value)}{unit}"
 
 
@@ -290,9 +289,9 @@ def github_of(report: Report) -> str:
         title = _escaped(rule["name"]).replace(":", "%3A").replace(",", "%2C")
         lines.append(f"::{level} title={title}::{_escaped(rule['rule'])}")
     for result in report.results:
-        level = "error" if result.status == "error" else "warning"
-        notes = result.warnings
-        lines += [f"::{level} title={note.code}::{_escaped(note.message)}" for note in notes]
+        for note in result.warnings:
+            level = "error" if note.code.startswith("E") else "warning"
+            lines.append(f"::{level} title={note.code}::{_escaped(note.message)}")
     return "".join(line + "\n" for line in lines)
 
 
@@ -304,10 +303,11 @@ def junit_of(report: Report) -> str:
     """One test case a rule, or a result where there are no rules; errors always are cases."""
     from xml.sax.saxutils import quoteattr
 
+    tags = {"fail": "failure", "error": "error", "inconclusive": "skipped"}
     rules = (report.document.get("verdict") or {}).get("rules", [])
     cases = [(printable(r["name"]), r["status"], r["rule"]) for r in rules]
     cases += [
-        (_case(r), "error" if r.status == "error" else "pass", _message(r))
+        (_case(r), r.status if r.status in tags else "pass", _message(r))
         for r in report.results
         if r.status == "error" or not rules
     ]
@@ -318,7 +318,6 @@ def junit_of(report: Report) -> str:
         f'name="divmatch {report.document["command"]}" tests="{len(cases)}" failures="{count["fail"]}" '
         f'errors="{count["error"]}" skipped="{count["inconclusive"]}"'
     )
-    tags = {"fail": "failure", "error": "error", "inconclusive": "skipped"}
     lines = [
         '<?xml version="1.0" encoding="UTF-8"?>',
         f"<testsuites {head}>",

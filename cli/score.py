@@ -231,13 +231,13 @@ def table(report: Report) -> str:
         for name, found in ordered
     ]
     level = report.document["settings"]["level"]
-    failed = [r for r in report.results if r.status == "error"]
+    failed = [r for r in report.results if r.status in ("error", "inconclusive")]
     reference = report.name("ref")
     foot = f"reference {reference}; value [{level * 100:g}% interval]; smaller is nearer"
     lines = [*columns([head, *body]), foot]
     if failed:
         lines.append(
-            f"{len({r.sample for r in failed})} of {len(by_sample)} sample sets had errors"
+            f"{len({r.sample for r in failed})} of {len(by_sample)} sample sets lack a number"
         )
     return "\n".join([*lines, *verdict_lines(report), ""])
 
@@ -250,7 +250,7 @@ def heading(name: str, report: Report) -> str:
 
 
 def _rank(result: Result | None) -> tuple[bool, float]:
-    failed = result is None or result.status == "error" or result.value != result.value
+    failed = result is None or result.value != result.value
     return (failed, 0.0 if failed or result is None else result.value)
 
 
@@ -260,8 +260,8 @@ def _size(found: Mapping[str, Result]) -> str:
 
 
 def _cell(result: Result | None) -> str:
-    if result is None or result.status == "error":
-        return "error"
+    if result is None or result.status in ("error", "inconclusive"):
+        return result.status if result else "error"
     if result.ci is None:
         return short(result.value)
     mark = " p=" + short(result.test.p_value) if result.test else ""

@@ -1,5 +1,6 @@
 """What every command on data does around its own work: check, read, run, write, decide."""
 
+import math
 import os
 import resource
 import sys
@@ -69,18 +70,34 @@ class Session:
             yield
 
     def infer(self, estimator: Any, x: Samples, y: Samples, settings: Mapping[str, Any]) -> Result:
-        """Estimate with the interval, test and seed of the options."""
+        """Estimate with the interval, test and seed of the options; inconclusive without a number."""
         from divmatch.inference import infer
 
-        return infer(
-            estimator,
-            x,
-            y,
-            settings,
-            level=self.options["level"],
-            permutations=self.options["permutations"],
-            seed=self.seed,
-        )
+        try:
+            return infer(
+                estimator,
+                x,
+                y,
+                settings,
+                level=self.options["level"],
+                permutations=self.options["permutations"],
+                seed=self.seed,
+            )
+        except InconclusiveError as error:
+            of = estimator.quantity
+            return Result(
+                metric=of.name,
+                method=estimator.method,
+                value=math.nan,
+                unit=of.unit_of(settings),
+                direction=of.direction,
+                n=(x.n, y.n),
+                d=x.d,
+                params=settings,
+                status="inconclusive",
+                warnings=(Note("E01", str(error)),),
+                extra={"message": str(error)},
+            )
 
     def needs_inputs(self) -> bool:
         """Fingerprints are computed only for the format that carries them."""
@@ -96,9 +113,11 @@ class Session:
         )
 
     def warn(self, notes: Sequence[Note], where: str = "") -> None:
-        """Coded warnings on standard error, unless -q."""
-        if not self.options["quiet"]:
-            for note in notes:
+        """Coded warnings on standard error, unless -q; errors in any case."""
+        for note in notes:
+            if note.code.startswith("E"):
+                say(f"error: {where}{note.message}")
+            elif not self.options["quiet"]:
                 say(f"warning[{note.code}]: {where}{note.message}")
 
     def explain(self, message: str) -> None:
@@ -154,9 +173,12 @@ class Session:
     def exit_code(self, results: Sequence[Result], verdict: Mapping[str, Any] | None) -> int:
         """4 > 2 > 1 > 3 > 0 over everything that happened."""
         codes = [OK if verdict is None else int(verdict["exit_code"])]
-        if any(result.status == "error" for result in results):
+        statuses = {result.status for result in results}
+        if "error" in statuses:
             codes.append(USAGE)
-        warned = sum(len(result.warnings) for result in results)
+        if "inconclusive" in statuses:
+            codes.append(self.undecided())
+        warned = sum(note.code.startswith("W") for r in results for note in r.warnings)
         if self.options["strict"] and warned:
             say(f"error: --strict: {warned} warning{'s' if warned > 1 else ''}")
             codes.append(USAGE)
@@ -169,15 +191,14 @@ class Session:
 
     def overridden(self, made: dict[str, Any]) -> dict[str, Any]:
         """--inconclusive and --exit-zero change the code, never the words."""
-        if made["exit_code"] == INCONCLUSIVE and self.options["inconclusive"]:
-            made["exit_code"] = OK if self.options["inconclusive"] == "pass" else GATE
+        if made["exit_code"] == INCONCLUSIVE:
+            made["exit_code"] = self.undecided()
         if self.options["exit_zero"]:
             made["exit_code"] = OK
         return made
 
-    def undecided(self, error: InconclusiveError) -> int:
-        """The data allow no number: exit 3, or what --inconclusive says."""
-        say(f"error: {error}")
+    def undecided(self) -> int:
+        """The data allow no decision: exit 3, or what --inconclusive says."""
         if self.options["exit_zero"] or self.options["inconclusive"] == "pass":
             return OK
         return GATE if self.options["inconclusive"] == "fail" else INCONCLUSIVE

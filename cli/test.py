@@ -12,7 +12,7 @@ from divmatch.cli.estimate import finish, pair_sections, read_pair
 from divmatch.cli.options import Number, option
 from divmatch.cli.render import Report, interval, result_line, short, title, verdict_lines
 from divmatch.cli.session import Session
-from divmatch.errors import InconclusiveError, SettingError
+from divmatch.errors import SettingError
 from divmatch.estimator import parse_metric
 from divmatch.record import Result
 
@@ -27,11 +27,8 @@ def run(**options: Any) -> int:
     alpha = options["alpha"]
     check_permutations(options["permutations"], alpha)
     x, y = read_pair(session, options["reference"], options["candidate"])
-    try:
-        with session.running():
-            result = session.infer(chosen, x, y, settings)
-    except InconclusiveError as error:
-        return session.undecided(error)
+    with session.running():
+        result = session.infer(chosen, x, y, settings)
     limits = session.limits()
 
     def verdict(results: list[Result]) -> dict[str, Any] | None:
@@ -58,13 +55,17 @@ def check_permutations(permutations: int, alpha: float | None) -> None:
 
 def significance(result: Result, alpha: float) -> dict[str, Any]:
     """The rule that fails when the test rejects."""
-    assert result.test is not None  # noqa: S101
-    p, rejected = result.test.p_value, result.test.p_value <= alpha
+    if result.test is None:
+        status, rule = "inconclusive", f"p undefined ? {alpha:g}"
+    elif result.test.p_value <= alpha:
+        status, rule = "fail", f"p {short(result.test.p_value)} <= {alpha:g}"
+    else:
+        status, rule = "pass", f"p {short(result.test.p_value)} > {alpha:g}"
     return {
         "name": f"{result.id or result.metric} test",
-        "status": "fail" if rejected else "pass",
+        "status": status,
         "result": result.id or result.metric,
-        "rule": f"{result.metric} p {short(p)} {'<=' if rejected else '>'} {alpha:g}",
+        "rule": f"{result.metric} {rule}",
         "severity": "fail",
     }
 
@@ -80,7 +81,8 @@ def text_of(report: Report) -> str:
 def conclusion(result: Result, report: Report) -> str:
     """Detected or not, how large, and the smallest difference that would have been seen."""
     test = result.test
-    assert test is not None  # noqa: S101
+    if test is None:
+        return f"no decision: {result.extra['message']}"
     alpha = report.document["settings"]["alpha"]
     seen = test.p_value <= alpha
     word = "difference detected" if seen else "no difference detected"

@@ -26,7 +26,7 @@ class DeviceError(DivmatchError):
 
 
 class InconclusiveError(DivmatchError):
-    """The data allow no number: too few rows, tied points, a singular covariance."""
+    """The data allow no number: too few rows, a singular covariance."""
 
     exit_code = 3
 

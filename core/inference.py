@@ -88,6 +88,7 @@ def infer(
         ci=interval,
         test=test,
         error=None if estimate.error is None else {"monte_carlo_se": estimate.error},
+        bias={"estimate": estimate.bias, "corrected": "interval"} if estimate.bias else None,
         params={**settings, **estimate.params},
         exact=estimate.exact,
         status="ok" if math.isfinite(estimate.value) and not notes else "warn",
@@ -128,16 +129,17 @@ def _interval(
     se = math.hypot(se, estimate.error or 0.0)
     half = normal_quantile(0.5 + level / 2) * se
     notes: tuple[Note, ...] = ()
-    if estimator.quantity.degenerate and estimate.value < 2 * se:
+    said = {note.code for note in estimate.notes}
+    if estimator.quantity.degenerate and estimate.value < 2 * se and "W04" not in said:
         notes = (
             Note(
                 "W04",
                 f"value is within two standard errors of zero ({estimate.value:.3g} < 2 x {se:.2g}): "
-                "the interval is wider than 95 % there; use --permutations for a p-value",
+                "the interval is not valid there; use --permutations for a p-value",
             ),
         )
-    low, high = estimate.value - half, estimate.value + half
-    return se, Interval(level, low, high, estimator.interval, resamples), notes
+    centre = estimate.value - estimate.bias
+    return se, Interval(level, centre - half, centre + half, estimator.interval, resamples), notes
 
 
 def influence_se(estimate: Estimate, x: Samples, y: Samples) -> float | None:
@@ -336,8 +338,12 @@ def in_bits(result: Result) -> Result:
         ci = replace(ci, low=ci.low * scale, high=ci.high * scale)
     if test:
         test = replace(test, null={key: value * scale for key, value in test.null.items()})
+    bias = result.bias
+    if bias:
+        bias = {**bias, "estimate": bias["estimate"] * scale}
     return replace(
         result,
+        bias=bias,
         value=result.value * scale,
         unit="bits",
         se=None if result.se is None else result.se * scale,

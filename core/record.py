@@ -25,6 +25,7 @@ CODES = {
     "W22": "missing values were filled in with the reference's mean",
     "W23": "categories that the reference does not have",
     "E00": "a sample set could not be scored",
+    "E01": "the data allow no number",
 }
 
 

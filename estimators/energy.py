@@ -51,7 +51,7 @@ def energy_u(x: Samples, y: Samples, *, power: Power = 1.0) -> Estimate:
 
     Raises
     ------
-    SampleError
+    InconclusiveError
         When one row carries all the weight.
 
     Notes

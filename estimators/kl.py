@@ -240,7 +240,9 @@ def index(samples: Samples) -> Neighbours:
 def enough(samples: Samples, rows: int, name: str) -> None:
     """Refuse a sample with fewer rows than the neighbours asked for."""
     if samples.n < rows:
-        raise SampleError(f"{samples.name}: {samples.n} rows, at least {name} = {rows} are needed")
+        raise InconclusiveError(
+            f"{samples.name}: {samples.n} rows, at least {name} = {rows} are needed"
+        )
 
 
 def log_mass(

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 
-from divmatch.errors import SampleError
+from divmatch.errors import InconclusiveError, SettingError
 from divmatch.estimator import Estimate, Pooled, Quantity
 from divmatch.estimators import quadratic
 from divmatch.kernels.pairwise import Profile
@@ -30,6 +30,7 @@ Bandwidth = Annotated[
     ),
 ]
 MEDIAN_ROWS = 2000  # rows whose distances give the median bandwidth
+NARROWEST, WIDEST = 1e-15, 1e6  # bandwidth over the extent of the data, beyond which rounding rules
 PAIR_ROWS = 100  # rows compared with all others at once: the block stays in cache
 
 MMD = Quantity(
@@ -80,7 +81,7 @@ def mmd_u(
 
     Raises
     ------
-    SampleError
+    InconclusiveError
         When one row carries all the weight, or all rows are equal and no bandwidth was given.
 
     Notes
@@ -161,11 +162,25 @@ def _estimate(
 def _resolved(bandwidth: float | str, x: Samples, y: Samples) -> tuple[float, tuple[Note, ...]]:
     if bandwidth == "median":
         share = MEDIAN_ROWS / max(x.n + y.n, MEDIAN_ROWS)
-        return median_distance(np.concatenate([_thinned(x, share), _thinned(y, share)]))
+        both = np.concatenate([_thinned(x, share), _thinned(y, share)])
+        return median_distance(both, f"{x.name} and {y.name}")
     if bandwidth == "reference":
         share = min(1.0, MEDIAN_ROWS / x.n)
-        return x.once("median distance", lambda: median_distance(_thinned(x, share)))
-    return float(bandwidth), ()
+        return x.once("median distance", lambda: median_distance(_thinned(x, share), x.name))
+    return _in_proportion(float(bandwidth), x, y), ()
+
+
+def _in_proportion(bandwidth: float, x: Samples, y: Samples) -> float:
+    """Refuse a bandwidth at which all pairs of rows look equally near, or equally far."""
+    lows, highs = (np.array([f(s.points, 0) for s in (x, y)]) for f in (np.min, np.max))
+    extent = float((highs.max(0) - lows.min(0)).max())
+    least, most = NARROWEST * (extent or 1.0), WIDEST * (extent or 1.0)
+    if least <= bandwidth <= most:
+        return bandwidth
+    raise SettingError(
+        f"--bandwidth {bandwidth:g}: out of proportion to the rows, which lie within {extent:.3g}; "
+        f"expected {least:.0e} to {most:.0e}, or median"
+    )
 
 
 def _thinned(samples: Samples, share: float) -> Points:
@@ -179,11 +194,13 @@ def _thinned(samples: Samples, share: float) -> Points:
     return points[rows]
 
 
-def median_distance(points: Points) -> tuple[float, tuple[Note, ...]]:
+def median_distance(points: Points, name: str) -> tuple[float, tuple[Note, ...]]:
     """Median of the pairwise Euclidean distances; where it is zero, the mean of the others."""
     squares = _pair_squares(points)
     if not len(squares) or not squares.any():
-        raise SampleError("all rows are equal, so there is no median bandwidth; give --bandwidth X")
+        raise InconclusiveError(
+            f"{name}: all rows are equal, so there is no median bandwidth; give --bandwidth X"
+        )
     middle = [(len(squares) - 1) // 2, len(squares) // 2]
     median = float(np.sqrt(np.partition(squares, middle)[middle]).mean())
     if median > 0:

@@ -5,7 +5,7 @@ from typing import Annotated
 import numpy as np
 from numpy.typing import NDArray
 
-from divmatch.errors import SampleError
+from divmatch.errors import InconclusiveError
 from divmatch.estimator import Estimate, Labels, Pooled, Quantity
 from divmatch.kernels.execution import in_order
 from divmatch.kernels.neighbours import Neighbours
@@ -56,7 +56,7 @@ def knn_share(x: Samples, y: Samples, *, k: NeighbourCount = 5) -> Estimate:
 
     Raises
     ------
-    SampleError
+    InconclusiveError
         When the pooled sample has no more than k rows.
 
     Notes
@@ -85,7 +85,7 @@ def knn_share(x: Samples, y: Samples, *, k: NeighbourCount = 5) -> Estimate:
 def _plan(pool: Samples, k: int) -> Pooled:
     """The neighbour graph once; each split only looks up labels."""
     if pool.n <= k:
-        raise SampleError(f"{pool.n} rows in both samples, more than k = {k} are needed")
+        raise InconclusiveError(f"{pool.n} rows in both samples, more than k = {k} are needed")
     if (pool.points == pool.points[0]).all():  # the mean over all ways to break the ties
         return Pooled(lambda labels: np.zeros(labels.shape[1]))
     near = Neighbours(pool.points).nearest(pool.points, k, exclude_self=True)[1]

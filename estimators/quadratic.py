@@ -7,6 +7,7 @@ makes them non-negative.
 import numpy as np
 from numpy.typing import NDArray
 
+from divmatch.errors import InconclusiveError
 from divmatch.estimator import Estimate, Labels, Pooled
 from divmatch.kernels.pairwise import Profile, cross_sums, quadratic_forms, self_sums
 from divmatch.record import Note
@@ -47,9 +48,7 @@ def _within(profile: Profile, samples: Samples, unbiased: bool) -> tuple[Array, 
     pairs = 1.0 - float(weights @ weights)
     rest = 1.0 - weights
     if samples.n < 2 or not pairs > 0 or not (rest > 0).all():
-        from divmatch.errors import SampleError
-
-        raise SampleError(
+        raise InconclusiveError(
             f"{samples.name}: one row with all the weight has no pairs; choose --method v"
         )
     return others / rest, float(weights @ others) / pairs

@@ -82,7 +82,9 @@ def self_sums(profile: Profile, x: Array, a: Array) -> Array:
         for columns in grid.columns(rows.stop):
             tile = grid.tile(rows, columns)
             sums[: rows.stop - rows.start] += to_host(tile @ weights[columns])
-            sums[columns.start - rows.start : columns.stop - rows.start] += to_host(weights[rows] @ tile)
+            sums[columns.start - rows.start : columns.stop - rows.start] += to_host(
+                weights[rows] @ tile
+            )
         return rows, sums
 
     total = np.zeros(len(x))
@@ -99,7 +101,10 @@ def quadratic_forms(profile: Profile, z: Array, v: Array, w: Array) -> tuple[Arr
     """
     both = np.column_stack([v, w])
     if _on_a_line(profile, z):
-        forms, mixed = line.distance_forms(z[:, 0], both), line.distance_sums(z[:, 0], z[:, 0], w) @ v
+        forms, mixed = (
+            line.distance_forms(z[:, 0], both),
+            line.distance_sums(z[:, 0], z[:, 0], w) @ v,
+        )
         return forms[:-1], mixed, float(forms[-1])
     grid = _Grid(profile, z, z, extra=both.shape[1])
     vectors = grid.moved(both)

@@ -77,8 +77,8 @@ def sliced(
     and m rows of one distribution are about `noise` apart, of the order of (1/n + 1/m)^(1/2), which
     the result states. With many columns that is many standard errors, so a value near it is marked
     (W04) and only a permutation test can tell. For p = 2, SW² is too large by about noise² whatever
-    the distributions: the interval is for the expected value at these sizes, and that is above SW
-    by about noise² / (2 SW).
+    the distributions: the result states the bias SW − (SW² − noise²)^(1/2), and the interval, which
+    is for the distance of the distributions, is moved down by it.
 
     Use it for large samples and many columns, where it costs a sort per direction. It shrinks with
     the number of columns: a shift by Δ of all rows counts as |Δ| / d^(1/2) for p = 2. Columns count
@@ -140,6 +140,7 @@ def sliced(
         terms_x=_influence(about.rows_x, x, slope),
         terms_y=_influence(about.rows_y, y, slope),
         error=se if x.d > 1 else None,
+        bias=value - math.sqrt(max(value**2 - noise, 0.0)) if p == 2 else 0.0,
         params={"projections": len(costs), "noise": noise ** (1 / p)},
         notes=(*_missed(value, se, error, len(costs)), *_near_null(value, noise ** (1 / p), p)),
         exact=x.d == 1,

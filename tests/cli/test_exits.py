@@ -40,6 +40,14 @@ FULL = pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full h
         ("energy p.npy q.npy --device gpu", 2),
         ("score p.npy broken.npy --metrics energy", 2),
         ("kl constant.npy q.npy --method gaussian", 3),
+        ("kl p.npy q.npy -k 1000000000", 3),
+        ("energy p.npy q.npy --sample 1", 3),
+        ("mmd constant.npy constant.npy", 3),
+        ("score p.npy constant.npy q.npy --metrics kl:method=gaussian", 3),
+        ("score p.npy constant.npy broken.npy --metrics kl:method=gaussian", 2),
+        ("test p.npy q.npy --statistic knn:k=100000", 3),
+        ("test p.npy q.npy --statistic knn:k=100000 --alpha 0.05 --inconclusive fail", 1),
+        ("kl constant.npy q.npy --method gaussian --max 1 --inconclusive pass", 0),
         ("kl constant.npy q.npy --method gaussian --inconclusive pass", 0),
         ("kl constant.npy q.npy --method gaussian --inconclusive fail", 1),
         ("kl constant.npy q.npy --method gaussian --exit-zero", 0),
@@ -51,6 +59,20 @@ def test_exit_code(run, arguments, code):
     if "gpu" in arguments and Path("/dev/nvidia0").exists():
         pytest.skip("there is a GPU")
     assert run(*arguments.split()).returncode == code
+
+
+def test_a_number_that_cannot_be_had_is_written_down_all_the_same(run, data):
+    found = run(*["kl", "constant.npy", "q.npy", "--method", "gaussian", "--max", "1", "-f", "json", "-o", "why.json"])
+    document = json.loads((data / "why.json").read_text())
+    result, rule = document["results"][0], document["verdict"]["rules"][0]
+    assert (found.returncode, document["verdict"]["exit_code"]) == (3, 3)
+    assert (result["value"], result["status"], rule["status"]) == (
+        None,
+        "inconclusive",
+        "inconclusive",
+    )
+    assert "covariance" in result["message"]
+    assert found.stderr.count("covariance") == 1
 
 
 @pytest.mark.parametrize(

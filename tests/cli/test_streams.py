@@ -20,7 +20,7 @@ HEAVY = "numpy scipy numba rich sklearn ot pyarrow cupy threadpoolctl"
         "energy p.npy missing.npy",
         "energy p.npy q.npy --powr 1",
         "energy p.npy q.npy --power 7",
-        "kl constant.npy q.npy --method gaussian -f json",
+        "kl constant.npy q.npy --scale ref-whiten -f json",
         "score missing.npy q.npy -f csv",
         "config show enrgy",
     ],
