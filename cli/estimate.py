@@ -1,6 +1,7 @@
 """One command for each quantity, made from its declaration."""
 
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import click
@@ -15,7 +16,7 @@ from divmatch.cli.options import (
     output_options,
 )
 from divmatch.cli.session import Session, labelled, notes_of
-from divmatch.estimator import Quantity, quantity
+from divmatch.estimator import Estimator, Quantity, quantity
 from divmatch.record import Result
 from divmatch.samples import Samples
 from divmatch.settings import Setting
@@ -32,7 +33,7 @@ def command_of(name: str) -> click.Command:
     extra: list[click.Parameter] = []
     if of.direction == "P||Q":
         extra.append(option("--both", is_flag=True, help="Also the other direction, Q || P."))
-    if of.unit == "nats":
+    if of.unit == "nats" or callable(of.unit):
         extra.append(
             option(
                 "--unit",
@@ -98,6 +99,8 @@ def setting_option(of: Quantity, setting: Setting) -> click.Option:
     unit = f" [{setting.unit}]" if setting.unit else ""
     limits = f", {setting.range}" if setting.range else ""
     text = f"{setting.meaning[:1].upper()}{setting.meaning[1:]}{limits}{unit}.{only}{default}"
+    if bool in setting.types:
+        return click.Option([setting.flag, setting.name], is_flag=True, default=None, help=text)
     return click.Option(
         [setting.flag, setting.name],
         metavar=setting.metavar,
@@ -116,14 +119,31 @@ def estimate(of: Quantity, options: dict[str, Any]) -> int:
     session = Session(of.name, options)
     given = {name: options[name] for name in of.settings() if options[name] is not None}
     chosen = of.chosen(options["method"])
-    settings = chosen.checked(given)
+    several = listed(chosen, given)
     x, y = read_pair(session, options["reference"], options["candidate"])
     with session.running():
-        results = [session.infer(chosen, x, y, settings)]
+        results = session.infer_all(chosen, x, y, several)
         if options.get("both"):
-            other = session.infer(chosen, y, x, settings)
-            results.append(replace(other, direction="Q||P", id=f"{of.name}:reverse"))
+            results += [
+                replace(other, direction="Q||P", id=f"{other.id or of.name}:reverse")
+                for other in session.infer_all(chosen, y, x, several)
+            ]
     return finish(session, results, x, y)
+
+
+def listed(chosen: Estimator, given: dict[str, Any]) -> list[dict[str, Any]]:
+    """Checked settings, one set for each value of a setting that was given several."""
+    lists = [
+        [part.strip() for part in str(given[s.name]).split(",")]
+        if s.many and s.name in given
+        else [None]
+        for s in chosen.settings
+    ]
+    made = []
+    for values in product(*lists):
+        parts = zip(chosen.settings, values, strict=True)
+        made.append(chosen.checked(given | {s.name: v for s, v in parts if v is not None}))
+    return made
 
 
 def read_pair(session: Session, p: str, q: str) -> tuple[Samples, Samples]:

@@ -71,33 +71,47 @@ class Session:
 
     def infer(self, estimator: Any, x: Samples, y: Samples, settings: Mapping[str, Any]) -> Result:
         """Estimate with the interval, test and seed of the options; inconclusive without a number."""
-        from divmatch.inference import infer
+        return self.infer_all(estimator, x, y, [settings])[0]
+
+    def infer_all(
+        self, estimator: Any, x: Samples, y: Samples, several: Sequence[Mapping[str, Any]]
+    ) -> list[Result]:
+        """One result for each set of settings, from one pass over the data if all have a number."""
+        from divmatch.inference import infer_all
 
         try:
-            return infer(
+            return infer_all(
                 estimator,
                 x,
                 y,
-                settings,
+                several,
                 level=self.options["level"],
                 permutations=self.options["permutations"],
                 seed=self.seed,
             )
         except InconclusiveError as error:
-            of = estimator.quantity
-            return Result(
-                metric=of.name,
-                method=estimator.method,
-                value=math.nan,
-                unit=of.unit_of(settings),
-                direction=of.direction,
-                n=(x.n, y.n),
-                d=x.d,
-                params=settings,
-                status="inconclusive",
-                warnings=(Note("E01", str(error)),),
-                extra={"message": str(error)},
-            )
+            if len(several) > 1:
+                return [self.infer(estimator, x, y, settings) for settings in several]
+            return [self.undecided_result(estimator, x, y, several[0], error)]
+
+    def undecided_result(
+        self, estimator: Any, x: Samples, y: Samples, settings: Mapping[str, Any], error: Exception
+    ) -> Result:
+        """A result that has no number, and says why."""
+        of = estimator.quantity
+        return Result(
+            metric=of.name,
+            method=estimator.method,
+            value=math.nan,
+            unit=of.unit_of(settings),
+            direction=of.direction,
+            n=(x.n, y.n),
+            d=x.d,
+            params=settings,
+            status="inconclusive",
+            warnings=(Note("E01", str(error)),),
+            extra={"message": str(error)},
+        )
 
     def needs_inputs(self) -> bool:
         """Fingerprints are computed only for the format that carries them."""

@@ -117,7 +117,7 @@ class Quantity:
 
     name: str
     title: str
-    unit: str
+    unit: str | Callable[[Mapping[str, Any]], str]
     direction: Literal["P||Q", "symmetric"]
     default: str
     examples: tuple[str, ...]
@@ -152,6 +152,8 @@ class Quantity:
 
     def unit_of(self, settings: Mapping[str, Any]) -> str:
         """The unit with its settings filled in: data unit^1.5."""
+        if callable(self.unit):
+            return self.unit(settings)
         return self.unit.format(**settings).removesuffix("^1")
 
     @property
@@ -179,14 +181,14 @@ class Quantity:
 
 def quantity(name: str) -> Quantity:
     """The quantity called ``name``; its module is imported on first use."""
-    if name not in REGISTRY:
-        known = QUANTITIES | STATISTICS
-        if name not in known:
-            raise SettingError(
-                f"no quantity is called '{name}'{suggestion(name, known)} "
-                f"(known: {', '.join(QUANTITIES)})"
-            )
-        import_module(known[name][0])
+    known = QUANTITIES | STATISTICS
+    if name in known:
+        import_module(known[name][0])  # all of its methods, whoever loaded some of them before
+    elif name not in REGISTRY:
+        raise SettingError(
+            f"no quantity is called '{name}'{suggestion(name, known)} "
+            f"(known: {', '.join(QUANTITIES)})"
+        )
     return REGISTRY[name]
 
 

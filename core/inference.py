@@ -4,7 +4,7 @@ No estimator resamples by itself. All numbers follow from the seed, whatever the
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,16 +24,23 @@ DETECTABLE_POWER = 0.8
 
 
 def infer(
+    estimator: Estimator, x: Samples, y: Samples, settings: Mapping[str, Any], **options: Any
+) -> Result:
+    """Estimate, interval and, for ``permutations`` > 0, p-value, as one result: see `infer_all`."""
+    return infer_all(estimator, x, y, [settings], **options)[0]
+
+
+def infer_all(
     estimator: Estimator,
     x: Samples,
     y: Samples,
-    settings: Mapping[str, Any],
+    several: Sequence[Mapping[str, Any]],
     *,
     level: float = 0.95,
     permutations: int = 0,
     seed: int = 0,
-) -> Result:
-    """Estimate, interval and, for ``permutations`` > 0, p-value, as one result.
+) -> list[Result]:
+    """One result for each set of settings; they share subsamples, splits and neighbour searches.
 
     Parameters
     ----------
@@ -41,7 +48,7 @@ def infer(
         The method of a quantity.
     x, y : Samples
         The reference P and the candidate Q, with the same columns.
-    settings : mapping
+    several : sequence of mappings
         Checked settings of the estimator.
     level : float
         Confidence level of the interval, in (0, 1).
@@ -52,7 +59,7 @@ def infer(
 
     Returns
     -------
-    Result
+    list of Result
         Value, standard error, interval, test and coded warnings.
     """
     check_partners(x, y)
@@ -62,18 +69,52 @@ def infer(
         name, value = ("permutations", permutations) if permutations < 0 else ("seed", seed)
         raise SettingError(f"--{name} {value}: expected a whole number, at least 0")
     with one_blas_thread(), np.errstate(all="ignore"):  # what is undefined is refused below
-        seeded = {**settings, **_seed_of(estimator, seed)}
-        estimate = estimator(x, y, **seeded)
-        if math.isnan(estimate.value):
-            raise InconclusiveError(
-                f"{estimator.quantity.name}: undefined for {x.name} and {y.name}; "
-                "too few rows carry weight"
-            )
-        se, interval, notes = _interval(estimator, estimate, x, y, seeded, level, seed)
-        test = None
+        seeded = [{**settings, **_seed_of(estimator, seed)} for settings in several]
+        estimates = [_estimate(estimator, x, y, settings) for settings in seeded]
+        errors = _standard_errors(estimator, estimates, x, y, seeded, seed)
+        tests: list[Test | None] = [None] * len(several)
         if permutations:
-            held = {**seeded, **_held(estimate, seeded)}
-            test = permutation_test(estimator, x, y, held, permutations=permutations, seed=seed)
+            pool, observed = _shuffled_pool(x, y, seed)
+            for i, estimate in enumerate(estimates):
+                held = {**seeded[i], **_held(estimate, seeded[i])}
+                tests[i] = _test(estimator, pool, observed, held, permutations, seed)
+    made = []
+    for settings, estimate, se, test in zip(several, estimates, errors, tests, strict=True):
+        result = _result(estimator, x, y, settings, estimate, se, level)
+        made.append(replace(result, test=test, id=_id(estimator, settings, len(several))))
+    return made
+
+
+def _estimate(
+    estimator: Estimator, x: Samples, y: Samples, settings: Mapping[str, Any]
+) -> Estimate:
+    estimate = estimator(x, y, **settings)
+    if math.isnan(estimate.value):
+        raise InconclusiveError(
+            f"{estimator.quantity.name}: undefined for {x.name} and {y.name}; "
+            "too few rows carry weight"
+        )
+    return estimate
+
+
+def _id(estimator: Estimator, settings: Mapping[str, Any], several: int) -> str:
+    """The metric as --metrics would name it, where one command gives several results."""
+    if several == 1:
+        return ""
+    own = [f"{s.name}={settings[s.name]}" for s in estimator.settings if s.many]
+    return f"{estimator.quantity.name}:{','.join(own)}"
+
+
+def _result(
+    estimator: Estimator,
+    x: Samples,
+    y: Samples,
+    settings: Mapping[str, Any],
+    estimate: Estimate,
+    se: float | None,
+    level: float,
+) -> Result:
+    se, interval, notes = _interval(estimator, estimate, se, x, y, level)
     notes = (*estimate.notes, *_weight_notes(x, y), *notes)
     of = estimator.quantity
     return Result(
@@ -86,7 +127,6 @@ def infer(
         d=x.d,
         se=se,
         ci=interval,
-        test=test,
         error=None if estimate.error is None else {"monte_carlo_se": estimate.error},
         bias={"estimate": estimate.bias, "corrected": "interval"} if estimate.bias else None,
         params={**settings, **estimate.params},
@@ -109,21 +149,29 @@ def _held(estimate: Estimate, settings: Mapping[str, Any]) -> dict[str, Any]:
 # ---------------------------------------------------------------------------------- intervals
 
 
+def _standard_errors(
+    estimator: Estimator,
+    estimates: Sequence[Estimate],
+    x: Samples,
+    y: Samples,
+    several: Sequence[Mapping[str, Any]],
+    seed: int,
+) -> list[float | None]:
+    if estimator.interval == "influence":
+        return [influence_se(estimate, x, y) for estimate in estimates]
+    return subsampling_se(estimator, x, y, several, seed)
+
+
 def _interval(
     estimator: Estimator,
     estimate: Estimate,
+    se: float | None,
     x: Samples,
     y: Samples,
-    settings: Mapping[str, Any],
     level: float,
-    seed: int,
 ) -> tuple[float | None, Interval | None, tuple[Note, ...]]:
     if not math.isfinite(estimate.value):
         return None, None, ()
-    if estimator.interval == "influence":
-        se, resamples = influence_se(estimate, x, y), 0
-    else:
-        se, resamples = subsampling_se(estimator, x, y, settings, seed), SUBSAMPLES
     if se is None or not math.isfinite(se):
         return None, None, (Note("W10", f"n = {x.n}, {y.n}: too few rows for a standard error"),)
     se = math.hypot(se, estimate.error or 0.0)
@@ -138,6 +186,7 @@ def _interval(
                 "the interval is not valid there; use --permutations for a p-value",
             ),
         )
+    resamples = SUBSAMPLES if estimator.interval == "subsampling" else 0
     centre = estimate.value - estimate.bias
     return se, Interval(level, centre - half, centre + half, estimator.interval, resamples), notes
 
@@ -158,16 +207,21 @@ def influence_se(estimate: Estimate, x: Samples, y: Samples) -> float | None:
 
 
 def subsampling_se(
-    estimator: Estimator, x: Samples, y: Samples, settings: Mapping[str, Any], seed: int
-) -> float | None:
-    """Sd of the estimate on subsamples of a fraction q = min(n, m)^(-1/3), times sqrt(q / (1 − q)).
+    estimator: Estimator,
+    x: Samples,
+    y: Samples,
+    several: Sequence[Mapping[str, Any]],
+    seed: int,
+) -> list[float | None]:
+    """Sd of the estimates on subsamples of a fraction q = min(n, m)^(-1/3), times sqrt(q / (1 − q)).
 
     Without replacement, because a bootstrap would create tied rows; 1 − q corrects for the finite
     population. Politis & Romano 1994.
     """
+    none: list[float | None] = [None] * len(several)
     fraction = min(x.n, y.n) ** (-1 / 3)
     if fraction == 1:
-        return None
+        return none
     sizes = [int(fraction * samples.n) for samples in (x, y)]
     rng = stream(seed, estimator.quantity.name, "subsampling")
     draws = [
@@ -175,16 +229,16 @@ def subsampling_se(
         for _ in range(SUBSAMPLES)
     ]
 
-    def value(rows: tuple[NDArray[np.intp], ...]) -> float:
-        return estimator(x.take(rows[0]), y.take(rows[1]), **settings).value
+    def values(rows: tuple[NDArray[np.intp], ...]) -> list[float]:
+        parts = x.take(rows[0]), y.take(rows[1])
+        return [estimator(*parts, **settings).value for settings in several]
 
     try:
-        values = np.array(list(in_order(value, draws)))
+        found = np.array(list(in_order(values, draws)))
     except (SampleError, InconclusiveError):
-        return None
-    if not np.isfinite(values).all():
-        return None
-    return float(values.std(ddof=1)) * math.sqrt(fraction / (1 - fraction))
+        return none
+    spread = found.std(axis=0, ddof=1) * math.sqrt(fraction / (1 - fraction))
+    return [float(s) if np.isfinite(s) else None for s in spread]
 
 
 def _subset(rng: np.random.Generator, n: int, size: int) -> NDArray[np.intp]:
@@ -234,7 +288,17 @@ def permutation_test(
     Rows keep their weights when their labels move. The pool is put in random order first, so that
     a plan that breaks ties by row number cannot see the labels.
     """
-    pool, observed = _shuffled_pool(x, y, seed)
+    return _test(estimator, *_shuffled_pool(x, y, seed), settings, permutations, seed)
+
+
+def _test(
+    estimator: Estimator,
+    pool: Samples,
+    observed: NDArray[np.bool_],
+    settings: Mapping[str, Any],
+    permutations: int,
+    seed: int,
+) -> Test:
     plan = estimator.plan(pool, **settings)
     with np.errstate(all="ignore"):  # a split without any weight is undefined: it counts against us
         splits = _all_splits(plan, observed, permutations, seed)

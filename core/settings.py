@@ -12,8 +12,10 @@ from divmatch.errors import SettingError, suggestion
 class Setting:
     """One knob of an estimator. ``name``, ``types``, ``words`` and ``default`` come from the signature.
 
-    ``above`` and ``below`` exclude the bound, ``least`` and ``most`` include it. ``percent`` lets
-    the user write 1% for 0.01.
+    ``above`` and ``below`` exclude the bound, ``least`` and ``most`` include it; ``infinite`` allows
+    inf. ``percent`` lets the user write 1% for 0.01. ``parse`` turns a word of an open list into the
+    value, or refuses it. ``many`` lets the command line take several, separated by commas: one
+    result each, from one pass over the data.
     """
 
     meaning: str
@@ -23,6 +25,9 @@ class Setting:
     most: float | None = None
     unit: str = ""
     percent: bool = False
+    infinite: bool = False
+    parse: Callable[[str], Any] | None = None
+    many: bool = False
     aliases: Mapping[str, str] = field(default_factory=dict)
     name: str = ""
     types: tuple[type, ...] = ()
@@ -38,9 +43,9 @@ class Setting:
     def metavar(self) -> str:
         """What the help shows as the value: gaussian|laplace, or median|X for words and numbers."""
         parts = [str(word) for word in self.words]
-        number = {int: "N", float: "1%" if self.percent else "X"}
+        number = {int: "N", float: "1%" if self.percent else "X", str: "NAME"}
         parts += [number[kind] for kind in self.types if kind in number]
-        return "|".join(parts)
+        return "|".join(parts) + (",..." if self.many else "")
 
     @property
     def range(self) -> str:
@@ -57,6 +62,8 @@ class Setting:
         """The value as its type, from text or from Python; or say which values are allowed."""
         if value is None and self.default is None:
             return None
+        if self.parse is not None:
+            return self.parse(str(value))
         value = self.aliases.get(str(value), value)
         for word in self.words:
             if str(value) == str(word):
@@ -87,7 +94,8 @@ class Setting:
             and (self.below is None or value < self.below)
             and (self.least is None or value >= self.least)
             and (self.most is None or value <= self.most)
-            and value - value == 0  # neither NaN nor infinite
+            and value == value  # not NaN
+            and (self.infinite or value - value == 0)
         )
         if not inside:
             raise SettingError(self._refusal(value))

@@ -387,7 +387,7 @@ def counted(values, x, y):
         return Estimate(next(left))
 
     estimator = replace(quantity("kl").chosen("knn"), function=function)
-    return subsampling_se(estimator, x, y, {}, 0), sizes
+    return subsampling_se(estimator, x, y, [{}], 0)[0], sizes
 
 
 def test_subsampling_error_is_the_scaled_spread_of_the_values():
@@ -413,7 +413,7 @@ def test_subsampling_draws_rows_without_replacement():
         return Estimate(float(x.points[0, 0]))
 
     x = as_samples(np.arange(100.0), "x")
-    subsampling_se(replace(quantity("kl").chosen("knn"), function=function), x, x, {}, 0)
+    subsampling_se(replace(quantity("kl").chosen("knn"), function=function), x, x, [{}], 0)
     assert all(drawn)
 
 
@@ -423,7 +423,7 @@ def test_subsampling_error_of_a_mean_is_its_standard_error():
     estimator = replace(
         quantity("kl").chosen("knn"), function=lambda x, y: Estimate(float(x.points.mean()))
     )
-    found = subsampling_se(estimator, as_samples(rows, "x"), as_samples(rows, "y"), {}, 0)
+    found = subsampling_se(estimator, as_samples(rows, "x"), as_samples(rows, "y"), [{}], 0)[0]
     expected = reference.mean_error(rows[:, 0].tolist())
     assert found == pytest.approx(expected, abs=LUCK(expected / 400**0.5))
 

@@ -11,7 +11,7 @@ from scipy.special import digamma as psi
 import divmatch
 from divmatch.errors import InconclusiveError, SampleError, SettingError
 from divmatch.estimator import quantity
-from divmatch.estimators.kl import digamma
+from divmatch.estimators.neighbour_distance import digamma
 from divmatch.samples import as_samples
 from tests.reference import kl as reference
 from tests.tolerances import LUCK, ROUNDING, SAME

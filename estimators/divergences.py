@@ -1,0 +1,62 @@
+"""Divergences with a density ratio: declared here, estimated by the families beside this file."""
+
+from typing import Annotated
+
+from divmatch.estimator import Quantity
+from divmatch.estimators.generators import generator
+from divmatch.settings import Setting
+
+KL = Quantity(
+    "kl",
+    title="KL",
+    unit="nats",
+    direction="P||Q",
+    default="knn",
+    examples=(
+        "divmatch kl real.npy gen.npy",
+        "divmatch kl real.npy gen.npy --both",
+        "divmatch kl real.npy gen.npy --method knn-reduced --unit bits",
+        "divmatch kl real.npy gen.npy --method gaussian -f json",
+    ),
+)
+
+RENYI = Quantity(
+    "renyi",
+    title="Renyi({alpha:g})",
+    unit="nats",
+    direction="P||Q",
+    default="knn",
+    examples=(
+        "divmatch renyi real.npy gen.npy --alpha 2",
+        "divmatch renyi real.npy gen.npy --alpha 0.5,2 -f json",
+    ),
+)
+
+FDIV = Quantity(
+    "fdiv",
+    title="{kind}",
+    unit=lambda settings: generator(settings["kind"]).unit,
+    direction="P||Q",
+    default="nnr",
+    examples=(
+        "divmatch fdiv real.npy gen.npy --kind js",
+        "divmatch fdiv real.npy gen.npy --kind js,tv,hellinger -f json",
+    ),
+)
+
+
+def kind_name(text: str) -> str:
+    """Check the name of an f-divergence and spell it the usual way."""
+    return generator(text).name
+
+
+Kind = Annotated[
+    str,
+    Setting(
+        "which f-divergence: js, tv, hellinger, chi2, alpha:A, ...", parse=kind_name, many=True
+    ),
+]
+Order = Annotated[
+    float,
+    Setting("order of the divergence; 1 is KL", above=0, infinite=True, many=True),
+]
