@@ -38,7 +38,7 @@ def test_unknown_method_is_refused():
     with pytest.raises(SettingError) as caught:
         quantity("kl").chosen("gausian")
     assert str(caught.value) == (
-        "kl --method gausian: expected one of knn, knn-reduced, gaussian; did you mean 'gaussian'?"
+        "kl --method gausian: expected one of gaussian, knn, knn-reduced; did you mean 'gaussian'?"
     )
 
 
