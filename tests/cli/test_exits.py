@@ -62,21 +62,8 @@ def test_exit_code(run, arguments, code):
 
 
 def test_a_number_that_cannot_be_had_is_written_down_all_the_same(run, data):
-    found = run(
-        *[
-            "kl",
-            "constant.npy",
-            "q.npy",
-            "--method",
-            "gaussian",
-            "--max",
-            "1",
-            "-f",
-            "json",
-            "-o",
-            "why.json",
-        ]
-    )
+    command = "kl constant.npy q.npy --method gaussian --max 1 -f json -o why.json"
+    found = run(*command.split())
     document = json.loads((data / "why.json").read_text())
     result, rule = document["results"][0], document["verdict"]["rules"][0]
     assert (found.returncode, document["verdict"]["exit_code"]) == (3, 3)
