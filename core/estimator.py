@@ -116,7 +116,7 @@ class Quantity:
     """One command: a number between two samples, with the methods that estimate it."""
 
     name: str
-    title: str
+    title: str | Callable[[Mapping[str, Any]], str]
     unit: str | Callable[[Mapping[str, Any]], str]
     direction: Literal["P||Q", "symmetric"]
     default: str
@@ -155,6 +155,10 @@ class Quantity:
         if callable(self.unit):
             return self.unit(settings)
         return self.unit.format(**settings).removesuffix("^1")
+
+    def titled(self, settings: Mapping[str, Any]) -> str:
+        """The title with its settings filled in: Renyi(2)."""
+        return self.title(settings) if callable(self.title) else self.title.format(**settings)
 
     @property
     def help(self) -> str:

@@ -22,8 +22,10 @@ KL = Quantity(
 
 RENYI = Quantity(
     "renyi",
-    title="Renyi({alpha:g})",
-    unit="nats",
+    title=lambda settings: (
+        f"{'Tsallis' if settings.get('tsallis') else 'Renyi'}({settings['alpha']:g})"
+    ),
+    unit=lambda settings: "1" if settings.get("tsallis") else "nats",
     direction="P||Q",
     default="knn",
     examples=(
@@ -60,3 +62,11 @@ Order = Annotated[
     float,
     Setting("order of the divergence; 1 is KL", above=0, infinite=True, many=True),
 ]
+Tsallis = Annotated[
+    bool,
+    Setting("report the Tsallis divergence (I - 1)/(a - 1) instead of ln(I)/(a - 1)"),
+]
+
+# one default in all methods: those of a command share their options
+KIND = "js"
+ORDER = 2.0
