@@ -303,9 +303,11 @@ def _test(
     with np.errstate(all="ignore"):  # a split without any weight is undefined: it counts against us
         splits = _all_splits(plan, observed, permutations, seed)
     first, values = float(splits[0]), splits[1:]
-    if not math.isfinite(first):
+    if math.isnan(first) or first == -math.inf:
         raise InconclusiveError(f"{estimator.quantity.name}: {first} cannot be compared in a test")
-    bar = first - max(plan.rounding(), 1e-12 * abs(first))
+    bar = first  # inf is as large as another inf, and larger than any number
+    if math.isfinite(first):
+        bar -= max(plan.rounding(), 1e-12 * abs(first))
     as_large = int(np.count_nonzero(~(values < bar)))  # an undefined value counts against us
     return Test(
         p_value=(1 + as_large) / (1 + permutations),

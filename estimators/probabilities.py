@@ -6,6 +6,9 @@ without a partner costs the limit of f, which may be inf. So does a mass below 1
 """
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,6 +17,50 @@ from divmatch.estimators.generators import Generator, generator
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
+
+
+Value = Callable[[ArrayLike, ArrayLike], Array]
+Influences = Callable[[ArrayLike, ArrayLike], tuple[Array, Array]]
+Bias = Callable[[ArrayLike, ArrayLike, float, float], Array]
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """A divergence of two probability vectors: value, influences, leading bias, by p and q.
+
+    ``dear`` says of a cell whether p alone, or q alone, makes the value infinite.
+    """
+
+    value: Value
+    influences: Influences
+    bias: Bias
+    dear: tuple[bool, bool]
+
+
+def of_kind(kind: str) -> Divergence:
+    """The f-divergence called ``kind``."""
+    of = generator(kind)
+    return Divergence(
+        partial(divergence, of),
+        partial(divergence_influences, of),
+        partial(divergence_bias, of),
+        (math.isinf(of.at_infinity), math.isinf(of.at_zero)),
+    )
+
+
+def of_order(order: float, *, tsallis_form: bool = False) -> Divergence:
+    """The Rényi divergence of an order, or its Tsallis form."""
+    dear = order >= 1, False
+    if tsallis_form:
+        return Divergence(
+            partial(tsallis, order),
+            partial(tsallis_influences, order),
+            partial(tsallis_bias, order),
+            dear,
+        )
+    return Divergence(
+        partial(renyi, order), partial(renyi_influences, order), partial(renyi_bias, order), dear
+    )
 
 
 # --------------------------------------------------------------------------------- f-divergences
@@ -144,8 +191,11 @@ def tsallis_bias(order: float, p: ArrayLike, q: ArrayLike, n: float, m: float) -
 def renyi_bias(order: float, p: ArrayLike, q: ArrayLike, n: float, m: float) -> Array:
     """Leading bias of the Rényi divergence between the shares of n and m counts.
 
-    That of the sum I, and that of its logarithm: [E ΔI / I − ½ Var(I) / I²] / (a − 1).
+    That of the sum I, and that of its logarithm: [E ΔI / I − ½ Var(I) / I²] / (a − 1). The maximum
+    at order inf has none: 0.
     """
+    if math.isinf(order):
+        return np.zeros(np.broadcast_shapes(np.shape(p), np.shape(q))[:-1])
     if order == 1:
         return divergence_bias(generator("kl"), p, q, n, m)
     p, q = np.asarray(p, dtype=np.float64), np.asarray(q, dtype=np.float64)

@@ -205,11 +205,20 @@ def test_undefined_values_count_against_us():
 
 
 def test_undefined_observed_value_is_inconclusive():
-    plan = lambda pool, **_: Pooled(lambda labels: np.full(labels.shape[1], np.inf))  # noqa: E731
+    plan = lambda pool, **_: Pooled(lambda labels: np.full(labels.shape[1], np.nan))  # noqa: E731
     estimator = replace(quantity("energy").chosen("u"), _plan=[plan])
     x, y = (as_samples(rows, "x") for rows in pair(10))
-    with pytest.raises(InconclusiveError, match="energy: inf cannot be compared in a test"):
+    with pytest.raises(InconclusiveError, match="energy: nan cannot be compared in a test"):
         permutation_test(estimator, x, y, SETTINGS["energy"], permutations=9)
+
+
+def test_infinite_observed_value_is_as_large_as_every_other():
+    values = np.array([np.inf, np.inf, 1.0, 2.0, np.inf])
+    plan = lambda pool, **_: Pooled(lambda labels: values[: labels.shape[1]])  # noqa: E731
+    estimator = replace(quantity("energy").chosen("u"), _plan=[plan])
+    x, y = (as_samples(rows, "x") for rows in pair(10))
+    found = permutation_test(estimator, x, y, SETTINGS["energy"], permutations=4)
+    assert found.p_value == 3 / 5
 
 
 @pytest.mark.parametrize("name", ["energy", "mmd", "kl"])
