@@ -1,7 +1,7 @@
 """Plug-in estimates from the shares of cells: smoothing, bias correction, what makes them infinite."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 import numpy as np
@@ -55,9 +55,13 @@ def weighty(x: Samples, y: Samples) -> tuple[Samples, Samples]:
     return x, y
 
 
-def spread_over(terms: Array, samples: Samples) -> Array:
-    """Terms of the rows that carry weight as terms of all rows, 0 elsewhere."""
-    if samples.weights is None or len(terms) == samples.n:
+def spread_over(found: Estimate, x: Samples, y: Samples) -> Estimate:
+    """The influences of the rows that carry weight as those of all rows, 0 elsewhere."""
+    return replace(found, terms_x=_spread(found.terms_x, x), terms_y=_spread(found.terms_y, y))
+
+
+def _spread(terms: Array | None, samples: Samples) -> Array | None:
+    if terms is None or samples.weights is None or len(terms) == samples.n:
         return terms
     made = np.zeros(samples.n)
     made[samples.weights > 0] = terms
@@ -71,40 +75,57 @@ def plug_in(
 
     ``most`` says that the value is a maximum over cells.
     """
-    if correction == "first-order" and smooth != 0:
-        raise SettingError(
-            f"--correction first-order --smooth {smooth}: both correct the same bias; choose one"
-        )
     n, m = cells.x.effective_size(), cells.y.effective_size()
-    p, q = cells.shares()
-    pseudo = pseudo_count(smooth, cells.count)
-    shrink_x, shrink_y = (size / (size + pseudo * cells.count) for size in (n, m))
-    p, q = (_smoothed(share, size, pseudo) for share, size in ((p, n), (q, m)))
-    value = float(of.value(p, q))
+    seen_p, seen_q = cells.shares()
+    p, q = smoothed(seen_p, n, smooth), smoothed(seen_q, m, smooth)
+    correction = _resolved(correction, smooth)
+    value, bias = _value_and_bias(of, p, q, n, m, correction, smooth)
     by_p, by_q = of.influences(p, q)
-    notes = _few(cells, p, q, n, m)
+    added = pseudo_count(smooth, cells.count) * cells.count
+    notes = _few(cells, seen_p, seen_q, n, m)
     if most:
         message = (
-            "order inf is the maximum of ln(p/q) over the cells seen: not a bound of the true one, "
-            "and biased upward where cells are small; compare --alpha 16"
+            "order inf is the maximum of ln(p/q) over the cells seen: no bound of the true one, "
+            "biased upward where cells are small; compare --alpha 16"
         )
         notes = (*notes, Note("W15", message))
     if not np.isfinite(value):
         notes = (_infinite(of, cells, p, q), *notes)
-    bias = 0.0
-    if smooth == 0 and np.isfinite(value):
-        bias = float(of.bias(p, q, n, m))
-    if correction == "auto":
-        correction = "first-order" if smooth == 0 else "none"
-    corrected = correction == "first-order"
     return Estimate(
-        value - bias if corrected else value,
-        terms_x=by_p[cells.of_x] * shrink_x,
-        terms_y=by_q[cells.of_y] * shrink_y,
-        bias=0.0 if corrected else bias,
+        value,
+        terms_x=by_p[cells.of_x] * (n / (n + added)),
+        terms_y=by_q[cells.of_y] * (m / (m + added)),
+        bias=bias,
         params={"correction": correction, "cells": cells.count},
         notes=notes,
     )
+
+
+def corrected_value(
+    of: Divergence, p: Array, q: Array, n: float, m: float, correction: str, smooth: float | str
+) -> float:
+    """The divergence of shares that are worth n and m equal rows, smoothed or corrected."""
+    p, q = smoothed(p, n, smooth), smoothed(q, m, smooth)
+    return _value_and_bias(of, p, q, n, m, _resolved(correction, smooth), smooth)[0]
+
+
+def _value_and_bias(
+    of: Divergence, p: Array, q: Array, n: float, m: float, correction: str, smooth: float | str
+) -> tuple[float, float]:
+    """The value, and the bias that is left in it and known."""
+    value = float(of.value(p, q))
+    bias = float(of.bias(p, q, n, m)) if smooth == 0 and np.isfinite(value) else 0.0
+    return (value - bias, 0.0) if correction == "first-order" else (value, bias)
+
+
+def _resolved(correction: str, smooth: float | str) -> str:
+    if correction == "auto":
+        return "first-order" if smooth == 0 else "none"
+    if correction == "first-order" and smooth != 0:
+        raise SettingError(
+            f"--correction first-order --smooth {smooth}: both mend the same bias; choose one"
+        )
+    return correction
 
 
 def pseudo_count(smooth: float | str, cells: int) -> float:
@@ -113,7 +134,9 @@ def pseudo_count(smooth: float | str, cells: int) -> float:
     return presets[smooth] if isinstance(smooth, str) else smooth
 
 
-def _smoothed(share: Array, size: float, pseudo: float) -> Array:
+def smoothed(share: Array, size: float, smooth: float | str) -> Array:
+    """(c + λ) / (n + λ K) for counts c = n p."""
+    pseudo = pseudo_count(smooth, len(share))
     return (size * share + pseudo) / (size + pseudo * len(share))
 
 
