@@ -115,7 +115,7 @@ def _result(
     level: float,
 ) -> Result:
     se, interval, notes = _interval(estimator, estimate, se, x, y, level)
-    notes = (*estimate.notes, *_weight_notes(x, y), *notes)
+    notes = (*estimate.notes, *_weight_notes(x, y), *_doubts(estimator, x, y, settings), *notes)
     of = estimator.quantity
     return Result(
         metric=of.name,
@@ -133,6 +133,18 @@ def _result(
         exact=estimate.exact,
         status="ok" if math.isfinite(estimate.value) and not notes else "warn",
         warnings=notes,
+    )
+
+
+def _doubts(
+    estimator: Estimator, x: Samples, y: Samples, settings: Mapping[str, Any]
+) -> tuple[Note, ...]:
+    """What the data say against that which the settings take for granted."""
+    return tuple(
+        note
+        for setting in estimator.settings
+        if setting.assumption is not None and settings[setting.name] is not None
+        for note in setting.assumption(x, y, settings[setting.name])
     )
 
 
@@ -330,7 +342,7 @@ def _shuffled_pool(x: Samples, y: Samples, seed: int) -> tuple[Samples, NDArray[
     if x.weights is not None or y.weights is not None:
         both = np.concatenate([x.masses() * x.n, y.masses() * y.n])[order]
         weights = both / both.sum()
-    return Samples(points, weights, "pool"), order < x.n
+    return Samples(points, weights, "pool", x.columns), order < x.n
 
 
 def _splits(observed: NDArray[np.bool_], permutations: int, seed: int) -> Iterator[Labels]:

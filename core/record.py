@@ -23,6 +23,7 @@ CODES = {
     "W13": "many cells hold too few rows for the plug-in's corrections",
     "W14": "a bandwidth lies at the end of its grid: the density estimate is unreliable",
     "W15": "the maximum of the ratio depends on the few rows where it is largest",
+    "W16": "the rows are not invariant under the group that --invariant names",
     "W20": "a column has no interquartile range in the reference",
     "W21": "a column is constant in the reference and was not scaled",
     "W22": "missing values were filled in with the reference's mean",

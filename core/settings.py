@@ -15,7 +15,8 @@ class Setting:
     ``above`` and ``below`` exclude the bound, ``least`` and ``most`` include it; ``infinite`` allows
     inf. ``percent`` lets the user write 1% for 0.01. ``parse`` turns a word of an open list into the
     value, or refuses it. ``many`` lets the command line take several, separated by commas: one
-    result each, from one pass over the data.
+    result each, from one pass over the data. ``assumption`` takes both samples and the value, and
+    returns warnings about what the value takes for granted; inference asks it once.
     """
 
     meaning: str
@@ -28,6 +29,7 @@ class Setting:
     infinite: bool = False
     parse: Callable[[str], Any] | None = None
     many: bool = False
+    assumption: Callable[..., tuple[Any, ...]] | None = None
     aliases: Mapping[str, str] = field(default_factory=dict)
     name: str = ""
     types: tuple[type, ...] = ()

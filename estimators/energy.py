@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from divmatch.estimator import Estimate, Pooled, Quantity
 from divmatch.estimators import quadratic
+from divmatch.estimators.invariance import Invariant
 from divmatch.kernels.pairwise import Profile
 from divmatch.samples import Samples
 from divmatch.settings import Setting
@@ -26,7 +27,9 @@ ENERGY = Quantity(
 
 
 @ENERGY.estimator("u", source="Székely & Rizzo 2013, J. Stat. Plan. Inference 143, eq. (5)")
-def energy_u(x: Samples, y: Samples, *, power: Power = 1.0) -> Estimate:
+def energy_u(
+    x: Samples, y: Samples, *, power: Power = 1.0, invariant: Invariant = None
+) -> Estimate:
     """Energy distance between two samples, unbiased (U-statistic).
 
     E = 2 E|X − Y|^p − E|X − X'|^p − E|Y − Y'|^p with p in (0, 2). Zero if and only if the two
@@ -43,6 +46,10 @@ def energy_u(x: Samples, y: Samples, *, power: Power = 1.0) -> Estimate:
         Rows of shape (n, d) and (m, d), weighted or not.
     power : float
         p, in (0, 2).
+    invariant : str
+        Group under which both distributions are unchanged, such as perm:0,1: the distance is
+        averaged over it, (1/|G|) Σ_g |x − g·y|^p. The same value with less noise; |G| times the
+        cost. A warning says when the rows contradict it.
 
     Returns
     -------
@@ -66,11 +73,15 @@ def energy_u(x: Samples, y: Samples, *, power: Power = 1.0) -> Estimate:
     >>> round(divmatch.energy([0.0, 1.0, 3.0], [0.0, 2.0], power=1).value, 6)
     -1.333333
     """
-    return quadratic.estimate(Profile("distance", power), x, y, sign=1.0, unbiased=True)
+    return quadratic.estimate(
+        Profile("distance", power), x, y, sign=1.0, unbiased=True, invariant=invariant
+    )
 
 
 @ENERGY.estimator("v", source="Székely & Rizzo 2013, J. Stat. Plan. Inference 143, eq. (6)")
-def energy_v(x: Samples, y: Samples, *, power: Power = 1.0) -> Estimate:
+def energy_v(
+    x: Samples, y: Samples, *, power: Power = 1.0, invariant: Invariant = None
+) -> Estimate:
     """Energy distance between two empirical distributions (V-statistic).
 
     The same formula with every pair counted: the exact energy distance of the two files seen as
@@ -85,6 +96,8 @@ def energy_v(x: Samples, y: Samples, *, power: Power = 1.0) -> Estimate:
         Rows of shape (n, d) and (m, d), weighted or not.
     power : float
         p, in (0, 2).
+    invariant : str
+        As for the method u.
 
     Returns
     -------
@@ -103,16 +116,20 @@ def energy_v(x: Samples, y: Samples, *, power: Power = 1.0) -> Estimate:
     >>> divmatch.energy([0.0, 1.0], [2.0, 3.0], method="v").value
     3.0
     """
-    return quadratic.estimate(Profile("distance", power), x, y, sign=1.0, unbiased=False)
+    return quadratic.estimate(
+        Profile("distance", power), x, y, sign=1.0, unbiased=False, invariant=invariant
+    )
 
 
 @energy_u.pooled
-def energy_u_plan(pool: Samples, *, power: float, **_: Any) -> Pooled:
+def energy_u_plan(pool: Samples, *, power: float, invariant: str | None, **_: Any) -> Pooled:
     """One streamed product for all splits."""
-    return quadratic.plan(Profile("distance", power), pool, sign=1.0, unbiased=True)
+    profile = Profile("distance", power)
+    return quadratic.plan(profile, pool, sign=1.0, unbiased=True, invariant=invariant)
 
 
 @energy_v.pooled
-def energy_v_plan(pool: Samples, *, power: float, **_: Any) -> Pooled:
+def energy_v_plan(pool: Samples, *, power: float, invariant: str | None, **_: Any) -> Pooled:
     """One streamed product for all splits."""
-    return quadratic.plan(Profile("distance", power), pool, sign=1.0, unbiased=False)
+    profile = Profile("distance", power)
+    return quadratic.plan(profile, pool, sign=1.0, unbiased=False, invariant=invariant)

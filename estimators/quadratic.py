@@ -4,77 +4,162 @@ Both are S = ± (2 E k(X, Y) − E k(X, X') − E k(Y, Y')) for a function k of 
 makes them non-negative.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 from divmatch.errors import InconclusiveError
 from divmatch.estimator import Estimate, Labels, Pooled
-from divmatch.kernels.pairwise import Profile, cross_sums, quadratic_forms, self_sums
+from divmatch.estimators import orbits
+from divmatch.estimators.invariance import Group, group_of
+from divmatch.kernels.pairwise import Profile
 from divmatch.record import Note
 from divmatch.samples import Samples
 
 Array = NDArray[np.float64]
 
 
-def estimate(profile: Profile, x: Samples, y: Samples, *, sign: float, unbiased: bool) -> Estimate:
+@dataclass(frozen=True, eq=False)
+class Mean:
+    """E k(A, B) of two samples, and the mean of k from every row of each to the other sample."""
+
+    value: float
+    rows: Array
+    columns: Array
+
+
+def estimate(
+    profile: Profile,
+    x: Samples,
+    y: Samples,
+    *,
+    sign: float,
+    unbiased: bool,
+    invariant: str | None = None,
+) -> Estimate:
     """U-statistic (no point with itself) or V-statistic, with every row's influence.
 
     Influence of xᵢ: ± 2 (E k(xᵢ, Y) − E k(xᵢ, X')). Source: Gretton et al. 2012 (JMLR 13),
     Székely & Rizzo 2013; weights as probabilities of the rows.
     """
-    a, b = x.masses(), y.masses()
-    between_x, between_y = cross_sums(profile, x.points, y.points, a, b)
-    within_x, mean_x = _within(profile, x, unbiased)
-    within_y, mean_y = _within(profile, y, unbiased)
-    value = sign * (2.0 * float(a @ between_x) - mean_x - mean_y)
-    notes: tuple[Note, ...] = ()
-    if unbiased and value < 0:
-        notes = (Note("W01", "the unbiased estimate is negative: no difference can be seen"),)
+    group = group_in(x, invariant)
+    across = between(profile, x, y, group)
+    own_x, own_y = (within(profile, samples, unbiased, group) for samples in (x, y))
+    value = sign * (2.0 * across.value - own_x.value - own_y.value)
     return Estimate(
         value,
-        terms_x=sign * 2.0 * (between_x - within_x),
-        terms_y=sign * 2.0 * (between_y - within_y),
-        notes=notes,
+        terms_x=sign * 2.0 * (across.rows - own_x.rows),
+        terms_y=sign * 2.0 * (across.columns - own_y.rows),
+        notes=negative(value) if unbiased else (),
     )
 
 
-def _within(profile: Profile, samples: Samples, unbiased: bool) -> tuple[Array, float]:
-    """Mean of k from every row to the others of its sample, and the mean over pairs."""
+def group_in(samples: Samples, invariant: str | None) -> Group | None:
+    """The group with its columns found, or none."""
+    return None if invariant is None else group_of(samples, invariant)
+
+
+def negative(value: float) -> tuple[Note, ...]:
+    """What to say of an unbiased estimate below zero."""
+    if value >= 0:
+        return ()
+    return (Note("W01", "the unbiased estimate is negative: no difference can be seen"),)
+
+
+def between(profile: Profile, x: Samples, y: Samples, group: Group | None) -> Mean:
+    """E k(X, Y)."""
+    a, b = x.masses(), y.masses()
+    rows, columns = orbits.cross_sums(profile, x.points, y.points, a, b, group)
+    return Mean(float(a @ rows), rows, columns)
+
+
+def within(profile: Profile, samples: Samples, unbiased: bool, group: Group | None) -> Mean:
+    """E k(X, X'), over the pairs of different rows if unbiased."""
     weights = samples.masses()
-    sums = samples.once(profile, lambda: self_sums(profile, samples.points, weights))
+    sums = samples.once(
+        (profile, group), lambda: orbits.self_sums(profile, samples.points, weights, group)
+    )
     if not unbiased:
-        return sums, float(weights @ sums)
-    others = sums - weights * profile.at_zero
-    pairs = 1.0 - float(weights @ weights)
-    rest = 1.0 - weights
+        return Mean(float(weights @ sums), sums, sums)
+    others = sums - weights * own_kernel(profile, samples, group)
+    pairs, rest = pairs_of(samples)
+    rows = others / rest
+    return Mean(float(weights @ others) / pairs, rows, rows)
+
+
+def own_kernel(profile: Profile, samples: Samples, group: Group | None) -> Array:
+    """Every row's kernel with itself."""
+    return samples.once(
+        ("diagonal", profile, group), lambda: orbits.diagonal(profile, samples.points, group)
+    )
+
+
+def pairs_of(samples: Samples) -> tuple[float, Array]:
+    """The mass of the pairs of different rows, and of the rows other than each."""
+    weights = samples.masses()
+    pairs, rest = 1.0 - float(weights @ weights), 1.0 - weights
     if samples.n < 2 or not pairs > 0 or not (rest > 0).all():
         raise InconclusiveError(
             f"{samples.name}: one row with all the weight has no pairs; choose --method v"
         )
-    return others / rest, float(weights @ others) / pairs
+    return pairs, rest
 
 
-def plan(profile: Profile, pool: Samples, *, sign: float, unbiased: bool) -> Pooled:
-    """One streamed product of the pooled kernel matrix with all labels: O(N² (d + B) / 2)."""
+Splits = Callable[[Labels], tuple[Array, Array, Array, float]]
+
+
+def split_means(
+    profile: Profile, pool: Samples, *, unbiased: bool, invariant: str | None = None
+) -> Splits:
+    """E k(X, Y), E k(X, X'), E k(Y, Y') of every split, and the pool's mean of k.
+
+    One streamed product of the pooled kernel matrix with all labels: O(N² (d + B) / 2).
+    """
     weights = pool.masses() * pool.n
-    total = 0.0
+    group = group_in(pool, invariant)
+    own = weights**2 * orbits.diagonal(profile, pool.points, group) if unbiased else None
 
-    def statistic(labels: Labels) -> Array:
-        nonlocal total
+    def means(labels: Labels) -> tuple[Array, Array, Array, float]:
         v = labels * weights[:, None]
-        within_x, cross, total = quadratic_forms(profile, pool.points, v, weights)
+        within_x, cross, total = orbits.quadratic_forms(profile, pool.points, v, weights, group)
         mass_x = v.sum(0)
         mass_y, within_y = weights.sum() - mass_x, total - 2 * cross + within_x
-        between = (cross - within_x) / (mass_x * mass_y)
-        if not unbiased:
-            return sign * (2 * between - within_x / mass_x**2 - within_y / mass_y**2)
-        own_x = (weights**2) @ labels
-        own_y = float(weights @ weights) - own_x
-        mean_x = (within_x - own_x * profile.at_zero) / (mass_x**2 - own_x)
-        mean_y = (within_y - own_y * profile.at_zero) / (mass_y**2 - own_y)
-        return sign * (2 * between - mean_x - mean_y)
+        across, typical = (cross - within_x) / (mass_x * mass_y), total / pool.n**2
+        if own is None:
+            return across, within_x / mass_x**2, within_y / mass_y**2, typical
+        squares_x = (weights**2) @ labels
+        squares_y = float(weights @ weights) - squares_x
+        own_x = own @ labels
+        own_y = float(own.sum()) - own_x
+        mean_x = (within_x - own_x) / (mass_x**2 - squares_x)
+        mean_y = (within_y - own_y) / (mass_y**2 - squares_y)
+        return across, mean_x, mean_y, typical
 
-    def rounding() -> float:
-        return 64 * float(np.finfo(float).eps) * pool.n**0.5 * abs(total) / pool.n**2
+    return means
 
-    return Pooled(statistic, rounding)
+
+def plan(
+    profile: Profile,
+    pool: Samples,
+    *,
+    sign: float,
+    unbiased: bool,
+    invariant: str | None = None,
+) -> Pooled:
+    """The statistic of every split, from one pass over the pool."""
+    means = split_means(profile, pool, unbiased=unbiased, invariant=invariant)
+    typical = 0.0
+
+    def statistic(labels: Labels) -> Array:
+        nonlocal typical
+        across, mean_x, mean_y, typical = means(labels)
+        return sign * (2 * across - mean_x - mean_y)
+
+    return Pooled(statistic, lambda: rounding(pool.n, typical))
+
+
+def rounding(rows: int, scale: float) -> float:
+    """The size of the rounding errors of a mean of k over pairs."""
+    return 64 * float(np.finfo(float).eps) * rows**0.5 * abs(scale)

@@ -31,6 +31,8 @@ Array = NDArray[np.float64]
 ProfileName = Literal["distance", "gaussian", "laplace", "imq", "mix"]
 
 COMPILED_FROM = 4e8  # n·m·(d + 8) operations from which loading the compiled twin pays
+MATCHED_ROWS = 64  # rows of a tile of which only the diagonal is wanted
+LOWEST = -1e300  # the logarithm of nothing yet: finite, so that differences are numbers
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,38 @@ def product(profile: Profile, x: Array, y: Array, v: Array) -> Array:
         for columns in grid.columns():
             total = total + grid.tile(rows, columns) @ vectors[columns]
         return to_host(total)
+
+    return np.concatenate(list(in_order(panel, grid.rows(), work=grid.work)))
+
+
+def matched(profile: Profile, x: Array, y: Array) -> Array:
+    """profile(xᵢ, yᵢ), shape (n,): with the digits of the tiles, of which it takes the diagonals."""
+    grid = _Grid(profile, x, y)
+    blocks = (slice(i, min(i + MATCHED_ROWS, len(x))) for i in range(0, len(x), MATCHED_ROWS))
+    return np.concatenate([to_host(grid.tile(rows, rows).diagonal()) for rows in blocks])
+
+
+def log_sums(x: Array, y: Array, log_b: Array, own: NDArray[np.int64] | None = None) -> Array:
+    """Ln Σⱼ bⱼ exp(−|xᵢ − yⱼ|² / 2) without the row j = ownᵢ (−1: none); shape (n,).
+
+    Never underflows: where a sum of `cross_sums` is too small to be a number, this is its logarithm.
+    """
+    grid = _Grid(Profile("distance", 2.0), x, y, extra=8)
+    weights = grid.moved(log_b)
+
+    def panel(rows: slice) -> Array:
+        top, total = np.full(rows.stop - rows.start, LOWEST), 0.0
+        for columns in grid.columns():
+            terms = to_host(weights[columns] - 0.5 * grid.tile(rows, columns))
+            if own is not None:
+                place = own[rows] - columns.start
+                hit = np.flatnonzero((place >= 0) & (place < terms.shape[1]))
+                terms[hit, place[hit]] = -np.inf
+            highest = np.maximum(top, terms.max(axis=1))
+            total = total * np.exp(top - highest) + np.exp(terms - highest[:, None]).sum(axis=1)
+            top = highest
+        with np.errstate(divide="ignore"):  # no row left: the logarithm of zero
+            return top + np.log(total)
 
     return np.concatenate(list(in_order(panel, grid.rows(), work=grid.work)))
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 import divmatch
 from divmatch.errors import InconclusiveError, SettingError
 from divmatch.estimator import quantity
-from divmatch.estimators.mmd import _resolved, median_distance
+from divmatch.estimators.bandwidth import median_distance, resolved
 from divmatch.samples import as_samples
 from tests.reference.mmd import kernel as plain_kernel
 from tests.reference.mmd import median_distance as plain_median
@@ -168,7 +168,7 @@ def test_median_bandwidth_of_three_gaussian_columns():
 def test_median_bandwidth_of_many_rows_is_still_the_median():
     rng = np.random.default_rng(13)
     rows = [(rng.normal(size=(2500, 3)), rng.normal(size=(2500, 3))) for _ in range(3)]
-    medians = [_resolved("median", as_samples(x, "x"), as_samples(y, "y"))[0] for x, y in rows]
+    medians = [resolved("median", as_samples(x, "x"), as_samples(y, "y"))[0] for x, y in rows]
     se = np.std(medians, ddof=1) / 3**0.5
     assert np.mean(medians) == pytest.approx(2.175304, abs=LUCK(se))
 
