@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from divmatch.errors import SettingError
+from divmatch.errors import InconclusiveError, SettingError
 from divmatch.estimator import Estimate
 from divmatch.estimators.probabilities import Divergence
 from divmatch.record import Note
@@ -52,6 +52,9 @@ class Cells:
 def weighty(x: Samples, y: Samples) -> tuple[Samples, Samples]:
     """Both samples without their rows of weight 0."""
     x, y = (s if s.weights is None or s.weights.all() else s.take(s.weights > 0) for s in (x, y))
+    for samples in (x, y):
+        if samples.n == 0:
+            raise InconclusiveError(f"{samples.name}: no row carries weight")
     return x, y
 
 
