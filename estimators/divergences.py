@@ -1,6 +1,6 @@
 """Divergences with a density ratio: declared here, estimated by the families beside this file."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from divmatch.estimator import Quantity
 from divmatch.estimators.generators import generator
@@ -65,6 +65,13 @@ Order = Annotated[
 Tsallis = Annotated[
     bool,
     Setting("report the Tsallis divergence (I - 1)/(a - 1) instead of ln(I)/(a - 1)"),
+]
+
+NeighbourNumber = Annotated[
+    int | Literal["auto"],
+    Setting(
+        "number of nearest neighbours; auto is 5 for distances, sqrt(min(n, m)) for labels", least=1
+    ),
 ]
 
 # one default in all methods: those of a command share their options
