@@ -1,0 +1,271 @@
+"""Critics: functions T that tell rows of P from rows of Q, scored on rows they have not seen.
+
+A critic trained by logistic loss, each sample counting one half, estimates ln(p/q). The rows are
+dealt into folds; each fold is scored by a critic that was fitted to the others.
+"""
+
+import math
+from copy import deepcopy
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from divmatch.errors import InconclusiveError
+from divmatch.estimators.logistic import Problems, Rows, fit
+from divmatch.record import Note
+from divmatch.samples import Samples
+from divmatch.settings import Setting
+
+Array = NDArray[np.float64]
+
+Critic = Annotated[
+    Literal["linear", "mlp"],
+    Setting("what tells the samples apart: linear in features, or a small neural network"),
+]
+Folds = Annotated[int, Setting("folds of the cross-fitting", least=2, most=100)]
+
+FOURIER = 200  # random Fourier features, fewer for small samples
+PRODUCTS_UP_TO = 16  # columns up to which all pairwise products are features
+MEDIAN_ROWS = 1000  # rows whose distances give the scale of the Fourier features
+RIDGE = 1e-4
+# candidates: scale of linear and squared, of product and of Fourier features
+CANDIDATES = (
+    (0.03, 0.0, 0.0),
+    (0.3, 0.0, 0.0),
+    (0.3, 0.3, 0.0),
+    (10.0, 3.0, 0.0),
+    (1.0, 0.3, 0.3),
+    (3.0, 1.0, 2.0),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """Held-out scores ln(p̂/q̂) of every row, with what the fit says about their worth.
+
+    ``x`` and ``y`` are finite where rows carry weight and 0 elsewhere. ``gain`` is ln 2 less the
+    logistic loss on held-out rows, a lower bound of the Jensen-Shannon divergence; ``gain_seen`` the same
+    on the rows that the critics were fitted to.
+    """
+
+    x: Array
+    y: Array
+    gain: float
+    gain_seen: float
+    accuracy: float
+    converged: bool
+
+    def notes(self) -> tuple[Note, ...]:
+        """Warnings about the critic."""
+        made = []
+        if self.accuracy > 0.99:
+            made.append(
+                Note(
+                    "W07",
+                    f"the critic separates {self.accuracy:.1%} of the held-out rows: the samples "
+                    "hardly overlap, and how far they are apart depends on its ridge",
+                )
+            )
+        if self.gain_seen > 0.05 + 2.0 * max(self.gain, 0.0):
+            made.append(
+                Note(
+                    "W17",
+                    f"the critic gains {self.gain_seen:.3g} nats on the rows it was fitted to and "
+                    f"{self.gain:.3g} on held-out ones; give more rows or fewer columns",
+                )
+            )
+        if not self.converged:
+            made.append(Note("W18", "the critic did not converge; its scores are not its best"))
+        return tuple(made)
+
+
+def critic_scores(
+    x: Samples, y: Samples, critic: str, folds: int, rng: np.random.Generator
+) -> Scores:
+    """Held-out scores of both samples, computed once for a pair of samples and a state of ``rng``."""
+    key = ("critic", id(x), critic, folds, repr(rng.bit_generator.state))
+    _, scores = y.once(key, lambda: (x, _cross_fitted(x, y, critic, folds, deepcopy(rng))))
+    return scores
+
+
+@dataclass(frozen=True, eq=False)
+class Deal:
+    """The pooled rows that carry weight, dealt into folds.
+
+    Columns are scaled to mean 0 and sd 1 where each sample counts one half, and constant ones left
+    out. Rows and columns are put in an order of their own, so that the order in which they came
+    moves no digit. ``mass`` sums to 1 in each sample.
+    """
+
+    points: Array
+    sign: Array
+    mass: Array
+    fold: NDArray[np.intp]
+    rows: tuple[NDArray[np.intp], NDArray[np.intp]]
+
+    @property
+    def p(self) -> NDArray[np.bool_]:
+        """Which rows are of P."""
+        return self.sign > 0
+
+
+def dealt(x: Samples, y: Samples, folds: int, rng: np.random.Generator) -> Deal:
+    """Both samples, standardised and dealt: every fold gets its share of either."""
+    columns = np.lexsort(_moments(x.points, x.masses(), y.points, y.masses()))
+    parts = [_sorted(samples, columns, folds) for samples in (x, y)]
+    (u, a, of_x), (v, b, of_y) = parts
+    spread, mean = _moments(u, a, v, b)
+    varies = spread > 1e-13 * np.abs(mean)
+    points = (np.concatenate([u, v])[:, varies] - mean[varies]) / spread[varies]
+    fold = [rng.permutation(np.arange(len(mass)) % folds) for mass in (a, b)]
+    return Deal(
+        points=points,
+        sign=np.repeat([1.0, -1.0], [len(u), len(v)]),
+        mass=np.concatenate([a, b]),
+        fold=np.concatenate(fold),
+        rows=(of_x, of_y),
+    )
+
+
+def _moments(u: Array, a: Array, v: Array, b: Array) -> tuple[Array, Array]:
+    """Sd and mean of every column, each sample counting one half."""
+    mean = 0.5 * (a @ u + b @ v)
+    return np.sqrt(0.5 * (a @ (u - mean) ** 2 + b @ (v - mean) ** 2)), mean
+
+
+def _sorted(
+    samples: Samples, columns: NDArray[np.intp], folds: int
+) -> tuple[Array, Array, NDArray[np.intp]]:
+    """Rows that carry weight in lexicographic order, their masses and their numbers."""
+    masses = _rounded(samples.masses())
+    kept = np.flatnonzero(masses > 0)
+    if len(kept) < folds:
+        raise InconclusiveError(
+            f"{samples.name}: {len(kept)} rows carry weight, at least --folds {folds} are needed"
+        )
+    points = samples.points[np.ix_(kept, columns)]
+    order = np.lexsort((masses[kept], *points.T[::-1]))
+    kept = kept[order]
+    return points[order], masses[kept] / masses[kept].sum(), kept
+
+
+def _rounded(masses: Array) -> Array:
+    """Masses with 40 bits: weights that differ by the rounding of their sum give the same fit."""
+    fraction, exponent = np.frexp(masses)
+    return np.ldexp(np.round(np.ldexp(fraction, 40)), exponent - 40)
+
+
+def shares(deal: Deal, folds: int) -> Array:
+    """Share of every row in the loss of every fold's critic, (N, K): one half for each sample."""
+    outside = deal.fold[:, None] != np.arange(folds)
+    mass = np.where(outside, deal.mass[:, None], 0.0)
+    for rows in (deal.p, ~deal.p):
+        mass[rows] *= 0.5 / mass[rows].sum(axis=0)
+    return mass
+
+
+def _cross_fitted(
+    x: Samples, y: Samples, critic: str, folds: int, rng: np.random.Generator
+) -> Scores:
+    deal = dealt(x, y, folds, rng)
+    if critic == "mlp":
+        from divmatch.estimators.perceptron import held_out
+    else:
+        held_out = linear_scores
+    scores, gain_seen, converged = held_out(deal, shares(deal, folds), rng)
+    made = np.zeros(x.n), np.zeros(y.n)
+    made[0][deal.rows[0]] = scores[deal.p]
+    made[1][deal.rows[1]] = scores[~deal.p]
+    right = np.where(deal.sign * scores > 0, 1.0, np.where(scores == 0, 0.5, 0.0))
+    return Scores(
+        *made,
+        gain=gains(deal, scores),
+        gain_seen=gain_seen,
+        accuracy=0.5 * float(deal.mass @ right),
+        converged=converged,
+    )
+
+
+def gains(deal: Deal, scores: Array) -> float:
+    """Ln 2 less the logistic loss of the scores, each sample counting one half."""
+    return math.log(2.0) - 0.5 * float(deal.mass @ np.logaddexp(0.0, -deal.sign * scores))
+
+
+# ------------------------------------------------------------------------------ linear critics
+
+
+def linear_scores(deal: Deal, mass: Array, rng: np.random.Generator) -> tuple[Array, float, bool]:
+    """Held-out scores of the best candidate for each fold, judged on the other folds alone.
+
+    A candidate is a set of features with a scale for each kind; all are fitted side by side.
+    """
+    folds = mass.shape[1]
+    rows, scales = _features(deal, rng)
+    problems = Problems(rows.kept(), deal.sign, mass, scales, RIDGE)
+    v, converged = fit(problems)
+    seen = problems.loss(v)[0] - 0.5 * RIDGE * np.einsum("pkr,pkr->kr", v, v)
+    scores = problems.scores(v, deal.fold)
+    loss = deal.mass[:, None] * np.logaddexp(0.0, -deal.sign[:, None] * scores)
+    by_fold = np.stack([loss[deal.fold == k].sum(axis=0) for k in range(folds)])
+    others = by_fold.sum(axis=0) - by_fold
+    best = others.argmin(axis=1)
+    gain_seen = math.log(2.0) - float(seen[np.arange(folds), best].mean())
+    return scores[np.arange(len(scores)), best[deal.fold]], gain_seen, converged
+
+
+def _features(deal: Deal, rng: np.random.Generator) -> tuple[Rows, Array]:
+    """1, columns, their squares and products, random Fourier features; and their scales (R, p)."""
+    points = deal.points
+    count, d = points.shape
+    pairs = list(combinations(range(d), 2)) if d <= PRODUCTS_UP_TO else []
+    left, right = (np.array([pair[side] for pair in pairs], dtype=int) for side in (0, 1))
+    waves = min(FOURIER, 10 + count // 10) if d else 0
+    frequencies = rng.standard_normal((d, waves)) / _median_distance(deal, rng) if d else None
+    phases = rng.uniform(0.0, 2.0 * math.pi, waves)
+    centre, spread = _quadratic_moments(deal, left, right)
+
+    def make(at: slice) -> Array:
+        z = points[at]
+        made = np.empty((len(z), 1 + 2 * d + len(pairs) + waves))
+        made[:, 0] = 1.0
+        made[:, 1 : 1 + d] = z
+        quadratic = made[:, 1 + d : 1 + 2 * d + len(pairs)]
+        quadratic[:, :d] = z * z
+        quadratic[:, d:] = z[:, left] * z[:, right]
+        quadratic -= centre
+        quadratic /= spread
+        if frequencies is not None:
+            waved = made[:, 1 + 2 * d + len(pairs) :]
+            np.cos(z @ frequencies + phases, out=waved)
+            waved *= math.sqrt(2.0 / waves)
+        return made
+
+    kinds = np.repeat([0, 0, 1, 2], [1, 2 * d, len(pairs), waves])
+    scales = np.array(CANDIDATES)[:, kinds]
+    scales[:, 0] = 10.0
+    return Rows(count, len(kinds), make), scales
+
+
+def _quadratic_moments(
+    deal: Deal, left: NDArray[np.intp], right: NDArray[np.intp]
+) -> tuple[Array, Array]:
+    """Mean and sd of squares and products, 1 where one does not vary."""
+    z, mass = deal.points, 0.5 * deal.mass
+    squares = z * z
+    cross, of_squares = (z * mass[:, None]).T @ z, (squares * mass[:, None]).T @ squares
+    mean = np.concatenate([np.diag(cross), cross[left, right]])
+    second = np.concatenate([np.diag(of_squares), of_squares[left, right]])
+    spread = np.sqrt(np.maximum(second - mean**2, 0.0))
+    return mean, np.where(spread > 1e-6, spread, 1.0)
+
+
+def _median_distance(deal: Deal, rng: np.random.Generator) -> float:
+    """Median distance of pairs of rows drawn by weight; 1 where most coincide."""
+    probability = 0.5 * deal.mass
+    pairs = rng.choice(len(probability), (2, MEDIAN_ROWS), p=probability / probability.sum())
+    gaps = deal.points[pairs[0]] - deal.points[pairs[1]]
+    median = float(np.median(np.sqrt(np.einsum("ij,ij->i", gaps, gaps))))
+    return median if median > 0 else 1.0
