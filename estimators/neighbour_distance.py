@@ -1,6 +1,7 @@
 """Divergences from the distances of nearest neighbours."""
 
 import math
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
@@ -8,7 +9,8 @@ from numpy.typing import NDArray
 
 from divmatch.errors import InconclusiveError, SampleError
 from divmatch.estimator import Estimate
-from divmatch.estimators.divergences import KL
+from divmatch.estimators.divergences import KL, NeighbourNumber
+from divmatch.estimators.invariance import Invariant, represented
 from divmatch.kernels.neighbours import Neighbours
 from divmatch.randomness import stream
 from divmatch.record import Note
@@ -17,13 +19,13 @@ from divmatch.settings import Setting
 
 Array = NDArray[np.float64]
 
-Neighbour = Annotated[int, Setting("number of the neighbour whose distance is taken", least=1)]
 Ties = Annotated[
     Literal["error", "jitter", "drop"],
     Setting("rows at distance zero: refuse, add noise of 1e-10 of the range, or leave out"),
 ]
 MostNeighbours = Annotated[int, Setting("cap on the neighbours counted in a ball", least=1)]
 
+KTH = 5  # the neighbour whose distance is taken, if not said otherwise
 FAR = 10.0  # ratio of neighbour distances from which a row of P has no Q near it
 FAR_SHARE = 0.2  # noise alone puts 8 % beyond FAR where p/q = 4 and k = 5
 
@@ -33,7 +35,14 @@ FAR_SHARE = 0.2  # noise alone puts 8 % beyond FAR where p/q = 4 and k = 5
     source="Wang, Kulkarni & Verdú 2009, IEEE Trans. Inf. Theory 55; Pérez-Cruz 2008, ISIT",
     interval="subsampling",
 )
-def kl_knn(x: Samples, y: Samples, *, k: Neighbour = 5, ties: Ties = "error") -> Estimate:
+def kl_knn(
+    x: Samples,
+    y: Samples,
+    *,
+    k: NeighbourNumber = "auto",
+    ties: Ties = "error",
+    invariant: Invariant = None,
+) -> Estimate:
     """Kullback-Leibler divergence KL(P || Q), from nearest-neighbour distances.
 
     D = (d/n) Σᵢ ln(νₖ(i) / ρₖ(i)) + ln(m / (n − 1)), where ρₖ(i) is the distance from xᵢ to its k-th
@@ -50,11 +59,16 @@ def kl_knn(x: Samples, y: Samples, *, k: Neighbour = 5, ties: Ties = "error") ->
     ----------
     x, y : Samples
         Rows of P, shape (n, d), and of Q, shape (m, d), weighted or not.
-    k : int
-        Number of the neighbour; 1 has the lowest bias, larger numbers the lower variance.
+    k : int or "auto"
+        Number of the neighbour; 1 has the lowest bias, larger numbers the lower variance; auto is 5.
     ties : str
         error refuses rows at distance zero; jitter adds uniform noise of 1e-10 of each column's
         range; drop leaves such rows out of the mean.
+    invariant : str
+        Group under which both distributions are unchanged; every row is replaced by one row of its
+        orbit: perm:COLS sorts the columns, flip:COLS takes absolute values, cyclic:COLS takes the
+        largest shift, rot90:I,J turns the row into one quadrant. |G| times as many neighbours count.
+        A warning says when the rows contradict it.
 
     Returns
     -------
@@ -78,16 +92,12 @@ def kl_knn(x: Samples, y: Samples, *, k: Neighbour = 5, ties: Ties = "error") ->
     >>> round(divmatch.kl([0.0, 1.0, 3.0], [0.4, 2.0], k=1).value, 6)
     -0.706755
     """
-    x, y, jittered = _untied(x, y, ties)
-    enough(x, k + 1, "k + 1")
-    enough(y, k, "k")
-    near_x = x.once(("nearest", k), lambda: index(x).nearest(x.points, k, exclude_self=True))
-    near_y = index(y).nearest(x.points, k)
-    rho, nu = near_x[0][:, -1], near_y[0][:, -1]
-    terms = log_mass(x, near_x[1], np.arange(x.n)) - log_mass(y, near_y[1])
-    tied = (near_x[0][:, 0] == 0) | (near_y[0][:, 0] == 0)
-    tied |= (nu == near_y[0][:, 0]) & (k > 1)  # k rows of Q in one place
-    return _averaged(x, terms, _ratios(nu, rho), tied, ties, jittered)
+    x, y = represented(x, invariant), represented(y, invariant)
+    number = kth(k)
+    found = densities(x, y, number, ties)
+    return Estimate(
+        float(found.weights @ found.log_ratios), params={"k": number}, notes=found.notes
+    )
 
 
 @KL.estimator(
@@ -96,7 +106,12 @@ def kl_knn(x: Samples, y: Samples, *, k: Neighbour = 5, ties: Ties = "error") ->
     interval="subsampling",
 )
 def kl_knn_reduced(
-    x: Samples, y: Samples, *, ties: Ties = "error", max_k: MostNeighbours = 100
+    x: Samples,
+    y: Samples,
+    *,
+    ties: Ties = "error",
+    max_k: MostNeighbours = 100,
+    invariant: Invariant = None,
 ) -> Estimate:
     """KL(P || Q) from neighbour distances, bias-reduced: one ball for both samples.
 
@@ -114,6 +129,8 @@ def kl_knn_reduced(
         As for the method knn.
     max_k : int
         No more than this many neighbours are counted in a ball; a warning says when it was hit.
+    invariant : str
+        As for the method knn.
 
     Returns
     -------
@@ -137,6 +154,7 @@ def kl_knn_reduced(
     >>> round(divmatch.kl([0.0, 1.0, 3.0], [0.4, 2.0], method="knn-reduced").value, 6)
     -0.869813
     """
+    x, y = represented(x, invariant), represented(y, invariant)
     x, y, jittered = _untied(x, y, ties)
     enough(x, 2, "two")
     of_x, of_y = index(x), index(y)
@@ -159,7 +177,60 @@ def kl_knn_reduced(
             ),
         )
     tied = (first_x == 0) | (first_y == 0)
-    return _averaged(x, terms, _ratios(nu, rho), tied, ties, notes)
+    ratios = _ratios(nu, rho)
+    usable, notes = _usable(x, ratios, tied, ties, notes)
+    weights = x.masses()[usable]
+    values = terms[usable] + x.d * np.log(ratios[usable])
+    return Estimate(float(weights @ values / weights.sum()), notes=notes)
+
+
+# ---------------------------------------------------------------------------------- densities
+
+
+@dataclass(frozen=True, eq=False)
+class Densities:
+    """Logarithms of p and q at the rows of P, up to one constant for both, from their distances.
+
+    ln(mass of the k neighbours / k) − d ln(distance of the k-th); rows that are left out are not here.
+    """
+
+    weights: Array
+    log_p: Array
+    log_q: Array
+    notes: tuple[Note, ...]
+
+    @property
+    def log_ratios(self) -> Array:
+        """Ln(p/q) at the rows of P."""
+        return self.log_p - self.log_q
+
+
+def kth(k: int | str) -> int:
+    """Number of the neighbour."""
+    return KTH if k == "auto" else int(k)
+
+
+def densities(x: Samples, y: Samples, k: int, ties: str) -> Densities:
+    """The densities at the rows of P, found once for all settings of one call."""
+    key = ("densities", id(x), k, ties)
+    found: tuple[Samples, Densities] = y.once(key, lambda: (x, _densities(x, y, k, ties)))
+    return found[1]
+
+
+def _densities(x: Samples, y: Samples, k: int, ties: str) -> Densities:
+    x, y, jittered = _untied(x, y, ties)
+    enough(x, k + 1, "k + 1")
+    enough(y, k, "k")
+    near_x = x.once(("nearest", k), lambda: index(x).nearest(x.points, k, exclude_self=True))
+    near_y = index(y).nearest(x.points, k)
+    rho, nu = near_x[0][:, -1], near_y[0][:, -1]
+    tied = (near_x[0][:, 0] == 0) | (near_y[0][:, 0] == 0)
+    tied |= (nu == near_y[0][:, 0]) & (k > 1)  # k rows of Q in one place
+    usable, notes = _usable(x, _ratios(nu, rho), tied, ties, jittered)
+    weights = x.masses()[usable]
+    log_p = log_mass(x, near_x[1], np.arange(x.n))[usable] - x.d * np.log(rho[usable])
+    log_q = log_mass(y, near_y[1])[usable] - x.d * np.log(nu[usable])
+    return Densities(weights / weights.sum(), log_p, log_q, notes)
 
 
 # ---------------------------------------------------------------------- neighbours and masses
@@ -253,42 +324,36 @@ def _ratios(nu: Array, rho: Array) -> Array:
         return nu / rho
 
 
-def _averaged(
+def _usable(
     x: Samples,
-    terms: Array,
     ratios: Array,
     tied: NDArray[np.bool_],
     ties: str,
     notes: tuple[Note, ...],
-) -> Estimate:
-    """The weighted mean of terms + d ln(ν/ρ), once the ties are dealt with."""
+) -> tuple[NDArray[np.bool_], tuple[Note, ...]]:
+    """The rows whose distances are not zero, once the ties are dealt with; and what to say about it."""
     usable = np.isfinite(ratios) & (ratios > 0)
     lost = x.n - int(np.count_nonzero(usable))
     if lost and (ties != "drop" or lost == x.n):
         raise SampleError(
             f"{x.name}: {lost} of {x.n} rows are at distance zero from their neighbours (tied rows); "
-            "use --method gaussian, --ties drop or --ties jitter, or a larger -k"
+            "use --method nnr, --ties drop or --ties jitter, or a larger -k"
         )
     if lost:
-        notes = (
-            *notes,
-            Note("W12", f"{lost} of {x.n} rows are tied and were left out of the mean"),
-        )
+        message = f"{lost} of {x.n} rows are tied and were left out of the mean"
+        notes = (*notes, Note("W12", message))
     elif tied.any():
         count = int(np.count_nonzero(tied))
-        notes = (
-            *notes,
-            Note("W03", f"{count} of {x.n} rows of P coincide with a row, or their neighbours do"),
-        )
+        message = f"{count} of {x.n} rows of {x.name} coincide with a row, or their neighbours do"
+        notes = (*notes, Note("W03", message))
     far = float(np.mean(ratios[usable] > FAR))
     if far > FAR_SHARE:
         message = (
-            f"{far:.0%} of the rows of P have no row of Q near them; KL may be far larger, or inf"
+            f"{far:.0%} of the rows of {x.name} have no row of the other sample near them; "
+            "the divergence may be far larger, or inf"
         )
         notes = (*notes, Note("W07", message))
-    weights = x.masses()[usable]
-    values = terms[usable] + x.d * np.log(ratios[usable])
-    return Estimate(float(weights @ values / weights.sum()), notes=notes)
+    return usable, notes
 
 
 def digamma(most: int) -> Array:

@@ -400,7 +400,7 @@ def test_one_row_has_no_covariance():
 
 @pytest.mark.parametrize("k", [0, -1, 1.5, "many", True])
 def test_impossible_neighbour_is_refused(k):
-    with pytest.raises(SettingError, match=r"-k .*expected a whole number at least 1"):
+    with pytest.raises(SettingError, match=r"-k .*expected auto or a whole number at least 1"):
         divmatch.kl([0.0, 1.0], [2.0, 3.0], k=k)
 
 
