@@ -223,18 +223,14 @@ def positions(samples: Samples, wanted: str, where: str) -> tuple[int, ...]:
     return tuple(found)
 
 
-def represented(x: Samples, y: Samples, text: str | None) -> tuple[Samples, Samples]:
-    """Both samples with each row replaced by its orbit's representative: see `Group.canonical`.
+def represented(samples: Samples, text: str | None) -> Samples:
+    """The sample with each row replaced by its orbit's representative: see `Group.canonical`.
 
     A divergence of invariant distributions is that of their representatives.
     """
     if text is None:
-        return x, y
-    left, right = (_representatives(samples, text) for samples in (x, y))
-    return left, right
+        return samples
 
-
-def _representatives(samples: Samples, text: str) -> Samples:
     def made() -> Samples:
         points = group_of(samples, text).canonical(samples.points)
         return Samples(points, samples.weights, samples.name, samples.columns, samples.origin)

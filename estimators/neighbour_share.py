@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from divmatch.errors import InconclusiveError
 from divmatch.estimator import Estimate, Labels, Pooled, Quantity
+from divmatch.estimators.invariance import Invariant, represented
 from divmatch.kernels.execution import in_order
 from divmatch.kernels.neighbours import Neighbours
 from divmatch.samples import Samples
@@ -31,7 +32,9 @@ KNN = Quantity(
     source="Henze 1988, Ann. Stat. 16; Schilling 1986, JASA 81",
     interval="subsampling",
 )
-def knn_share(x: Samples, y: Samples, *, k: NeighbourCount = 5) -> Estimate:
+def knn_share(
+    x: Samples, y: Samples, *, k: NeighbourCount = 5, invariant: Invariant = None
+) -> Estimate:
     """Excess share of nearest neighbours from the own sample.
 
     T − E₀T, where T is the share of rows of the same sample among the k nearest neighbours of every
@@ -48,6 +51,10 @@ def knn_share(x: Samples, y: Samples, *, k: NeighbourCount = 5) -> Estimate:
         Rows of shape (n, d) and (m, d), weighted or not.
     k : int
         Number of neighbours, at least 1.
+    invariant : str
+        Group under which both distributions are unchanged; every row is replaced by one row of its
+        orbit: perm:COLS sorts the columns, flip:COLS takes absolute values, cyclic:COLS takes the
+        largest shift, rot90:I,J turns the row into one quadrant.
 
     Returns
     -------
@@ -76,14 +83,15 @@ def knn_share(x: Samples, y: Samples, *, k: NeighbourCount = 5) -> Estimate:
     if x.weights is not None or y.weights is not None:
         weights = np.concatenate([x.masses() * x.n, y.masses() * y.n])
         weights = weights / weights.sum()
-    pool = Samples(np.concatenate([x.points, y.points]), weights, "pool")
+    pool = Samples(np.concatenate([x.points, y.points]), weights, "pool", x.columns)
     labels = np.arange(pool.n)[:, None] < x.n
-    return Estimate(float(_plan(pool, k).statistic(labels)[0]))
+    return Estimate(float(_plan(pool, k, invariant).statistic(labels)[0]))
 
 
 @knn_share.pooled
-def _plan(pool: Samples, k: int) -> Pooled:
+def _plan(pool: Samples, k: int, invariant: str | None) -> Pooled:
     """The neighbour graph once; each split only looks up labels."""
+    pool = represented(pool, invariant)
     if pool.n <= k:
         raise InconclusiveError(f"{pool.n} rows in both samples, more than k = {k} are needed")
     if (pool.points == pool.points[0]).all():  # the mean over all ways to break the ties
