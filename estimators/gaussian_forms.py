@@ -178,7 +178,7 @@ def _mixture_mean(
     value = 0.5 * sum(float(mass @ g) for mass, g in values)
     error = None
     if sampled:
-        error = math.sqrt(sum(_antithetic_variance(g) for _, g in values)) / 2.0
+        error = math.sqrt(_antithetic_variance(0.5 * (values[0][1] + values[1][1])))  # same draws
     (mean_p, cov_p), (mean_q, cov_q) = (
         tuple(sum(part) for part in zip(*parts, strict=True)) for parts in (parts_p, parts_q)
     )
