@@ -31,14 +31,15 @@ FOURIER = 200  # random Fourier features, fewer for small samples
 PRODUCTS_UP_TO = 16  # columns up to which all pairwise products are features
 MEDIAN_ROWS = 1000  # rows whose distances give the scale of the Fourier features
 RIDGE = 1e-4
-# candidates: scale of linear and squared, of product and of Fourier features
+# candidates: scales of columns, squares, products and Fourier features; the simplest comes first
 CANDIDATES = (
-    (0.03, 0.0, 0.0),
-    (0.3, 0.0, 0.0),
-    (0.3, 0.3, 0.0),
-    (10.0, 3.0, 0.0),
-    (1.0, 0.3, 0.3),
-    (3.0, 1.0, 2.0),
+    (0.03, 0.03, 0.0, 0.0),
+    (1.0, 0.0, 0.0, 0.0),
+    (0.3, 0.3, 0.0, 0.0),
+    (0.3, 0.3, 0.3, 0.0),
+    (10.0, 3.0, 3.0, 0.0),
+    (1.0, 0.3, 0.3, 0.3),
+    (3.0, 1.0, 1.0, 3.0),
 )
 
 
@@ -198,22 +199,27 @@ def gains(deal: Deal, scores: Array) -> float:
 
 
 def linear_scores(deal: Deal, mass: Array, rng: np.random.Generator) -> tuple[Array, float, bool]:
-    """Held-out scores of the best candidate for each fold, judged on the other folds alone.
+    """Held-out scores, each fold's from the candidate that the other folds speak for.
 
     A candidate is a set of features with a scale for each kind; all are fitted side by side.
     """
-    folds = mass.shape[1]
+    folds = np.arange(mass.shape[1])
     rows, scales = _features(deal, rng)
     problems = Problems(rows.kept(), deal.sign, mass, scales, RIDGE)
     v, converged = fit(problems)
     seen = problems.loss(v)[0] - 0.5 * RIDGE * np.einsum("pkr,pkr->kr", v, v)
     scores = problems.scores(v, deal.fold)
-    loss = deal.mass[:, None] * np.logaddexp(0.0, -deal.sign[:, None] * scores)
-    by_fold = np.stack([loss[deal.fold == k].sum(axis=0) for k in range(folds)])
-    others = by_fold.sum(axis=0) - by_fold
-    best = others.argmin(axis=1)
-    gain_seen = math.log(2.0) - float(seen[np.arange(folds), best].mean())
+    losses = deal.mass[:, None] * np.logaddexp(0.0, -deal.sign[:, None] * scores)
+    best = np.array([_simplest(losses[deal.fold != k]) for k in folds])
+    gain_seen = math.log(2.0) - float(seen[folds, best].mean())
     return scores[np.arange(len(scores)), best[deal.fold]], gain_seen, converged
+
+
+def _simplest(losses: Array) -> int:
+    """The first candidate whose loss is within one standard error of the best one's."""
+    best = losses.sum(axis=0).argmin()
+    more = losses - losses[:, [best]]
+    return int(np.argmax(more.sum(axis=0) <= np.sqrt((more**2).sum(axis=0))))
 
 
 def _features(deal: Deal, rng: np.random.Generator) -> tuple[Rows, Array]:
@@ -243,7 +249,7 @@ def _features(deal: Deal, rng: np.random.Generator) -> tuple[Rows, Array]:
             waved *= math.sqrt(2.0 / waves)
         return made
 
-    kinds = np.repeat([0, 0, 1, 2], [1, 2 * d, len(pairs), waves])
+    kinds = np.repeat([0, 0, 1, 2, 3], [1, d, d, len(pairs), waves])
     scales = np.array(CANDIDATES)[:, kinds]
     scales[:, 0] = 10.0
     return Rows(count, len(kinds), make), scales

@@ -1,6 +1,29 @@
 """Loads every family of methods of the divergences with a density ratio, and so declares them."""
 
-from divmatch.estimators import discrete, gaussian, histogram, neighbour_distance
+from divmatch.estimators import (
+    discrete,
+    gaussian,
+    histogram,
+    neighbour_distance,
+    neighbour_powers,
+    neighbour_ratio,
+    neighbour_ratio_ensemble,
+    variational,
+    variational_bounds,
+)
 from divmatch.estimators.divergences import FDIV, KL, RENYI
 
-__all__ = ["FDIV", "KL", "RENYI", "discrete", "gaussian", "histogram", "neighbour_distance"]
+__all__ = [
+    "FDIV",
+    "KL",
+    "RENYI",
+    "discrete",
+    "gaussian",
+    "histogram",
+    "neighbour_distance",
+    "neighbour_powers",
+    "neighbour_ratio",
+    "neighbour_ratio_ensemble",
+    "variational",
+    "variational_bounds",
+]
