@@ -158,7 +158,7 @@ def output_options() -> list[click.Parameter]:
         option(
             "-f",
             "--format",
-            "form",
+            "output_format",
             type=choice(*FORMATS),
             default="text",
             show_default=True,

@@ -51,7 +51,7 @@ def run(**options: Any) -> int:
     rows: list[Result] = []
     with session.running(), Progress(options["progress"], len(paths), "score") as progress:
         job.open(options["ref"])
-        streamed = Stream(options["form"])
+        streamed = Stream(options["output_format"])
         for path in paths:
             progress.at(path)
             for row in job.rows(path):

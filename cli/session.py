@@ -116,7 +116,7 @@ class Session:
     def needs_inputs(self) -> bool:
         """Fingerprints are computed only for the format that carries them."""
         files = any(render.form_of(path) == "json" for path in self.options["output"])
-        return files or self.options["form"] == "json"
+        return files or self.options["output_format"] == "json"
 
     def limits(self) -> gate.Limits:
         """The limits of the options."""
@@ -178,7 +178,7 @@ class Session:
             if path != "-":
                 write_whole(path, report.as_form(render.form_of(path)), mkdir=self.options["mkdir"])
         if say_results:
-            show(report.as_form(self.options["form"]))
+            show(report.as_form(self.options["output_format"]))
         usage = f" ({self.run_block()})" if self.options["verbose"] > 1 else ""
         if usage:
             say(f"run{usage}")

@@ -5,6 +5,8 @@ Help, completion and suggestions read these tables; a test compares them with th
 
 QUANTITIES = {  # commands that compare two samples: name -> (module that declares it, help)
     "kl": ("divmatch.estimators.families", "Kullback-Leibler divergence KL(P || Q), from nearest-neighbour distances."),
+    "renyi": ("divmatch.estimators.families", "Renyi divergence of order a from P to Q, from nearest-neighbour distances."),
+    "fdiv": ("divmatch.estimators.families", "f-divergence between two samples, from the labels of their nearest neighbours."),
     "cs": ("divmatch.estimators.cauchy_schwarz", "Cauchy-Schwarz divergence between two samples, without each row's kernel with itself."),
     "mmd": ("divmatch.estimators.mmd", "Squared maximum mean discrepancy between two samples, unbiased (U-statistic)."),
     "energy": ("divmatch.estimators.energy", "Energy distance between two samples, unbiased (U-statistic)."),

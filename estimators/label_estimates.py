@@ -214,12 +214,12 @@ def estimated(
             f"{x.name} and {y.name}: powers of the ratio are too large for a number; take a smaller order"
         )
     slopes = [reading.influences(c) for c in every]
-    share = max(reading.unseen(c) for c in every)
+    share = reading.unseen(every[-1])
     notes: tuple[Note, ...] = ()
     if share > SATURATED:
         message = (
             f"{share:.0%} of the rows have neighbours from one sample only: the ratio is out of reach of "
-            f"{max(ks)} neighbours and the divergence may be far larger, or inf"
+            f"{ks[-1]} neighbours and the divergence may be far larger, or inf"
         )
         notes = (Note("W07", message),)
     return Estimate(
