@@ -22,7 +22,20 @@ def kernels() -> list[tuple[str, Callable[[], object]]]:
     nobody = np.full(len(points), -1)
     calls.append(("nearest", partial(cpu.nearest, index, points, 1, nobody)))
     calls.append(("count_within", partial(cpu.count_within, index, points, np.ones(len(points)))))
+    calls += [
+        (f"row_sums of {source}, {bits} bits", partial(_row_sums, source, f"f{bits // 8}"))
+        for source in ("probabilities", "logits")
+        for bits in (32, 64)
+    ]
     return calls
+
+
+def _row_sums(source: str, kind: str) -> object:
+    from divmatch.kernels import cpu
+
+    block, nothing = np.full((1, 2), 0.5, dtype=kind), np.empty(0)
+    codes, keep = np.empty(0, dtype=np.int64), np.ones(1, dtype=np.bool_)
+    return cpu.row_sums(block, block, codes, nothing, nothing, keep, source, 1.0, 0.1)
 
 
 def cached() -> tuple[int, int]:

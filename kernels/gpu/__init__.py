@@ -2,6 +2,7 @@
 
 from divmatch.kernels.gpu.neighbours import count_within, indexed, nearest, rows_at_once
 from divmatch.kernels.gpu.pairwise import TILE_COLUMNS, TILE_ROWS, tile
+from divmatch.kernels.gpu.rows import row_sums
 
 __all__ = [
     "TILE_COLUMNS",
@@ -9,6 +10,7 @@ __all__ = [
     "count_within",
     "indexed",
     "nearest",
+    "row_sums",
     "rows_at_once",
     "tile",
 ]

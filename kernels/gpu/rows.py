@@ -1,0 +1,218 @@
+"""Array-module twin of `divmatch.kernels.cpu.rows`: CuPy on a GPU, NumPy for small inputs."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from divmatch.kernels.gpu.pairwise import array_module
+
+AT_ONCE = 1 << 16  # numbers of a block: its buffers stay in the cache
+AT_ONCE_ON_DEVICE = 1 << 24
+ROUNDING = 1e-12
+LN2 = math.log(2.0)
+LOWEST = -700.0  # logits so far below the largest have probability 0
+
+
+def row_sums(
+    p: Any,
+    q: Any,
+    codes: Any,
+    numbers: Any,
+    limits: Any,
+    keep: Any,
+    source: str,
+    scale: float,
+    tolerance: float,
+) -> tuple[Any, Any]:
+    """See `divmatch.kernels.rows`."""
+    xp = array_module(p)
+    sums, wrong = xp.zeros((len(p), 2 + len(codes))), xp.zeros(len(p), dtype=np.int8)
+    size = max(1, (AT_ONCE if xp is np else AT_ONCE_ON_DEVICE) // p.shape[1])
+    rows = np.flatnonzero(keep)
+    with np.errstate(all="ignore"):
+        for start in range(0, len(rows), size):
+            here = rows[start : start + size]
+            block = _Block(xp, p[here], q[here], source, scale, tolerance)
+            wrong[here] = xp.where(block.sound_p, xp.where(block.sound_q, 0, 2), 1)
+            good = block.sound_p & block.sound_q
+            sums[here, 0] = xp.where(good, block.only_p, 0.0)
+            sums[here, 1] = xp.where(good, block.only_q, 0.0)
+            for t, (code, a, limit) in enumerate(zip(codes, numbers, limits, strict=True)):
+                value = _TERMS[code](block, float(a), float(limit))
+                sums[here, 2 + t] = xp.where(good, value, 0.0)
+    return sums, wrong
+
+
+class _Block:
+    """Distributions of some rows, their log-ratios (0 without a partner) and what is unmatched."""
+
+    def __init__(
+        self, xp: Any, p: Any, q: Any, source: str, scale: float, tolerance: float
+    ) -> None:
+        self.xp = xp
+        p, q = p.astype(np.float64), q.astype(np.float64)
+        if source == "logits":
+            self.p, log_p, self.sound_p = _softmax(xp, p, scale)
+            self.q, log_q, self.sound_q = _softmax(xp, q, scale)
+            both = xp.isfinite(log_p) & xp.isfinite(log_q)
+            self.l = xp.where(both, log_p - log_q, 0.0)
+        else:
+            self.p, self.sound_p = _shares(xp, p, source, tolerance)
+            self.q, self.sound_q = _shares(xp, q, source, tolerance)
+            both = (self.p > 0) & (self.q > 0)
+            self.l = xp.where(both, _log_ratio(xp, self.p, self.q), 0.0)
+        self.only_p = xp.where(both, 0.0, self.p).sum(axis=1)
+        self.only_q = xp.where(both, 0.0, self.q).sum(axis=1)
+
+    @property
+    def step(self) -> Any:
+        """P − q where both may be."""
+        return self.xp.where(self.l == 0, 0.0, self.p - self.q)
+
+
+def _shares(xp: Any, rows: Any, source: str, tolerance: float) -> tuple[Any, Any]:
+    totals = rows.sum(axis=1)
+    sound = ~(rows < 0).any(axis=1)
+    if source == "counts":
+        sound &= (totals > 0) & xp.isfinite(totals)
+    else:
+        sound &= xp.abs(totals - 1.0) <= tolerance
+    return rows / totals[:, None], sound
+
+
+def _softmax(xp: Any, rows: Any, scale: float) -> tuple[Any, Any, Any]:
+    top = rows.max(axis=1)
+    logs = (rows - top[:, None]) * scale
+    masses = xp.where(logs > LOWEST, xp.exp(logs), 0.0)
+    totals = masses.sum(axis=1)
+    return (
+        masses / totals[:, None],
+        logs - xp.log(totals)[:, None],
+        xp.isfinite(top) & xp.isfinite(totals),
+    )
+
+
+def _log_ratio(xp: Any, a: Any, b: Any) -> Any:
+    """Ln a − ln b: all digits near 0, and no overflow between tiny masses."""
+    excess = (a - b) / b
+    ratio = a / b
+    far = xp.where((ratio > 1e-300) & (ratio < 1e300), xp.log(ratio), xp.log(a) - xp.log(b))
+    return xp.where(xp.abs(excess) < 0.5, xp.log1p(excess), far)
+
+
+# --------------------------------------------------------------------------------------- terms
+
+
+def _forward(b: _Block, a: float, limit: float) -> Any:
+    return (b.p * b.l - b.step).sum(axis=1)
+
+
+def _backward(b: _Block, a: float, limit: float) -> Any:
+    return (b.step - b.q * b.l).sum(axis=1)
+
+
+def _gap(b: _Block, a: float, limit: float) -> Any:
+    return b.xp.abs(b.p - b.q).sum(axis=1)
+
+
+def _root(b: _Block, a: float, limit: float) -> Any:
+    return ((b.xp.sqrt(b.p) - b.xp.sqrt(b.q)) ** 2).sum(axis=1)
+
+
+def _chi2(b: _Block, a: float, limit: float) -> Any:
+    step = b.p - b.q
+    return b.xp.where(step == 0, 0.0, step * b.xp.expm1(b.l)).sum(axis=1)
+
+
+def _neyman(b: _Block, a: float, limit: float) -> Any:
+    step = b.q - b.p
+    return b.xp.where(step == 0, 0.0, step * b.xp.expm1(-b.l)).sum(axis=1)
+
+
+def _le_cam(b: _Block, a: float, limit: float) -> Any:
+    both = b.p + b.q
+    return ((b.p - b.q) ** 2 / b.xp.where(both > 0, both, 1.0)).sum(axis=1)
+
+
+def _skew(b: _Block, a: float, limit: float) -> Any:
+    m = a * b.p + (1.0 - a) * b.q
+    m = b.xp.where(m > 1e-300, m, 1.0)
+    left = b.xp.where(b.p > 0, a * b.p * _log_ratio(b.xp, b.p, m), 0.0)
+    right = b.xp.where(b.q > 0, (1.0 - a) * b.q * _log_ratio(b.xp, b.q, m), 0.0)
+    return (left + right).sum(axis=1)
+
+
+def _softened(b: _Block, a: float, limit: float) -> Any:
+    log_m = b.xp.where(b.l > -600, b.xp.log1p(0.5 * b.xp.expm1(-b.l)), -b.l - LN2)
+    return b.xp.where(b.l == 0, 0.0, (b.p + b.q) * log_m + b.step).sum(axis=1)
+
+
+def _power(b: _Block, a: float, limit: float) -> Any:
+    if a < 0.5:
+        grown = b.xp.where(b.q == 0, 0.0, b.q * b.xp.expm1(a * b.l) / a)
+        return ((grown - b.step) / (a - 1.0)).sum(axis=1)
+    grown = b.xp.where(b.p == 0, 0.0, b.p * b.xp.expm1((a - 1.0) * b.l) / (a - 1.0))
+    return ((grown - b.step) / a).sum(axis=1)
+
+
+def _renyi(b: _Block, a: float, limit: float) -> Any:
+    xp, c = b.xp, a - 1.0
+    excess = a * c * _power(b, a, limit) + c * b.only_q - a * b.only_p
+    both = (b.p > 0) & (b.q > 0)
+    logs = xp.where(both, c * b.l, -np.inf)
+    top = logs.max(axis=1)
+    level = xp.where(xp.isfinite(top), top, 0.0)
+    parts = xp.where(both, b.p * xp.exp(logs - level[:, None]), 0.0)
+    total = parts.sum(axis=1)
+    far = xp.where(both.any(axis=1), (xp.log(total) + level) / c, np.inf if a < 1 else 0.0)
+    return xp.where(xp.abs(excess) < 0.5, xp.log1p(excess) / c, far)
+
+
+def _maximum(b: _Block, a: float, limit: float) -> Any:
+    return b.xp.maximum(b.l.max(axis=1), 0.0)
+
+
+def _clipped(b: _Block, a: float, limit: float) -> Any:
+    if a == 0:
+        return -(b.q * b.xp.minimum(b.l, math.log(limit))).sum(axis=1)
+    grown = b.xp.minimum(b.xp.expm1(a * b.l), limit - 1.0)
+    return (b.q * grown).sum(axis=1) / (a * (a - 1.0))
+
+
+def _head(b: _Block, a: float, limit: float) -> Any:
+    xp = b.xp
+    order = xp.argsort(-b.p, axis=1, kind="stable")
+    held = xp.cumsum(xp.take_along_axis(b.p, order, axis=1), axis=1)
+    inside = held <= a + ROUNDING
+    inside[:, 0] = True
+    gaps = xp.take_along_axis(xp.abs(b.p - b.q), order, axis=1)
+    return xp.where(inside, gaps, 0.0).sum(axis=1)
+
+
+def _entropy_p(b: _Block, a: float, limit: float) -> Any:
+    return -b.xp.where(b.p > 0, b.p * b.xp.log(b.p), 0.0).sum(axis=1)
+
+
+def _entropy_q(b: _Block, a: float, limit: float) -> Any:
+    return -b.xp.where(b.q > 0, b.q * b.xp.log(b.q), 0.0).sum(axis=1)
+
+
+_TERMS = (  # in the order of `divmatch.kernels.rows.CODES`
+    _forward,
+    _backward,
+    _gap,
+    _root,
+    _chi2,
+    _neyman,
+    _le_cam,
+    _skew,
+    _softened,
+    _power,
+    _renyi,
+    _maximum,
+    _clipped,
+    _head,
+    _entropy_p,
+    _entropy_q,
+)
