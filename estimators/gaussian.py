@@ -70,8 +70,8 @@ def kl_gaussian(x: Samples, y: Samples, *, correction: Correction = "auto") -> E
     >>> round(divmatch.kl([-1.0, 0.0, 1.0], [0.0, 1.0, 2.0], method="gaussian").value, 6)
     0.5
     """
-    mean_p, cov_p, chol_p = _moments(x)
-    mean_q, _, chol_q = _moments(y)
+    mean_p, cov_p, chol_p = moments(x)
+    mean_q, _, chol_q = moments(y)
     gap = mean_q - mean_p
     inverse_p, inverse_q = _inverse(chol_p), _inverse(chol_q)
     log_ratio = 2.0 * float(np.log(np.diag(chol_q) / np.diag(chol_p)).sum())
@@ -272,8 +272,8 @@ def _framed(x: Samples, y: Samples) -> Frame:
     """Both samples in the coordinates of their Gaussians, made once for a pair."""
 
     def made() -> tuple[Samples, Frame]:
-        mean_p, cov_p, _ = _moments(x)
-        mean_q, _, chol_q = _moments(y)
+        mean_p, cov_p, _ = moments(x)
+        mean_q, _, chol_q = moments(y)
         return x, frame(x.points, y.points, mean_p, cov_p, mean_q, chol_q)
 
     return y.once(("gaussian frame", id(x)), made)[1]
@@ -282,8 +282,8 @@ def _framed(x: Samples, y: Samples) -> Frame:
 # ------------------------------------------------------------------------------------- moments
 
 
-def _moments(samples: Samples) -> tuple[Array, Array, Array]:
-    """Mean, unbiased covariance and its Cholesky factor."""
+def moments(samples: Samples) -> tuple[Array, Array, Array]:
+    """Mean, unbiased covariance and its Cholesky factor; a singular one is refused."""
     weights = samples.masses()
     mean = weights @ samples.points
     centred = samples.points - mean
