@@ -1,0 +1,500 @@
+"""Groups: elements, representatives, averaged kernels, quotient distances, the check of the rows."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import divmatch
+from divmatch.errors import FileError, SettingError
+from divmatch.estimator import quantity
+from divmatch.estimators import orbits
+from divmatch.estimators.invariance import Group, group_of, invariance_p, inverse, represented
+from divmatch.inference import function_of
+from divmatch.kernels.pairwise import Profile
+from divmatch.samples import Samples, as_samples
+from tests.reference.cauchy_schwarz import divergence as plain_cs
+from tests.reference.invariance import averaged, elements, quotient
+from tests.reference.mmd import kernel as plain_kernel
+from tests.reference.pairs import contrast, euclidean
+from tests.tolerances import LUCK, ROUNDING, SAME
+from tests.truths import gaussian
+
+MANY = settings(max_examples=30, deadline=None, derandomize=True, database=None)
+GROUPS = [
+    Group("perm", (0, 2)),
+    Group("perm", (2, 0, 3)),
+    Group("flip", (1,)),
+    Group("flip", (0, 3)),
+    Group("cyclic", (0, 1, 2)),
+    Group("cyclic", (3, 0, 2, 1)),
+    Group("rot90", (1, 3)),
+]
+EVERY_GROUP = pytest.mark.parametrize("group", GROUPS, ids=[group.text for group in GROUPS])
+UP = np.array([0.0, 1.0, 0.0, 0.0])
+METHODS = pytest.mark.parametrize("method", ["u", "v"])
+KERNEL_METHODS = pytest.mark.parametrize("name", ["mmd", "energy", "cs"])
+
+
+def rows(seed, n, d=4):
+    return np.random.default_rng([seed, n]).normal(size=(n, d))
+
+
+def images(group, row):
+    """The images of a row by the reference, sorted."""
+    return sorted(tuple(g(list(row))) for g in elements(group.kind, list(group.columns)))
+
+
+# ---------------------------------------------------------------------------------- the group
+
+
+@EVERY_GROUP
+def test_orbit_holds_the_images_of_every_row(group):
+    points = rows(0, 5)
+    found = group.orbit(points)
+    for i in range(5):
+        assert sorted(map(tuple, found[:, i].tolist())) == images(group, points[i].tolist())
+
+
+@EVERY_GROUP
+def test_size_is_the_number_of_elements(group):
+    assert group.size == len(group.moves) == len(set(group.moves))
+
+
+@EVERY_GROUP
+def test_first_element_is_the_identity(group):
+    points = rows(1, 4)
+    assert SAME(group.moved(points, group.moves[0]), points)
+
+
+@EVERY_GROUP
+def test_inverse_undoes_an_element(group):
+    points = rows(2, 4)
+    for move in group.moves:
+        assert SAME(group.moved(group.moved(points, move), inverse(move)), points)
+
+
+@EVERY_GROUP
+def test_halves_are_all_elements(group):
+    found = []
+    for move, twice in group.halves():
+        found += [move, inverse(move)] if twice else [move]
+    assert sorted(found) == sorted(group.moves)
+
+
+@EVERY_GROUP
+def test_scattered_rows_stay_in_their_orbits(group):
+    points = rows(3, 20)
+    moved = group.scattered(points, np.random.default_rng(0))
+    for before, after in zip(points.tolist(), moved.tolist(), strict=True):
+        assert tuple(after) in images(group, before)
+
+
+@EVERY_GROUP
+def test_scattered_rows_use_every_element_alike(group):
+    points = np.tile(rows(4, 1), (6000, 1))
+    moved = group.scattered(points, np.random.default_rng(1))
+    counts = np.unique(moved, axis=0, return_counts=True)[1]
+    expected = 6000 / group.size
+    assert len(counts) == group.size
+    assert counts == pytest.approx(np.full(group.size, expected), abs=LUCK(expected**0.5))
+
+
+@EVERY_GROUP
+def test_average_of_features_is_that_over_the_orbit(group):
+    points = rows(5, 6)
+
+    def features(p):
+        return np.column_stack([np.sin(p @ np.arange(1.0, 5.0)), p[:, 0] ** 3])
+
+    expected = np.mean([features(image) for image in group.orbit(points)], axis=0)
+    assert group.averaged(features)(points) == pytest.approx(expected, abs=ROUNDING(24, scale=50))
+
+
+# ---------------------------------------------------------------------------- representatives
+
+
+@EVERY_GROUP
+def test_representative_is_in_the_orbit(group):
+    points = rows(6, 20)
+    for before, after in zip(points.tolist(), group.canonical(points).tolist(), strict=True):
+        assert tuple(after) in images(group, before)
+
+
+@EVERY_GROUP
+@MANY
+@given(seed=st.integers(0, 2**32), rounded=st.booleans())
+def test_all_rows_of_an_orbit_have_one_representative(group, seed, rounded):
+    points = np.random.default_rng(seed).normal(size=(6, 4)) * 2
+    points = np.round(points) if rounded else points
+    found = [group.canonical(image + 0.0) for image in group.orbit(points)]
+    assert all(SAME(other, found[0]) for other in found[1:])
+
+
+@pytest.mark.parametrize("group", GROUPS[:4], ids=[group.text for group in GROUPS[:4]])
+def test_distance_of_representatives_is_that_of_the_orbits(group):
+    """Sorting and absolute values; the other two domains have borders."""
+    x, y = rows(7, 12), rows(8, 12)
+    shortest = quotient(euclidean, group.kind, list(group.columns))
+    left, right = group.canonical(x), group.canonical(y)
+    for i in range(12):
+        expected = shortest(x[i].tolist(), y[i].tolist())
+        assert math.dist(left[i], right[i]) == pytest.approx(expected, abs=ROUNDING(4, scale=5))
+
+
+@pytest.mark.parametrize("group", GROUPS[4:], ids=[group.text for group in GROUPS[4:]])
+def test_distance_of_representatives_is_never_below_that_of_the_orbits(group):
+    x, y = rows(9, 40), rows(10, 40)
+    shortest = quotient(euclidean, group.kind, list(group.columns))
+    left, right = group.canonical(x), group.canonical(y)
+    for i in range(40):
+        least = shortest(x[i].tolist(), y[i].tolist())
+        assert math.dist(left[i], right[i]) >= least - ROUNDING(4, scale=5)
+
+
+def test_representatives_keep_weights_and_columns():
+    x = Samples(rows(11, 5), np.full(5, 0.2), "x", ("a", "b", "c", "d"))
+    found = represented(x, "perm:a,b")
+    assert (found.columns, found.weights.tolist()) == (x.columns, x.weights.tolist())
+
+
+def test_representatives_are_made_once():
+    x = as_samples(rows(11, 5), "x")
+    assert represented(x, "perm:0,1") is represented(x, "perm:0,1")
+
+
+# ---------------------------------------------------------------------------- averaged kernels
+
+
+@EVERY_GROUP
+@pytest.mark.parametrize(
+    "profile", [Profile("gaussian", 1.3), Profile("laplace", 1.0), Profile("distance", 1.0)]
+)
+def test_sums_of_the_averaged_kernel_equal_the_matrix(group, profile):
+    x, rng = rows(12, 9), np.random.default_rng(12)
+    a, v = rng.random(9), rng.random((9, 3))
+    matrix = np.mean(
+        [orbits.pairwise.product(profile, x, image, np.eye(9)) for image in group.orbit(x)],
+        axis=0,
+    )
+    forms, mixed, total = orbits.quadratic_forms(profile, x, v, a, group)
+    found = [
+        *orbits.self_sums(profile, x, a, group),
+        *orbits.diagonal(profile, x, group),
+        *forms,
+        *mixed,
+        total,
+    ]
+    expected = [
+        *matrix @ a,
+        *np.diag(matrix),
+        *np.sum(v * (matrix @ v), 0),
+        *a @ matrix @ v,
+        a @ matrix @ a,
+    ]
+    assert found == pytest.approx(expected, abs=ROUNDING(81, scale=200))
+
+
+@EVERY_GROUP
+def test_logarithms_of_the_sums_are_those_of_the_averaged_kernel(group):
+    x, y = rows(13, 7), rows(14, 9)
+    b = np.random.default_rng(13).random(9)
+    sums = orbits.cross_sums(Profile("gaussian", 1.0), x, y, np.ones(7), b, group)[0]
+    assert np.exp(orbits.log_sums(x, y, np.log(b), group)) == pytest.approx(sums, rel=1e-12)
+
+
+def plain(name, method, x, y, a, b, group):
+    """The statistic with the averaged kernel in plain loops."""
+    base = euclidean if name == "energy" else plain_kernel("gaussian", 1.5)
+    k = averaged(base, group.kind, list(group.columns))
+    if name == "cs":
+        return plain_cs(x, y, a, b, k=k, unbiased=method == "u")
+    sign = 1 if name == "energy" else -1
+    return sign * contrast(x, y, a, b, k, method == "u")
+
+
+@KERNEL_METHODS
+@METHODS
+@EVERY_GROUP
+@pytest.mark.parametrize("weighted", [False, True])
+def test_statistic_equals_the_loops(name, method, group, weighted):
+    x, y, rng = rows(15, 8), rows(16, 7) * 1.4 + 0.5, np.random.default_rng(15)
+    a, b = (rng.dirichlet(np.full(n, 3.0)) if weighted else None for n in (8, 7))
+    estimator = quantity(name).chosen(method)
+    wanted = estimator.checked(
+        {"invariant": group.text} | ({} if name == "energy" else {"bandwidth": 1.5})
+    )
+    found = estimator(as_samples(x, "x", a), as_samples(y, "y", b), **wanted).value
+    lists = [None if v is None else v.tolist() for v in (x, y, a, b)]
+    expected = plain(name, method, *lists, group)
+    assert found == pytest.approx(expected, abs=ROUNDING(64, scale=100))
+
+
+@KERNEL_METHODS
+@METHODS
+def test_plan_of_the_observed_labels_is_the_estimate(name, method):
+    x, y = rows(17, 12), rows(18, 9) + 0.4
+    estimator = quantity(name).chosen(method)
+    wanted = estimator.checked(
+        {"invariant": "cyclic:3,0,2,1"} | ({} if name == "energy" else {"bandwidth": 1.5})
+    )
+    expected = estimator(as_samples(x, "x"), as_samples(y, "y"), **wanted).value
+    plan = estimator.plan(as_samples(np.concatenate([x, y]), "pool"), **wanted)
+    found = plan.statistic((np.arange(21) < 12)[:, None])[0]
+    assert found == pytest.approx(expected, abs=ROUNDING(441, scale=20))
+
+
+@KERNEL_METHODS
+@METHODS
+def test_moving_single_rows_changes_nothing(name, method):
+    group = Group("perm", (0, 1, 2))
+    x, y, rng = rows(19, 12), rows(20, 9) + 0.4, np.random.default_rng(19)
+    options = {"method": method, "invariant": "perm:0-2"}
+    if name != "energy":
+        options["bandwidth"] = 1.5
+    measure = getattr(divmatch, name)
+    found = measure(group.scattered(x, rng), y, **options).value
+    assert found == pytest.approx(measure(x, y, **options).value, abs=ROUNDING(441, scale=20))
+
+
+def test_far_apart_orbits_have_a_finite_divergence():
+    x, y = np.array([[0.0, 100.0]] * 2), np.array([[0.0, 1.0]] * 2)
+    # nearest images 99 apart; of the two images of a row each is counted half
+    expected = 99.0**2 + 2 * math.log(2) + math.log(0.5) + math.log(0.5 + 0.5 * math.exp(-1.0))
+    found = divmatch.cs(x, y, bandwidth=1.0, invariant="perm:0,1").value
+    assert found == pytest.approx(expected, rel=1e-12)
+
+
+# ----------------------------------------------------------------------------------- oracles
+
+
+def on_circle(rng, n, turn=0.0):
+    """Four Gaussians (sd 1/2) at radius 2, a quarter turn apart, the first at the angle ``turn``."""
+    angle = turn + rng.integers(4, size=n) * np.pi / 2
+    return 2 * np.column_stack([np.cos(angle), np.sin(angle)]) + 0.5 * rng.normal(size=(n, 2))
+
+
+def truth_on_circle(s=1.0):
+    """Squared MMD of the two mixtures: the mean over pairs of their Gaussians."""
+    angles = np.arange(4) * np.pi / 2
+    first, second = (
+        2 * np.column_stack([np.cos(angles + turn), np.sin(angles + turn)])
+        for turn in (0, np.pi / 4)
+    )
+
+    def mean(left, right):
+        gaps = [u - v for u in left for v in right]
+        return np.mean([gaussian.mean_kernel(gap, 0.5 * np.eye(2), s) for gap in gaps])
+
+    return mean(first, first) + mean(second, second) - 2 * mean(first, second)
+
+
+def values(count, n, seed, **options):
+    rng = np.random.default_rng(seed)
+    return np.array(
+        [
+            divmatch.mmd(
+                on_circle(rng, n), on_circle(rng, n, np.pi / 4), bandwidth=1.0, **options
+            ).value
+            for _ in range(count)
+        ]
+    )
+
+
+def test_closed_form_on_the_circle():
+    assert truth_on_circle() == pytest.approx(0.068953, abs=5e-7)
+
+
+def test_averaged_kernel_has_the_truth_of_the_plain_one():
+    found = values(30, 150, 0, invariant="rot90:0,1")
+    assert found.mean() == pytest.approx(truth_on_circle(), abs=LUCK(found.std(ddof=1) / 30**0.5))
+
+
+@pytest.mark.slow
+def test_averaging_lowers_the_spread():
+    plain_sd = values(400, 150, 1).std(ddof=1)
+    averaged_sd = values(400, 150, 1, invariant="rot90:0,1").std(ddof=1)
+    assert plain_sd / averaged_sd == pytest.approx(1.19, abs=LUCK(1.19 / 400**0.5))
+
+
+@pytest.mark.slow
+def test_averaged_estimate_is_unbiased():
+    found = values(400, 150, 2, invariant="rot90:0,1")
+    assert found.mean() == pytest.approx(truth_on_circle(), abs=LUCK(found.std(ddof=1) / 20, 4))
+
+
+@pytest.mark.slow
+@KERNEL_METHODS
+def test_averaged_statistics_are_centred_at_the_null(name):
+    rng = np.random.default_rng(3)
+    measure = getattr(divmatch, name)
+    found = [
+        measure(on_circle(rng, 60), on_circle(rng, 50), invariant="rot90:0,1").value
+        for _ in range(300)
+    ]
+    assert np.mean(found) == pytest.approx(0.0, abs=LUCK(np.std(found) / 300**0.5, 4, bias=1e-4))
+
+
+def test_standard_error_of_the_averaged_kernel_is_the_spread():
+    rng = np.random.default_rng(4)
+    found = [
+        divmatch.mmd(
+            on_circle(rng, 150),
+            on_circle(rng, 150, np.pi / 4),
+            bandwidth=1.0,
+            invariant="rot90:0,1",
+        )
+        for _ in range(60)
+    ]
+    spread = np.std([f.value for f in found], ddof=1)
+    assert np.mean([f.se for f in found]) == pytest.approx(spread, abs=LUCK(spread / 120**0.5))
+
+
+def shortest_transport(x, y, group):
+    """W1 of two samples of one size in the quotient metric, by assignment."""
+    from scipy.optimize import linear_sum_assignment
+    from scipy.spatial.distance import cdist
+
+    cost = np.min([cdist(x, image) for image in group.orbit(y)], axis=0)
+    return cost[linear_sum_assignment(cost)].mean()
+
+
+@pytest.mark.slow
+def test_transport_between_orbits_shrinks_the_null():
+    rng = np.random.default_rng(5)
+    trivial, turns = Group("cyclic", (0,)), Group("rot90", (0, 1))
+    found = []
+    for _ in range(60):
+        x, y = on_circle(rng, 100), on_circle(rng, 100)
+        found.append([shortest_transport(x, y, group) for group in (trivial, turns)])
+    means, se = np.mean(found, axis=0), np.std(found, axis=0, ddof=1) / 60**0.5
+    assert means[0] == pytest.approx(0.4529, abs=LUCK(np.hypot(se[0], 0.02)))
+    assert means[1] == pytest.approx(0.3310, abs=LUCK(np.hypot(se[1], 0.02)))
+
+
+# ------------------------------------------------------------------------- nearest neighbours
+
+
+@pytest.mark.parametrize("method", ["knn", "knn-reduced"])
+@EVERY_GROUP
+def test_kl_is_that_of_the_representatives(method, group):
+    x, y = rows(21, 60), rows(22, 50) * 1.3
+    found = divmatch.kl(x, y, method=method, invariant=group.text).value
+    assert SAME(found, divmatch.kl(group.canonical(x), group.canonical(y), method=method).value)
+
+
+@EVERY_GROUP
+def test_neighbour_share_is_that_of_the_representatives(group):
+    x, y = rows(23, 40), rows(24, 30) * 1.3
+    found = function_of("knn")(x, y, invariant=group.text, permutations=19)
+    expected = function_of("knn")(group.canonical(x), group.canonical(y), permutations=19)
+    assert (found.value, found.test) == (expected.value, expected.test)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("invariant", [None, "perm:0-2", "flip:0-2"])
+def test_kl_keeps_its_truth_under_the_group(invariant):
+    rng = np.random.default_rng(6)
+    truth = 1.5 * (1 / 1.44 - 1 + 2 * math.log(1.2))
+    found = [
+        divmatch.kl(
+            rng.normal(size=(1000, 3)), 1.2 * rng.normal(size=(1000, 3)), invariant=invariant
+        ).value
+        for _ in range(30)
+    ]
+    se = np.std(found, ddof=1) / 30**0.5
+    assert np.mean(found) == pytest.approx(truth, abs=LUCK(se, 4, bias=0.03))
+
+
+# ------------------------------------------------------------------------------- the check
+
+
+def codes(x, y, invariant, **options):
+    found = divmatch.mmd(x, y, invariant=invariant, **options)
+    return [note.code for note in found.warnings if note.code != "W04"]
+
+
+@pytest.mark.parametrize(
+    ("invariant", "x"),
+    [
+        ("perm:0,1", rows(25, 200) + UP),
+        ("flip:1", rows(26, 200) + UP),
+        ("cyclic:0-3", rows(27, 200) * [1, 2, 1, 1]),
+        ("rot90:0,1", rows(28, 200) * [1, 2, 1, 1]),
+    ],
+)
+def test_rows_that_contradict_the_group_are_said(invariant, x):
+    assert "W16" in codes(x, x[::-1] + 0.01, invariant)
+
+
+@EVERY_GROUP
+def test_rows_of_an_invariant_distribution_raise_no_warning(group):
+    assert "W16" not in codes(rows(29, 200), rows(30, 150), group.text)
+
+
+@pytest.mark.parametrize("name", ["energy", "cs", "kl"])
+def test_every_family_says_that_rows_contradict_the_group(name):
+    x = rows(31, 100) + UP
+    found = getattr(divmatch, name)(x, rows(32, 90), invariant="flip:1")
+    said = [note for note in found.warnings if note.code == "W16"]
+    assert [note.message.partition(":")[0] for note in said] == ["x"]
+
+
+def test_p_value_of_the_check_has_its_level():
+    """Stopped early the p-value is a lower bound, exact where it matters: at most at the level."""
+    group = Group("flip", (0, 1))
+    found = [invariance_p(as_samples(rows([33, s], 25, 2), "x"), group) for s in range(150)]
+    assert np.mean(np.array(found) <= 0.01) <= 0.01 + LUCK((0.01 * 0.99 / 150) ** 0.5, 3)
+
+
+def test_rows_that_no_element_moves_are_invariant():
+    assert invariance_p(as_samples(np.ones((9, 2)), "x"), Group("perm", (0, 1))) == 1.0
+
+
+def test_check_sees_rows_that_carry_weight_alone():
+    x = np.concatenate([rows(34, 100, 2), rows(35, 50, 2) + 5])
+    a = [1.0] * 100 + [0.0] * 50
+    found = divmatch.mmd(x, rows(45, 90, 2), weights_x=a, invariant="flip:0,1")
+    assert "W16" not in [note.code for note in found.warnings]
+
+
+# ------------------------------------------------------------------------------- the option
+
+
+def test_columns_are_found_by_name_in_the_order_given():
+    x = Samples(rows(37, 5), None, "x", ("a", "b", "c", "d"))
+    assert group_of(x, "cyclic:d,a,c") == Group("cyclic", (3, 0, 2))
+
+
+def test_columns_are_found_by_range():
+    assert group_of(as_samples(rows(38, 5), "x"), "perm:1-3") == Group("perm", (1, 2, 3))
+
+
+@pytest.mark.parametrize("text", ["perm", "perm:", "turn:0,1", ":0,1", "rot90"])
+def test_unknown_group_is_refused(text):
+    with pytest.raises(SettingError, match="expected perm:COLS"):
+        divmatch.mmd(rows(39, 5), rows(40, 5), invariant=text)
+
+
+def test_unknown_column_is_refused():
+    with pytest.raises(FileError, match="--invariant perm:0,9: column '9' not found"):
+        divmatch.mmd(rows(39, 5), rows(40, 5), invariant="perm:0,9")
+
+
+def test_quarter_turns_need_two_columns():
+    with pytest.raises(SettingError, match="names 3 columns, expected two"):
+        divmatch.mmd(rows(39, 5), rows(40, 5), invariant="rot90:0-2")
+
+
+def test_group_too_large_for_averages_is_refused():
+    x, y = rows(41, 5, 8), rows(42, 5, 8)
+    with pytest.raises(SettingError, match="a group of 40320 elements"):
+        divmatch.mmd(x, y, invariant="perm:0-7")
+
+
+def test_group_of_any_size_is_sorted_away_for_neighbours():
+    x, y = rows(43, 30, 12), rows(44, 30, 12)
+    found = divmatch.kl(x, y, invariant="perm:0-11").value
+    assert SAME(found, divmatch.kl(np.sort(x, axis=1), np.sort(y, axis=1)).value)
