@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from io import BytesIO
-from typing import Any
+from typing import Any, BinaryIO
 from zlib import crc32
 
 import numpy as np
@@ -838,3 +838,16 @@ def parquet_bytes(rows: Sequence[dict[str, Any]]) -> bytes:
     parquet.write_table(arrow.Table.from_pylist(list(rows)), sink)
     made: bytes = sink.getvalue().to_pybytes()
     return made
+
+
+@contextmanager
+def parquet_rows(
+    file: BinaryIO, kinds: dict[str, str]
+) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """Write a Parquet file a row group at a time; ``kinds`` are Arrow's names of the types."""
+    arrow = _arrow("parquet")
+    import pyarrow.parquet as parquet
+
+    schema = arrow.schema([(name, getattr(arrow, kind)()) for name, kind in kinds.items()])
+    with parquet.ParquetWriter(file, schema) as writer:
+        yield lambda columns: writer.write_table(arrow.table(columns, schema=schema))

@@ -97,8 +97,8 @@ def examined(raw: NDArray[Any]) -> tuple[float, int, int]:
     for j in range(raw.shape[0]):
         mass = np.float64(raw[j])
         total += mass
-        negative += np.int64(mass < 0.0)
-        tiny += np.int64((mass > 0.0) & (mass < TINY))
+        negative += bool(mass < 0.0)
+        tiny += bool((mass > 0.0) & (mass < TINY))
     return total, negative, tiny
 
 
@@ -106,11 +106,12 @@ def examined(raw: NDArray[Any]) -> tuple[float, int, int]:
 def fill_masses(raw_p: NDArray[Any], raw_q: NDArray[Any], cp: float, cq: float, p: Array, q: Array, l: Array) -> None:  # fmt: skip  # noqa: E501, E741
     """Masses that sum to 1, and their log-ratio, 0 where one of them is 0."""
     for j in range(p.shape[0]):
-        a, b = np.float64(raw_p[j]) * cp, np.float64(raw_q[j]) * cq
-        p[j], q[j] = a, b
-        both = (a > 0.0) and (b > 0.0)
-        a, b = (a if both else 1.0), (b if both else 1.0)
-        inverse = 1.0 / b
+        left, right = np.float64(raw_p[j]) * cp, np.float64(raw_q[j]) * cq
+        p[j], q[j] = left, right
+        both = (left > 0.0) and (right > 0.0)
+        a = left if both else 1.0
+        inverse = 1.0 / (right if both else 1.0)
+        b = right if both else 1.0
         l[j] = logarithm(a * inverse, (a - b) * inverse)
 
 
@@ -129,7 +130,7 @@ def softmax(raw: NDArray[Any], scale: float, mass: Array, log_mass: Array) -> bo
     for j in range(raw.shape[0]):
         z = np.float64(raw[j])
         top = z if z > top else top
-        undefined += np.int64(z != z)
+        undefined += z != z
     if undefined > 0 or not np.isfinite(top):
         return False
     total = 0.0
@@ -149,7 +150,7 @@ def softmax(raw: NDArray[Any], scale: float, mass: Array, log_mass: Array) -> bo
 
 @compiled
 def log_ratios(log_p: Array, log_q: Array, p: Array, q: Array, l: Array) -> tuple[float, float]:  # noqa: E741
-    """l = ln p − ln q, 0 where a class is ruled out; the masses whose partner is ruled out."""
+    """Log-ratio ln p − ln q, 0 where a class is ruled out; the masses whose partner is ruled out."""
     only_p, only_q = 0.0, 0.0
     for j in range(p.shape[0]):
         both = (log_p[j] > -np.inf) and (log_q[j] > -np.inf)
@@ -460,7 +461,7 @@ def head(p: Array, q: Array, share: float) -> float:
     for j in range(p.shape[0]):
         b = bucket(p[j])
         above += abs(p[j] - q[j]) if b > last else 0.0
-        members += np.int64(b == last)
+        members += b == last
     inside = np.empty(members, dtype=np.int64)
     members = 0
     for j in range(p.shape[0]):
@@ -482,4 +483,4 @@ def head(p: Array, q: Array, share: float) -> float:
 def bucket(mass: float) -> int:
     """Which of the buckets, 16 to an octave, a mass is in."""
     place = np.int64(np.float64(mass).view(np.uint64) >> FINENESS) - LOWEST
-    return min(max(place, 0), BUCKETS - 1)
+    return int(min(max(place, np.int64(0)), np.int64(BUCKETS - 1)))
