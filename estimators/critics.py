@@ -30,7 +30,7 @@ Folds = Annotated[int, Setting("folds of the cross-fitting", least=2, most=100)]
 FOURIER = 200  # random Fourier features, fewer for small samples
 PRODUCTS_UP_TO = 16  # columns up to which all pairwise products are features
 MEDIAN_ROWS = 1000  # rows whose distances give the scale of the Fourier features
-RIDGE = 1e-4
+RIDGE, RIDGE_FROM = 1e-4, 2000  # penalty, larger in inverse proportion below this many rows
 # candidates: scales of columns, squares, products and Fourier features; the simplest comes first
 CANDIDATES = (
     (0.03, 0.03, 0.0, 0.0),
@@ -205,9 +205,10 @@ def linear_scores(deal: Deal, mass: Array, rng: np.random.Generator) -> tuple[Ar
     """
     folds = np.arange(mass.shape[1])
     rows, scales = _features(deal, rng)
-    problems = Problems(rows.kept(), deal.sign, mass, scales, RIDGE)
+    ridge = RIDGE * max(1.0, RIDGE_FROM / rows.count)
+    problems = Problems(rows.kept(), deal.sign, mass, scales, ridge)
     v, converged = fit(problems)
-    seen = problems.loss(v)[0] - 0.5 * RIDGE * np.einsum("pkr,pkr->kr", v, v)
+    seen = problems.loss(v)[0] - 0.5 * ridge * np.einsum("pkr,pkr->kr", v, v)
     scores = problems.scores(v, deal.fold)
     losses = deal.mass[:, None] * np.logaddexp(0.0, -deal.sign[:, None] * scores)
     best = np.array([_simplest(losses[deal.fold != k]) for k in folds])
@@ -228,7 +229,7 @@ def _features(deal: Deal, rng: np.random.Generator) -> tuple[Rows, Array]:
     count, d = points.shape
     pairs = list(combinations(range(d), 2)) if d <= PRODUCTS_UP_TO else []
     left, right = (np.array([pair[side] for pair in pairs], dtype=int) for side in (0, 1))
-    waves = min(FOURIER, 10 + count // 10) if d else 0
+    waves = min(FOURIER, 10 + count // 20) if d else 0
     frequencies = rng.standard_normal((d, waves)) / _median_distance(deal, rng) if d else None
     phases = rng.uniform(0.0, 2.0 * math.pi, waves)
     centre, spread = _quadratic_moments(deal, left, right)

@@ -15,7 +15,7 @@ CURVATURE_ROWS = 3072  # rows whose curvature preconditions the iterations; more
 MEMORY = 6  # pairs of the limited-memory update
 REFRESHES = (3, 10, 25)  # iterations after which the curvature is taken anew
 MOST_ITERATIONS = 80
-DECREMENT = 1e-12  # squared distance to the optimum, in units of the loss, at which to stop
+DECREMENT = 1e-10  # squared distance to the optimum, in units of the loss, at which to stop
 
 
 @dataclass(frozen=True, eq=False)

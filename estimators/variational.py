@@ -291,9 +291,9 @@ def ratios(y: Samples, scores: Array) -> tuple[Array, float]:
     return powers(y.masses(), scores)
 
 
-def heavy(y: Samples, ratio: Array) -> tuple[Note, ...]:
-    """A warning where a few rows of Q make up the mean of the ratio."""
-    share = y.masses() * ratio
+def heavy(samples: Samples, ratio: Array) -> tuple[Note, ...]:
+    """A warning where a few rows make up the mean of the ratio."""
+    share = samples.masses() * ratio
     share = share / share.sum()
     rows, most = 1.0 / float(share @ share), float(share.max())
     if rows >= FEW_ROWS and most <= LARGE_SHARE:
@@ -301,7 +301,7 @@ def heavy(y: Samples, ratio: Array) -> tuple[Note, ...]:
     return (
         Note(
             "W08",
-            f"{y.name}: the mean of the ratio rests on {rows:.3g} effective rows, one of them "
-            f"{most:.0%} of it; the value is unsafe, more rows or --method classifier help",
+            f"{samples.name}: the mean of the ratio rests on {rows:.3g} effective rows, one of them "
+            f"{most:.0%} of it; the value is unsafe and needs more rows",
         ),
     )

@@ -10,7 +10,7 @@ from divmatch.estimator import Estimate
 from divmatch.estimators.critics import Critic, Folds, Scores, critic_scores
 from divmatch.estimators.divergences import FDIV, KIND, ORDER, RENYI, Kind, Order, Tsallis
 from divmatch.estimators.generators import Generator, from_slope, generator
-from divmatch.estimators.variational import heavy, kl_dv, kl_nwj, powers, ratios
+from divmatch.estimators.variational import heavy, kl_classifier, kl_dv, powers, ratios
 from divmatch.record import Note
 from divmatch.samples import Samples
 
@@ -20,7 +20,7 @@ Array = NDArray[np.float64]
 # --------------------------------------------------------------------------- Rényi divergences
 
 
-@RENYI.estimator("classifier", source="powers of the classifier's ratio; Sason & Verdú 2016")
+@RENYI.estimator("classifier", source="Sugiyama, Suzuki & Kanamori 2012, Density Ratio Estimation")
 def renyi_classifier(
     x: Samples,
     y: Samples,
@@ -33,9 +33,8 @@ def renyi_classifier(
 ) -> Estimate:
     """Rényi divergence of order α from the powers of a cross-fitted classifier's ratio.
 
-    ln(I) / (α − 1) with I = α E_P r^(α−1) + (1 − α) E_Q r^α, r = exp T held out: I is stationary at the
-    true ratio, so errors of the critic count only squared, and the value is a lower bound on
-    average. At α = 1 it is the bound nwj of KL.
+    ln(E_P r^(α−1)) / (α − 1), r = exp T held out. No bound: a classifier that is too sure of itself
+    makes it too large, one that is too timid too small. At α = 1 it is the method classifier of KL.
 
     Use it where nearest neighbours fail: many columns, rounded data. Orders above 1 need moments of
     the ratio, which the samples may not hold; a warning says when a few rows make up the mean.
@@ -65,14 +64,14 @@ def renyi_classifier(
     SettingError
         For the order inf.
     InconclusiveError
-        With fewer than K rows in a sample, or when I comes out negative.
+        With fewer than K rows in a sample.
 
     Notes
     -----
     Cost: as the method classifier of kl; all orders share the critics.
 
-    Source: the f-divergence bound of Nguyen, Wainwright & Jordan 2010 for f(r) = r^α; relation to
-    Rényi's divergence: Sason & Verdú 2016, IEEE Trans. Inf. Theory 62.
+    Source: Sugiyama, Suzuki & Kanamori 2012, Density Ratio Estimation in Machine Learning,
+    chapter 4, with the powers of the ratio.
 
     Examples
     --------
@@ -83,24 +82,14 @@ def renyi_classifier(
     0.25
     """
     _finite_order(alpha)
-    scores = critic_scores(x, y, critic, folds, rng)
-    a, b = x.masses(), y.masses()
     if alpha == 1.0:
-        return kl_nwj(x, y, critic=critic, folds=folds, rng=rng)
-    of_x, log_x = powers(a, (alpha - 1.0) * scores.x)
-    of_y, log_y = powers(b, alpha * scores.y)
-    largest = max(log_x, log_y)
-    integral = alpha * math.exp(log_x - largest) + (1.0 - alpha) * math.exp(log_y - largest)
-    if not integral > 0:
-        raise InconclusiveError(
-            f"renyi --alpha {alpha:g}: a few rows of {y.name} have ratios so large that the bound is "
-            "undefined; use --method dv, a smaller order or more rows"
-        )
-    value = (math.log(integral) + largest) / (alpha - 1.0)
-    terms_x = of_x * (alpha * math.exp(log_x - largest) / integral / (alpha - 1.0))
-    terms_y = of_y * (-math.exp(log_y - largest) / integral)
-    notes = (*scores.notes(), *heavy(y, of_y))
-    return _renyi(value, terms_x, terms_y, alpha, tsallis, notes)
+        return kl_classifier(x, y, critic=critic, folds=folds, rng=rng)
+    scores = critic_scores(x, y, critic, folds, rng)
+    of_x, log_x = powers(x.masses(), (alpha - 1.0) * scores.x)
+    of_y, _ = powers(y.masses(), alpha * scores.y)
+    notes = (*scores.notes(), *heavy(x, of_x))
+    value, factor = log_x / (alpha - 1.0), alpha / (alpha - 1.0)
+    return _renyi(value, factor * of_x, -of_y, alpha, tsallis, notes)
 
 
 @RENYI.estimator("dv", source="Birrell, Dupuis, Katsoulakis, Rey-Bellet & Wang 2021, SIMODS 3")
@@ -119,7 +108,8 @@ def renyi_dv(
     α/(α − 1) ln E_P exp((α − 1) T) − ln E_Q exp(α T), all scores held out. A lower bound but for the
     logarithms of means; a constant in T does not matter. At α = 1 it is the bound dv of KL.
 
-    Use it as the method classifier; it is never below that, and defined for every order.
+    Use it where a lower bound is wanted. Like the method classifier it needs moments of the ratio,
+    of order α under Q.
 
     Parameters
     ----------
