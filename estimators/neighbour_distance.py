@@ -259,7 +259,11 @@ def log_mass(
     if samples.weights is None:
         return np.full(len(near), -math.log(samples.n - (own is not None)))
     mass = np.log(samples.weights[near].mean(axis=1))
-    return mass if own is None else mass - np.log1p(-samples.weights[own])
+    if own is not None:
+        mass -= np.log1p(-samples.weights[own])
+    if not np.isfinite(mass).all():
+        raise InconclusiveError(f"{samples.name}: one row carries all the weight")
+    return mass
 
 
 def _at_counts(among: Samples, x: Samples, counts: NDArray[np.int64]) -> tuple[Array, Array]:

@@ -81,7 +81,7 @@ def kl_nnr_ensemble(
     >>> import divmatch
     >>> x, y = [0, 0, 0, 1] * 50, [0, 1, 1, 1] * 50  # the truth is ln(3) / 2 = 0.549
     >>> round(divmatch.kl(x, y, method="nnr-ensemble").value, 3)
-    0.543
+    0.541
     """
     return _ensemble(f_reading("kl", FORMS[ensemble], ratio_floor), x, y, ensemble)
 
@@ -140,7 +140,7 @@ def renyi_nnr_ensemble(
     >>> import divmatch
     >>> x, y = [0, 0, 0, 1] * 50, [0, 1, 1, 1] * 50  # the truth is ln(7/3) = 0.847
     >>> round(divmatch.renyi(x, y, method="nnr-ensemble", alpha=2).value, 3)
-    0.827
+    0.821
     """
     reading = renyi_reading(alpha, tsallis, FORMS[ensemble], ratio_floor)
     return _ensemble(reading, x, y, ensemble)
@@ -199,7 +199,7 @@ def fdiv_nnr_ensemble(
     >>> import divmatch
     >>> x, y = [0, 0, 0, 1] * 50, [0, 1, 1, 1] * 50  # the truth is 0.1308
     >>> round(divmatch.fdiv(x, y, kind="js", method="nnr-ensemble").value, 3)
-    0.133
+    0.128
     """
     return _ensemble(f_reading(kind, FORMS[ensemble], ratio_floor), x, y, ensemble)
 
