@@ -334,7 +334,9 @@ def test_averaged_statistics_are_centred_at_the_null(name):
         measure(on_circle(rng, 60), on_circle(rng, 50), invariant="rot90:0,1").value
         for _ in range(300)
     ]
-    assert np.mean(found) == pytest.approx(0.0, abs=LUCK(np.std(found) / 300**0.5, 4, bias=1e-4))
+    # the logarithms of cs curve: −Var(E k(x, X')) / (E k)² · (1/n + 1/m), −0.0003 here
+    bias = 4e-4 if name == "cs" else 0.0
+    assert np.mean(found) == pytest.approx(0.0, abs=LUCK(np.std(found) / 300**0.5, 4, bias=bias))
 
 
 def test_standard_error_of_the_averaged_kernel_is_the_spread():
@@ -352,26 +354,43 @@ def test_standard_error_of_the_averaged_kernel_is_the_spread():
     assert np.mean([f.se for f in found]) == pytest.approx(spread, abs=LUCK(spread / 120**0.5))
 
 
-def shortest_transport(x, y, group):
-    """W1 of two samples of one size in the quotient metric, by assignment."""
+def transport(cost):
+    """W1 of as many rows as columns, by assignment."""
     from scipy.optimize import linear_sum_assignment
+
+    return cost[linear_sum_assignment(cost)].mean()
+
+
+def between_orbits(x, y, group):
+    """Shortest distances of the orbits of all pairs of rows."""
     from scipy.spatial.distance import cdist
 
-    cost = np.min([cdist(x, image) for image in group.orbit(y)], axis=0)
-    return cost[linear_sum_assignment(cost)].mean()
+    return np.min([cdist(x, image) for image in group.orbit(y)], axis=0)
+
+
+@EVERY_GROUP
+def test_transport_between_orbits_is_that_between_symmetrised_samples(group):
+    from scipy.spatial.distance import cdist
+
+    x, y = rows(46, 7), rows(47, 7)
+    left, right = (group.orbit(points).reshape(-1, 4) for points in (x, y))
+    expected = transport(cdist(left, right))
+    assert transport(between_orbits(x, y, group)) == pytest.approx(
+        expected, abs=ROUNDING(168, scale=5)
+    )
 
 
 @pytest.mark.slow
 def test_transport_between_orbits_shrinks_the_null():
+    """By at least the factor 1.37 that is known for a hundred rows."""
     rng = np.random.default_rng(5)
-    trivial, turns = Group("cyclic", (0,)), Group("rot90", (0, 1))
     found = []
     for _ in range(60):
         x, y = on_circle(rng, 100), on_circle(rng, 100)
-        found.append([shortest_transport(x, y, group) for group in (trivial, turns)])
-    means, se = np.mean(found, axis=0), np.std(found, axis=0, ddof=1) / 60**0.5
-    assert means[0] == pytest.approx(0.4529, abs=LUCK(np.hypot(se[0], 0.02)))
-    assert means[1] == pytest.approx(0.3310, abs=LUCK(np.hypot(se[1], 0.02)))
+        groups = Group("cyclic", (0,)), Group("rot90", (0, 1))
+        found.append([transport(between_orbits(x, y, group)) for group in groups])
+    (plain_mean, mean), se = np.mean(found, axis=0), np.std(found, axis=0, ddof=1) / 60**0.5
+    assert plain_mean - 1.37 * mean > -LUCK(np.hypot(se[0], 1.37 * se[1]))
 
 
 # ------------------------------------------------------------------------- nearest neighbours
@@ -402,9 +421,9 @@ def test_kl_keeps_its_truth_under_the_group(invariant):
         divmatch.kl(
             rng.normal(size=(1000, 3)), 1.2 * rng.normal(size=(1000, 3)), invariant=invariant
         ).value
-        for _ in range(30)
+        for _ in range(20)
     ]
-    se = np.std(found, ddof=1) / 30**0.5
+    se = np.std(found, ddof=1) / 20**0.5
     assert np.mean(found) == pytest.approx(truth, abs=LUCK(se, 4, bias=0.03))
 
 

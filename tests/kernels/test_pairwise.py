@@ -9,7 +9,15 @@ from scipy.spatial.distance import cdist
 
 from divmatch.kernels import cpu, gpu, pairwise
 from divmatch.kernels.execution import executing
-from divmatch.kernels.pairwise import Profile, cross_sums, product, quadratic_forms, self_sums
+from divmatch.kernels.pairwise import (
+    Profile,
+    cross_sums,
+    log_sums,
+    matched,
+    product,
+    quadratic_forms,
+    self_sums,
+)
 from tests.reference.mmd import kernel as plain_kernel
 from tests.reference.pairs import between, euclidean
 from tests.tolerances import ROUNDING, SAME
@@ -130,6 +138,52 @@ def test_exponential_of_the_compiled_twin_is_exact_to_a_few_units():
 
 
 # ------------------------------------------------------------------------------------- loops
+
+
+@EVERY_PROFILE
+@pytest.mark.parametrize("n", [1, 64, 65, 130])
+def test_matched_rows_are_the_diagonal(engine, profile, n):
+    x, y = rows(n, 3), rows(n, 3, 1)
+    expected = np.diag(dense(profile, x, y))
+    assert matched(profile, x, y) == pytest.approx(expected, abs=ROUNDING(3, scale=50))
+
+
+@pytest.mark.parametrize(("n", "m"), [(1, 1), (13, 9), (300, 700)])
+@pytest.mark.parametrize("gap", [0.0, 3.0, 100.0])
+def test_log_sums_are_logarithms_of_the_sums(engine, n, m, gap):
+    from scipy.special import logsumexp
+
+    x, y, b = rows(n, 2), rows(m, 2, 1) + gap, np.random.default_rng(4).random(m)
+    expected = logsumexp(-0.5 * cdist(x, y, "sqeuclidean"), axis=1, b=b)
+    assert log_sums(x, y, np.log(b)) == pytest.approx(expected, rel=ROUNDING(m), abs=ROUNDING(m))
+
+
+@pytest.mark.parametrize("n", [2, 13, 600])
+def test_log_sums_leave_out_a_row(engine, n):
+    from scipy.special import logsumexp
+
+    x, b = rows(n, 2), np.random.default_rng(5).random(n)
+    exponents = -0.5 * cdist(x, x, "sqeuclidean")
+    np.fill_diagonal(exponents, -np.inf)
+    found = log_sums(x, x, np.log(b), np.arange(n))
+    assert found == pytest.approx(logsumexp(exponents, axis=1, b=b), rel=1e-12, abs=ROUNDING(n))
+
+
+def test_log_sum_of_nothing_is_the_logarithm_of_zero(engine):
+    x = rows(1, 2)
+    assert log_sums(x, x, np.zeros(1), np.arange(1)).tolist() == [-np.inf]
+
+
+def test_log_sums_do_not_depend_on_the_threads(monkeypatch):
+    from divmatch.kernels import execution
+
+    monkeypatch.setattr(execution, "THREADS_FROM", 0.0)
+    x, y = rows(600, 2), rows(500, 2, 1)
+    found = []
+    for threads in (1, 3):
+        with executing(threads=threads, device="cpu"):
+            found.append(log_sums(x, y, np.zeros(500)))
+    assert SAME(*found)
 
 
 @EVERY_PROFILE
