@@ -18,6 +18,8 @@ STATISTICS = {  # statistics of `divmatch test` that are no command of their own
 }  # fmt: skip
 
 COMMANDS = {  # everything else: name -> (module of the command, help)
+    "probs": ("divmatch.cli.probs", "Row-wise divergences of probabilities, logits or counts."),
+    "best-of-n": ("divmatch.cli.best_of_n", "KL between the best of n outputs and the base model."),
     "test": ("divmatch.cli.test", "Two-sample test: could both files come from one distribution?"),
     "score": ("divmatch.cli.score", "Score many sample sets against one reference: one row each."),
     "list": ("divmatch.cli.housekeeping", "List the quantities, their methods and units."),
@@ -32,7 +34,8 @@ COMMANDS = {  # everything else: name -> (module of the command, help)
 
 SECTIONS = {
     "Estimate one quantity, P (the reference) first": tuple(QUANTITIES),
+    "Matching rows, teacher P and student Q": ("probs", "best-of-n"),
     "Decide": ("test",),
     "Batch": ("score",),
-    "Housekeeping": tuple(name for name in COMMANDS if name not in ("test", "score")),
+    "Housekeeping": tuple(n for n in COMMANDS if n not in ("probs", "best-of-n", "test", "score")),
 }

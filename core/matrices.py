@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from divmatch.files import (
     _widths,
     locate,
 )
-from divmatch.tables import chosen, not_found, shortlist
+from divmatch.tables import chosen, shortlist
 
 Block = NDArray[Any]
 Load = Callable[
@@ -38,7 +39,7 @@ class Matrix:
     kind: str
     rows: int
     classes: int
-    single: bool  # float32 or shorter
+    bits: int  # of a number; whole numbers count as 64
     blocks: Callable[[int], Iterator[Load]]
     aside: dict[str, NDArray[np.float64]]
 
@@ -61,7 +62,7 @@ def open_matrix(
     columns : str, optional
         Which columns of a table, as ``--columns``.
     aside : sequence of str
-        Columns of a table that are no part of the matrix.
+        Columns that are no part of the matrix, where a table has them.
     stdin_format : str, optional
         What standard input holds, where its first bytes do not tell.
 
@@ -80,9 +81,10 @@ def open_matrix(
     if isinstance(opened, _Source):
         made = _of_columns(opened, place, columns, aside)
     else:
-        if columns is not None or aside:
-            what = f"--columns '{columns}'" if columns is not None else f"column '{aside[0]}'"
-            raise FileError(f"{place.name}: a plain array has no named columns, so no {what}")
+        if columns is not None:
+            raise FileError(
+                f"{place.name}: is a plain array, all of whose columns are classes; drop --columns"
+            )
         made = _of_array(opened, place)
     if made.rows == 0 or made.classes == 0:
         raise SampleError(f"{place.name}: is empty ({made.rows} x {made.classes} numbers)")
@@ -108,18 +110,18 @@ def _of_array(array: NDArray[Any], place: Place) -> Matrix:
         raise FileError(f"{place.name}: has shape (), expected rows of classes")
     classes = array.shape[-1]
     rows = array.size // classes if classes else 0
-    single = array.dtype.kind == "f" and array.dtype.itemsize <= 4
+    bits = 8 * array.dtype.itemsize if array.dtype.kind == "f" else 64
     mapped = array if isinstance(array, np.memmap) else array.base
     if isinstance(mapped, np.memmap) and array.flags.c_contiguous:
         source = _MappedFile(place.paths[0], array.dtype, int(mapped.offset), classes)
-        return Matrix(place.name, place.kind, rows, classes, single, source.over(rows), {})
+        return Matrix(place.name, place.kind, rows, classes, bits, source.over(rows), {})
     whole = np.ascontiguousarray(array).reshape(rows, classes)
 
     def blocks(size: int) -> Iterator[Load]:
         for start in range(0, rows, size):
-            yield lambda start=start: whole[start : start + size]
+            yield partial(np.ndarray.__getitem__, whole, slice(start, start + size))
 
-    return Matrix(place.name, place.kind, rows, classes, single, blocks, {})
+    return Matrix(place.name, place.kind, rows, classes, bits, blocks, {})
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,7 @@ class _MappedFile:
     def over(self, rows: int) -> Callable[[int], Iterator[Load]]:
         def blocks(size: int) -> Iterator[Load]:
             for start in range(0, rows, size):
-                yield lambda start=start: self.load(start, min(size, rows - start))
+                yield partial(self.load, start, min(size, rows - start))
 
         return blocks
 
@@ -149,9 +151,8 @@ class _MappedFile:
 
 def _of_columns(source: _Source, place: Place, columns: str | None, aside: Sequence[str]) -> Matrix:
     kinds = {name: _kind(type_) for name, type_ in source.types.items()}
+    aside = [name for name in aside if name in kinds]
     for name in aside:
-        if name not in kinds:
-            raise FileError(f"{place.name}: {not_found(name, kinds)}")
         if kinds[name] != "num":
             raise FileError(f"{place.name}: column '{name}' holds {source.types[name]}, no numbers")
     selector = _selector(source, place, kinds)
@@ -167,8 +168,8 @@ def _of_columns(source: _Source, place: Place, columns: str | None, aside: Seque
             f"{place.name}: {what}; pick one list column with ::NAME, or columns with --columns"
         )
     classes = _widths(source, lists)[lists[0]] if lists else len(names)
-    single = all(_bits(source.types[name]) <= 32 for name in names)
-    kind = np.float32 if single else np.float64
+    bits = max(_bits(source.types[name]) for name in names)
+    kind = np.float32 if bits <= 32 else np.float64
 
     def part(batch: Any, start: int) -> Block:
         block = np.empty((len(batch), classes), dtype=kind)
@@ -182,11 +183,9 @@ def _of_columns(source: _Source, place: Place, columns: str | None, aside: Seque
 
     def blocks(size: int) -> Iterator[Load]:
         for block in _of_size(source.batches(names, size), part, size):
-            yield lambda block=block: block
+            yield partial(np.asarray, block)
 
-    return Matrix(
-        place.name, place.kind, source.rows, classes, single, blocks, _aside(source, aside)
-    )
+    return Matrix(place.name, place.kind, source.rows, classes, bits, blocks, _aside(source, aside))
 
 
 def _bits(type_: Any) -> int:

@@ -104,6 +104,19 @@ def row_sums(
     return to_host(sums), to_host(wrong)
 
 
+def distributions(block: NDArray[Any], rows: Rows) -> tuple[Array, NDArray[np.bool_]]:
+    """Rows of a block as distributions, (n, K), and which of them are any."""
+    from divmatch.kernels.gpu.rows import shares, softmax
+
+    numbers = block.astype(np.float64)
+    with np.errstate(all="ignore"):
+        if rows.source == "logits":
+            masses, _, sound = softmax(np, numbers, rows.scale)
+        else:
+            masses, sound = shares(np, numbers, rows.source, rows.tolerance)
+    return masses, sound
+
+
 def work_of(n: int, classes: int, terms: int) -> float:
     """The elementary operations of a whole job."""
     return float(n) * classes * (3 + terms)

@@ -53,13 +53,13 @@ class _Block:
         self.xp = xp
         p, q = p.astype(np.float64), q.astype(np.float64)
         if source == "logits":
-            self.p, log_p, self.sound_p = _softmax(xp, p, scale)
-            self.q, log_q, self.sound_q = _softmax(xp, q, scale)
+            self.p, log_p, self.sound_p = softmax(xp, p, scale)
+            self.q, log_q, self.sound_q = softmax(xp, q, scale)
             both = xp.isfinite(log_p) & xp.isfinite(log_q)
             self.l = xp.where(both, log_p - log_q, 0.0)
         else:
-            self.p, self.sound_p = _shares(xp, p, source, tolerance)
-            self.q, self.sound_q = _shares(xp, q, source, tolerance)
+            self.p, self.sound_p = shares(xp, p, source, tolerance)
+            self.q, self.sound_q = shares(xp, q, source, tolerance)
             both = (self.p > 0) & (self.q > 0)
             self.l = xp.where(both, _log_ratio(xp, self.p, self.q), 0.0)
         self.only_p = xp.where(both, 0.0, self.p).sum(axis=1)
@@ -71,7 +71,8 @@ class _Block:
         return self.xp.where(self.l == 0, 0.0, self.p - self.q)
 
 
-def _shares(xp: Any, rows: Any, source: str, tolerance: float) -> tuple[Any, Any]:
+def shares(xp: Any, rows: Any, source: str, tolerance: float) -> tuple[Any, Any]:
+    """Rows of masses divided by their sums, and which of them may be."""
     totals = rows.sum(axis=1)
     sound = ~(rows < 0).any(axis=1)
     if source == "counts":
@@ -81,7 +82,8 @@ def _shares(xp: Any, rows: Any, source: str, tolerance: float) -> tuple[Any, Any
     return rows / totals[:, None], sound
 
 
-def _softmax(xp: Any, rows: Any, scale: float) -> tuple[Any, Any, Any]:
+def softmax(xp: Any, rows: Any, scale: float) -> tuple[Any, Any, Any]:
+    """Softmax of rows, its logarithm, and which rows have one."""
     top = rows.max(axis=1)
     logs = (rows - top[:, None]) * scale
     masses = xp.where(logs > LOWEST, xp.exp(logs), 0.0)

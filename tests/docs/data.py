@@ -13,6 +13,7 @@ def prepare(folder: Path) -> None:
     np.save(folder / "real.npy", rng.normal(size=(400, 4)))
     np.save(folder / "gen.npy", rng.normal(0.3, 1.0, size=(300, 4)))
     np.save(folder / "other.npy", rng.normal(size=(350, 4)))
+    _rows(folder)
     (folder / "gen").mkdir()
     for step, shift in ((100, 1.0), (200, 0.5), (300, 0.1)):
         np.save(folder / "gen" / f"step-{step}.npy", rng.normal(shift, 1.0, size=(300, 4)))
@@ -31,3 +32,15 @@ def _orders(rng: np.random.Generator, shift: float, gaps: int) -> pa.Table:
             "weight": rng.uniform(0.5, 1.5, 300),
         }
     )
+
+
+def _rows(folder: Path) -> None:
+    """Logits and probabilities of a teacher and a student, a mask, chosen probabilities."""
+    rng = np.random.default_rng(1)
+    logits = rng.normal(size=(200, 8))
+    for name, rows in (("t", logits), ("s", logits + rng.normal(0.0, 0.3, size=(200, 8)))):
+        np.save(folder / f"z{name}.npy", rows)
+        masses = np.exp(rows) / np.exp(rows).sum(axis=1, keepdims=True)
+        np.save(folder / ("teacher.npy" if name == "t" else "student.npy"), masses)
+    np.save(folder / "mask.npy", np.arange(200) % 5 > 0)
+    np.save(folder / "eps.npy", rng.uniform(0.001, 0.2, size=200))
