@@ -21,7 +21,7 @@ CODES = {
     "W11": "rows were jittered",
     "W12": "tied rows were left out",
     "W13": "many cells hold too few rows for the plug-in's corrections",
-    "W14": "a bandwidth lies at the end of its grid: the density estimate is unreliable",
+    "W14": "a density estimate is unreliable: bandwidth at the grid's end, or rows beyond the kernels",
     "W15": "the maximum of the ratio depends on the few rows where it is largest",
     "W16": "the rows are not invariant under the group that --invariant names",
     "W17": "the critic fits its own rows far better than held-out ones",

@@ -51,7 +51,9 @@ class Cells:
 
 def weighty(x: Samples, y: Samples) -> tuple[Samples, Samples]:
     """Both samples without their rows of weight 0."""
-    x, y = (s if s.weights is None or s.weights.all() else s.take(s.weights > 0) for s in (x, y))
+    x, y = (
+        s if s.weights is None or (s.weights > 0).all() else s.take(s.weights > 0) for s in (x, y)
+    )
     for samples in (x, y):
         if samples.n == 0:
             raise InconclusiveError(f"{samples.name}: no row carries weight")

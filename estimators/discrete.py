@@ -160,7 +160,7 @@ def fdiv_discrete(
     correction: Correction = "auto",
     smooth: Smooth = 0.0,
 ) -> Estimate:
-    """f-divergence of discrete data, from the shares of the distinct rows.
+    """An f-divergence of discrete data, from the shares of the distinct rows.
 
     D = Σ q̂ f(p̂ / q̂) over the distinct rows, with f(0+) for a cell without P and lim f(t)/t for one
     without Q, less its leading bias ½ Σ f''(r) [(1 − p) r / n + r² (1 − q) / m] unless

@@ -184,7 +184,7 @@ def renyi_gaussian(
 def fdiv_gaussian(
     x: Samples, y: Samples, *, kind: Kind = KIND, rng: np.random.Generator | None = None
 ) -> Estimate:
-    """f-divergence between the Gaussians with the samples' means and covariances.
+    """An f-divergence between the Gaussians with the samples' means and covariances.
 
     In closed form for kl, reverse-kl, jeffreys, hellinger, hellinger-gan, chi2, neyman and alpha:A; by
     quadrature in one column else; in several columns as the mean over 65536 draws of each Gaussian,

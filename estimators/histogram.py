@@ -172,7 +172,7 @@ def fdiv_hist(
     correction: Correction = "auto",
     smooth: Smooth = 0.0,
 ) -> Estimate:
-    """f-divergence of the shares of adaptive cells.
+    """An f-divergence of the shares of adaptive cells.
 
     D = Σ q̂ f(p̂ / q̂) over cells of equal mass, less its leading bias unless --correction none.
 

@@ -146,7 +146,7 @@ def renyi_kde(
 
 @FDIV.estimator("kde", source=SOURCE, interval="subsampling")
 def fdiv_kde(x: Samples, y: Samples, *, kind: Kind = KIND) -> Estimate:
-    """f-divergence from kernel density estimates.
+    """An f-divergence from kernel density estimates.
 
     D = E_P f(r) / r where a large ratio is what costs (kl, chi2, alpha:A with A >= 1), E_Q f(r) where a
     small one is (reverse-kl, neyman), the mean of 2 f(r) / (1 + r) over P and Q elsewhere, r = p̂/q̂.
@@ -230,7 +230,7 @@ def _made(x: Samples, y: Samples) -> Ratios:
                 f"{far:.1%} of the rows of {here} lie beyond the kernels of the other sample: "
                 "the ratio there is extrapolated, and wrong by far in either direction"
             )
-            notes.append(Note("W07", message))
+            notes.append(Note("W14", message))
     return Ratios(
         x, y, of_x.own - q_at_x, p_at_y - of_y.own, (of_x.width, of_y.width), tuple(notes)
     )
