@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,14 @@ Given = Annotated[
     str | None,
     Setting("columns x of the conditional divergence, of P(y|x) and Q(y|x)", parse=columns_text),
 ]
+BandwidthGiven = Annotated[
+    float | Literal["median", "reference"] | None,
+    Setting(
+        "bandwidth on the columns of --given; by default median, or reference if --bandwidth says so",
+        above=0,
+        unit="data unit",
+    ),
+]
 TINY = 1e-250  # a mean of kernels below it may have lost terms to underflow
 CANCELLED = 1e-8  # a difference this much smaller than its terms has too few digits for a logarithm
 
@@ -46,7 +54,7 @@ CS = Quantity(
         "divmatch cs real.npy gen.npy --method v --bandwidth 0.5 --unit bits",
         "divmatch cs real.npy gen.npy --given 0",
     ),
-    when_scoring={"bandwidth": "reference", "bandwidth_given": "reference"},
+    when_scoring={"bandwidth": "reference"},
 )
 
 
@@ -57,7 +65,7 @@ def cs_u(
     *,
     bandwidth: Bandwidth = "median",
     given: Given = None,
-    bandwidth_given: Bandwidth = "median",
+    bandwidth_given: BandwidthGiven = None,
     invariant: Invariant = None,
 ) -> Estimate:
     """Cauchy-Schwarz divergence between two samples, without each row's kernel with itself.
@@ -87,7 +95,8 @@ def cs_u(
     given : str
         Names, positions, ranges or globs of the columns x: age,income or 0-2.
     bandwidth_given : float or str
-        Bandwidth on the columns x; used with --given alone.
+        Bandwidth on the columns x, used with --given alone; by default their median distance, that
+        of the reference's rows where --bandwidth says reference.
     invariant : str
         Group under which both distributions are unchanged, such as perm:0,1: the kernel is averaged
         over it. Not with --given.
@@ -128,7 +137,7 @@ def cs_v(
     *,
     bandwidth: Bandwidth = "median",
     given: Given = None,
-    bandwidth_given: Bandwidth = "median",
+    bandwidth_given: BandwidthGiven = None,
     invariant: Invariant = None,
 ) -> Estimate:
     """Cauchy-Schwarz divergence between two kernel density estimates, every pair counted.
@@ -199,7 +208,7 @@ def _estimate(
     y: Samples,
     bandwidth: float | str,
     given: str | None,
-    bandwidth_given: float | str,
+    bandwidth_given: float | str | None,
     invariant: str | None,
     *,
     unbiased: bool,
@@ -211,7 +220,9 @@ def _estimate(
     if invariant is not None:
         raise SettingError("--given with --invariant: cannot be combined; choose one of them")
     (x_given, x_rest), (y_given, y_rest) = (conditional.split(part, given) for part in (x, y))
-    scale_given, notes_given = resolved(bandwidth_given, x_given, y_given, "--bandwidth-given")
+    default = "reference" if bandwidth == "reference" else "median"
+    wanted = default if bandwidth_given is None else bandwidth_given
+    scale_given, notes_given = resolved(wanted, x_given, y_given, "--bandwidth-given")
     scale, notes = resolved(bandwidth, x_rest, y_rest)
     found = conditional.estimate(x, y, given, (scale_given, scale), unbiased)
     params = {"bandwidth": scale, "bandwidth_given": scale_given}
@@ -299,7 +310,7 @@ def _plan(
     unbiased: bool,
     bandwidth: float,
     given: str | None,
-    bandwidth_given: float,
+    bandwidth_given: Any,
     invariant: str | None,
 ) -> Pooled:
     if given is not None:
