@@ -264,6 +264,29 @@ def test_kde_shape_is_that_of_scipy():
     assert ours == pytest.approx(theirs.logpdf(at.T), abs=ROUNDING(200, scale=1000))
 
 
+def left_out(rows):
+    """The log density of every row under the others, and the bandwidth that makes them likeliest."""
+    spread = rows.std(ddof=1)
+    best = (-math.inf, None, None)
+    for step in range(2, -7, -1):
+        width = spread * 2 ** (step / 2) * len(rows) ** -0.2
+        logs = [
+            KernelDensity(bandwidth=width).fit(np.delete(rows, i, 0)).score_samples(rows[i : i + 1])
+            for i in range(len(rows))
+        ]
+        best = max(best, (float(np.sum(logs)), width, np.ravel(logs)), key=lambda found: found[0])
+    return best[1], best[2]
+
+
+def test_kde_leaves_rows_out_and_takes_the_likeliest_bandwidth():
+    rng = np.random.default_rng(29)
+    x, y = rng.normal(size=(40, 1)), rng.normal(0.5, 1.5, size=(30, 1))
+    width_y, _ = left_out(y)
+    of_q = KernelDensity(bandwidth=width_y).fit(y).score_samples(x)
+    expected = float(np.mean(left_out(x)[1] - of_q))
+    assert result("kl", "kde", x, y).value == pytest.approx(expected, abs=ROUNDING(70, scale=100))
+
+
 @pytest.mark.parametrize("kind", ["kl", "js", "hellinger", "tv", "chi2", "le-cam"])
 def test_kde_finds_the_truth(kind):
     found = result("fdiv", "kde", *pair_a(17, 1000), kind=kind)
