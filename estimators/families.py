@@ -1,9 +1,11 @@
 """Loads every family of methods of the divergences with a density ratio, and so declares them."""
 
 from divmatch.estimators import (
+    auto,
     discrete,
     gaussian,
     histogram,
+    lipschitz,
     kernel_density,
     neighbour_distance,
     neighbour_powers,
@@ -18,9 +20,11 @@ __all__ = [
     "FDIV",
     "KL",
     "RENYI",
+    "auto",
     "discrete",
     "gaussian",
     "histogram",
+    "lipschitz",
     "kernel_density",
     "neighbour_distance",
     "neighbour_powers",
