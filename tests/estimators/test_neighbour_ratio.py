@@ -18,7 +18,7 @@ from divmatch.samples import as_samples
 from tests.reference import neighbour_labels as reference
 from tests.tolerances import LUCK, ROUNDING, SAME
 
-MANY = settings(max_examples=25, deadline=None, derandomize=True, database=None)
+MANY = settings(max_examples=12, deadline=None, derandomize=True, database=None)
 SEEDS = st.integers(0, 2**32)
 POWERS = {"hellinger": 0.5, "chi2": 2.0, "neyman": -1.0, "alpha:1.5": 1.5}
 
