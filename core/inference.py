@@ -143,7 +143,7 @@ def _doubts(
     return tuple(
         note
         for setting in estimator.settings
-        if setting.assumption is not None and settings[setting.name] is not None
+        if setting.assumption is not None and settings.get(setting.name) is not None
         for note in setting.assumption(x, y, settings[setting.name])
     )
 

@@ -122,14 +122,14 @@ def energy_v(
 
 
 @energy_u.pooled
-def energy_u_plan(pool: Samples, *, power: float, invariant: str | None, **_: Any) -> Pooled:
+def energy_u_plan(pool: Samples, *, power: float, invariant: str | None = None, **_: Any) -> Pooled:
     """One streamed product for all splits."""
     profile = Profile("distance", power)
     return quadratic.plan(profile, pool, sign=1.0, unbiased=True, invariant=invariant)
 
 
 @energy_v.pooled
-def energy_v_plan(pool: Samples, *, power: float, invariant: str | None, **_: Any) -> Pooled:
+def energy_v_plan(pool: Samples, *, power: float, invariant: str | None = None, **_: Any) -> Pooled:
     """One streamed product for all splits."""
     profile = Profile("distance", power)
     return quadratic.plan(profile, pool, sign=1.0, unbiased=False, invariant=invariant)

@@ -141,17 +141,21 @@ def mmd_v(
 
 
 @mmd_u.pooled
-def mmd_u_plan(pool: Samples, *, kernel: Any, bandwidth: float, **rest: Any) -> Pooled:
+def mmd_u_plan(
+    pool: Samples, *, kernel: Any, bandwidth: float, invariant: str | None = None
+) -> Pooled:
     """One streamed product for all splits."""
     profile = Profile(kernel, bandwidth)
-    return quadratic.plan(profile, pool, sign=-1.0, unbiased=True, invariant=rest["invariant"])
+    return quadratic.plan(profile, pool, sign=-1.0, unbiased=True, invariant=invariant)
 
 
 @mmd_v.pooled
-def mmd_v_plan(pool: Samples, *, kernel: Any, bandwidth: float, **rest: Any) -> Pooled:
+def mmd_v_plan(
+    pool: Samples, *, kernel: Any, bandwidth: float, invariant: str | None = None
+) -> Pooled:
     """One streamed product for all splits."""
     profile = Profile(kernel, bandwidth)
-    return quadratic.plan(profile, pool, sign=-1.0, unbiased=False, invariant=rest["invariant"])
+    return quadratic.plan(profile, pool, sign=-1.0, unbiased=False, invariant=invariant)
 
 
 def _estimate(

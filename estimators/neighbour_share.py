@@ -89,7 +89,7 @@ def knn_share(
 
 
 @knn_share.pooled
-def _plan(pool: Samples, k: int, invariant: str | None) -> Pooled:
+def _plan(pool: Samples, k: int, invariant: str | None = None) -> Pooled:
     """The neighbour graph once; each split only looks up labels."""
     pool = represented(pool, invariant)
     if pool.n <= k:
