@@ -77,6 +77,8 @@ def row_values(
     parts = {term: sums[:, 2 + t] for t, term in enumerate(terms)}
     with np.errstate(all="ignore"):
         values = [kind.combine(parts, sums[:, ONLY_P], sums[:, ONLY_Q]) for kind in kinds]
+    if not values:
+        return np.empty((len(p), 0)), wrong
     return np.stack(values, axis=1) + 0.0, wrong  # no −0 where both rows are equal
 
 

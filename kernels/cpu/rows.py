@@ -103,16 +103,28 @@ def examined(raw: NDArray[Any]) -> tuple[float, int, int]:
 
 
 @compiled
-def fill_masses(raw_p: NDArray[Any], raw_q: NDArray[Any], cp: float, cq: float, p: Array, q: Array, l: Array) -> None:  # fmt: skip  # noqa: E501, E741
-    """Masses that sum to 1, and their log-ratio, 0 where one of them is 0."""
+def fill_masses(
+    raw_p: NDArray[Any],
+    raw_q: NDArray[Any],
+    cp: float,
+    cq: float,
+    p: Array,
+    q: Array,
+    l: Array,  # noqa: E741
+) -> tuple[float, float]:
+    """Masses that sum to 1, their log-ratio, 0 where one of them is 0, and the masses of those."""
+    only_p, only_q = 0.0, 0.0
     for j in range(p.shape[0]):
         left, right = np.float64(raw_p[j]) * cp, np.float64(raw_q[j]) * cq
         p[j], q[j] = left, right
         both = (left > 0.0) and (right > 0.0)
+        only_p += 0.0 if both else left
+        only_q += 0.0 if both else right
         a = left if both else 1.0
-        inverse = 1.0 / (right if both else 1.0)
         b = right if both else 1.0
+        inverse = 1.0 / b
         l[j] = logarithm(a * inverse, (a - b) * inverse)
+    return only_p, only_q
 
 
 @compiled
@@ -161,16 +173,6 @@ def log_ratios(log_p: Array, log_q: Array, p: Array, q: Array, l: Array) -> tupl
 
 
 @compiled
-def unmatched(p: Array, q: Array) -> tuple[float, float]:
-    """Masses of P where Q has none, and the other way round."""
-    only_p, only_q = 0.0, 0.0
-    for j in range(p.shape[0]):
-        only_p += p[j] if q[j] == 0.0 else 0.0
-        only_q += q[j] if p[j] == 0.0 else 0.0
-    return only_p, only_q
-
-
-@compiled
 def of_masses(
     raw_p: NDArray[Any],
     raw_q: NDArray[Any],
@@ -197,10 +199,10 @@ def of_masses(
         if not sound(total_q, negative_q, tolerance, counted):
             wrong[i] = 2
             continue
-        fill_masses(raw_p[i], raw_q[i], 1.0 / total_p, 1.0 / total_q, p, q, l)
+        scale_p, scale_q = 1.0 / total_p, 1.0 / total_q
+        sums[i, 0], sums[i, 1] = fill_masses(raw_p[i], raw_q[i], scale_p, scale_q, p, q, l)
         if tiny_p + tiny_q > 0 or total_p > 1e6 or total_q > 1e6:
             correct_tiny(p, q, l)
-        sums[i, 0], sums[i, 1] = unmatched(p, q)
         all_terms(p, q, l, codes, numbers, limits, sums[i])
 
 

@@ -138,11 +138,17 @@ def _le_cam(b: _Block, a: float, limit: float) -> Any:
 
 
 def _skew(b: _Block, a: float, limit: float) -> Any:
+    xp = b.xp
     m = a * b.p + (1.0 - a) * b.q
-    m = b.xp.where(m > 1e-300, m, 1.0)
-    left = b.xp.where(b.p > 0, a * b.p * _log_ratio(b.xp, b.p, m), 0.0)
-    right = b.xp.where(b.q > 0, (1.0 - a) * b.q * _log_ratio(b.xp, b.q, m), 0.0)
-    return (left + right).sum(axis=1)
+    m = xp.where(m > 1e-300, m, 1.0)
+    step = (b.p - b.q) / m  # of second order where the rows are near: no digits may be lost
+
+    def part(mass: Any, excess: Any) -> Any:
+        logs = xp.where(xp.abs(excess) < 0.5, xp.log1p(excess), xp.log(mass / m))
+        return xp.where(mass > 0, mass * logs, 0.0)
+
+    left, right = part(b.p, (1.0 - a) * step), part(b.q, -a * step)
+    return (a * left + (1.0 - a) * right).sum(axis=1)
 
 
 def _softened(b: _Block, a: float, limit: float) -> Any:
