@@ -329,12 +329,14 @@ def test_conditional_divergence_does_not_see_the_marginals():
     assert abs(np.mean(found)) < np.mean(plain) / 2
 
 
+@pytest.mark.slow
 def test_v_of_equal_conditionals_is_biased_upward_a_little():
     rng = np.random.default_rng(18)
     values = [cs(*curve(rng, 1500, 1500, 0.0), "v", **ON_CURVE) for _ in range(3)]
     assert np.mean(values) == pytest.approx(0.026, abs=LUCK(0.008 / 3**0.5))
 
 
+@pytest.mark.slow
 def test_conditional_standard_error_is_the_spread_of_the_estimates():
     rng = np.random.default_rng(19)
     found = [divmatch.cs(*curve(rng, 300, 300), **ON_CURVE) for _ in range(40)]

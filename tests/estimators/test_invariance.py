@@ -339,6 +339,7 @@ def test_averaged_statistics_are_centred_at_the_null(name):
     assert np.mean(found) == pytest.approx(0.0, abs=LUCK(np.std(found) / 300**0.5, 4, bias=bias))
 
 
+@pytest.mark.slow
 def test_standard_error_of_the_averaged_kernel_is_the_spread():
     rng = np.random.default_rng(4)
     found = [
