@@ -232,6 +232,10 @@ def opened(options: dict[str, Any]) -> tuple[Matrix, Matrix]:
         )
         for role in ("reference", "candidate")
     )
+    if options["columns"] is not None and p.plain and q.plain:
+        raise SettingError(
+            f"--columns: {p.name} and {q.name} are plain arrays without column names; drop it"
+        )
     check_partners(p, q)
     return p, q
 

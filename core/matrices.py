@@ -42,6 +42,7 @@ class Matrix:
     bits: int  # of a number; whole numbers count as 64
     blocks: Callable[[int], Iterator[Load]]
     aside: dict[str, NDArray[np.float64]]
+    plain: bool = False  # an array, whose columns have no names
 
 
 def open_matrix(
@@ -60,7 +61,7 @@ def open_matrix(
         one) or all columns of a table. One-dimensional arrays are one row, and of more than two
         dimensions all but the last count rows.
     columns : str, optional
-        Which columns of a table, as ``--columns``.
+        Which columns of a table, as ``--columns``; all columns of an array are classes.
     aside : sequence of str
         Columns that are no part of the matrix, where a table has them.
     stdin_format : str, optional
@@ -81,10 +82,6 @@ def open_matrix(
     if isinstance(opened, _Source):
         made = _of_columns(opened, place, columns, aside)
     else:
-        if columns is not None:
-            raise FileError(
-                f"{place.name}: is a plain array, all of whose columns are classes; drop --columns"
-            )
         made = _of_array(opened, place)
     if made.rows == 0 or made.classes == 0:
         raise SampleError(f"{place.name}: is empty ({made.rows} x {made.classes} numbers)")
@@ -114,14 +111,14 @@ def _of_array(array: NDArray[Any], place: Place) -> Matrix:
     mapped = array if isinstance(array, np.memmap) else array.base
     if isinstance(mapped, np.memmap) and array.flags.c_contiguous:
         source = _MappedFile(place.paths[0], array.dtype, int(mapped.offset), classes)
-        return Matrix(place.name, place.kind, rows, classes, bits, source.over(rows), {})
+        return Matrix(place.name, place.kind, rows, classes, bits, source.over(rows), {}, True)
     whole = np.ascontiguousarray(array).reshape(rows, classes)
 
     def blocks(size: int) -> Iterator[Load]:
         for start in range(0, rows, size):
             yield partial(np.ndarray.__getitem__, whole, slice(start, start + size))
 
-    return Matrix(place.name, place.kind, rows, classes, bits, blocks, {})
+    return Matrix(place.name, place.kind, rows, classes, bits, blocks, {}, True)
 
 
 @dataclass(frozen=True)
