@@ -32,7 +32,8 @@ class Place:
 
     def sums(self, values: Array) -> Array:
         """The sum of the values (N,) of the rows at every point; shape (v,)."""
-        return np.bincount(self.of_row, weights=values, minlength=len(self.points))
+        sums: Array = np.bincount(self.of_row, values, len(self.points)).astype(np.float64)
+        return sums
 
 
 def places(points: Array) -> Place:

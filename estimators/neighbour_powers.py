@@ -1,7 +1,6 @@
 """Renyi and f-divergences that are powers of the density ratio, from nearest-neighbour distances."""
 
 import math
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -171,7 +170,8 @@ def fdiv_knn(
         )
     orders = [max(s, 1.0 - s) if s < 0 else s for s, _ in powers.terms]
     number = max([_enough_neighbours(k, a, f"--kind {kind}") for a in orders] or [kth(k)])
-    value, notes = powers.constant, []
+    value = powers.constant
+    notes: list[Note] = []
     if powers.forward:
         found = densities(x, y, number, ties)
         value += powers.forward * float(found.weights @ found.log_ratios)
@@ -220,6 +220,6 @@ def _enough_neighbours(k: int | str, a: float, what: str) -> int:
     return number
 
 
-def _distinct(notes: list[Any]) -> tuple[Note, ...]:
+def _distinct(notes: list[Note]) -> tuple[Note, ...]:
     """Each code once: both directions may say the same."""
     return tuple({note.code: note for note in notes}.values())
