@@ -8,7 +8,7 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-SUITES = ("bench_startup", "bench_neighbours", "bench_pairwise", "bench_sliced")
+SUITES = ("bench_startup", "bench_neighbours", "bench_pairwise", "bench_sliced", "bench_probs")
 PACKAGES = (
     "divmatch",
     "numpy",
