@@ -10,9 +10,9 @@ from divmatch.estimators.generators import Generator, from_slope
 Array = NDArray[np.float64]
 
 COOLING = 0.5  # factor of the temperature from one round to the next
-MOST_ROUNDS = 40
+MOST_ROUNDS = 60
 NEWTON_STEPS = 25
-CENTRED = 0.03  # Newton decrement, in temperatures, from which to cool on
+CENTRED = 1e-6  # Newton decrement, in temperatures, from which to cool on
 LEAST_RATIO = 1e-300
 
 
@@ -49,7 +49,7 @@ def solve(cost: Array, p: Array, q: Array, f: Generator, tolerance: float) -> So
     best = _bounds(cost, p, q, f, v, temperature)
     stalled = 0
     for _ in range(MOST_ROUNDS):
-        if best.gap <= tolerance * max(1.0, abs(best.dual)) or stalled == 4:
+        if best.gap <= tolerance * max(1.0, abs(best.dual)) or stalled == 6:
             break
         v = _maximised(cost, p, q, f, v, temperature)
         found = _bounds(cost, p, q, f, v, temperature)

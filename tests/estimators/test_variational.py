@@ -61,7 +61,7 @@ def given(monkeypatch):
 
 
 def value(given, name, method, **settings):
-    tp, tq, a, b = given
+    _, _, a, b = given
     return estimate(np.zeros((20, 1)), np.zeros((15, 1)), name, method, a, b, **settings).value
 
 
@@ -182,8 +182,16 @@ def test_bounds_of_the_exact_ratio(monkeypatch):
 
 @pytest.mark.parametrize(
     ("kind", "truth"),
-    [("kl", 0.443147), ("reverse-kl", 1.306853), ("js", 0.128175), ("hellinger", 0.149195)]
-    + [("chi2", 0.744026), ("le-cam", 0.434965), ("softened-rkl", 1.050503), ("tv", 0.390066)],
+    [
+        ("kl", 0.443147),
+        ("reverse-kl", 1.306853),
+        ("js", 0.128175),
+        ("hellinger", 0.149195),
+        ("chi2", 0.744026),
+        ("le-cam", 0.434965),
+        ("softened-rkl", 1.050503),
+        ("tv", 0.390066),
+    ],
 )
 def test_every_kind_of_the_exact_ratio(monkeypatch, kind, truth):
     """P = N(0, 1), Q = N(1, 4)."""
@@ -252,13 +260,11 @@ def test_folds_and_size_of_the_oracle():
     assert found.value == pytest.approx(0.1304, abs=LUCK(0.003, z=4))
 
 
-def test_order_of_rows_moves_no_digit():
+def test_order_of_rows_does_not_matter():
     x, y = shifted(9, 100, 80, d=3)
     rng = np.random.default_rng(9)
-    assert SAME(estimate(rng.permutation(x), rng.permutation(y)).value, estimate(x, y).value) or (
-        estimate(rng.permutation(x), rng.permutation(y)).value
-        == pytest.approx(estimate(x, y).value, abs=ROUNDING(180, scale=5))
-    )
+    found = estimate(rng.permutation(x), rng.permutation(y)).value
+    assert found == pytest.approx(estimate(x, y).value, abs=ROUNDING(180, scale=5))
 
 
 def test_threads_and_memory_move_no_digit():
