@@ -282,16 +282,21 @@ def test_sinkd_needs_an_eps(text):
 @pytest.mark.parametrize(
     ("outputs", "rare", "n", "divergence", "estimate", "most"),
     [
-        (10, 0.0, 4, 0.628825, 0.634870, 0.636294),
-        (100, 0.0, 10, 1.402163, 1.402553, 1.402585),
-        (100, 0.0, 1000, 4.604693, 4.604750, 5.908755),
+        (10, None, 4, 0.628825, 0.634870, 0.636294),
+        (100, None, 10, 1.402163, 1.402553, 1.402585),
+        (100, None, 1000, 4.604693, 4.604750, 5.908755),
+        (99, 1e-4, 1000, 4.719702, 4.719874, 5.908755),
+        (99, 1e-4, 10**5, 9.209632, 9.209691, 10.512935),
     ],
 )
 def test_best_of_n_of_uniform_outputs(outputs, rare, n, divergence, estimate, most):
-    base = np.full((1, outputs), 1 / outputs)
-    assert abs(exact(base, n)[0][0] - divergence) < 5e-7
-    assert abs(divergence_of_chosen(np.log(base[:, 0]), n)[0] - estimate) < 5e-7
-    assert abs(bound(n) - most) < 5e-7
+    base = np.full(outputs, (1 - (rare or 0.0)) / outputs)
+    base = base if rare is None else np.append(base, rare)  # the rare one is the best
+    upto = np.cumsum(base)
+    chosen = upto**n - (upto - base) ** n
+    assert abs(exact(base[None], n)[0][0] - divergence) < 1e-6
+    assert abs(chosen @ divergence_of_chosen(np.log(base), n) - estimate) < 1e-6
+    assert abs(bound(n) - most) < 1e-6
 
 
 def test_win_rate_is_below_its_bound():
