@@ -1,6 +1,7 @@
 """A critic with two hidden layers of tanh units, trained by Adam with early stopping, in NumPy."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ CHUNK = 8192  # rows scored at once
 def held_out(deal: Deal, mass: Array, rng: np.random.Generator) -> tuple[Array, float, bool]:
     """Held-out scores, the gain on the rows seen, and whether every training was done in time."""
     folds = list(enumerate(rng.spawn(mass.shape[1])))
-    made = list(in_order(lambda fold: _trained(deal, mass[:, fold[0]], fold[1]), folds))
+    made = list(in_order(lambda fold: trained(deal, mass[:, fold[0]], fold[1]), folds))
     every = np.stack([scores for scores, _ in made])
     seen = np.mean([_loss(every[k], deal.sign, mass[:, k]) for k in range(len(made))])
     scores = every[deal.fold, np.arange(len(deal.fold))]
@@ -32,7 +33,7 @@ def _loss(scores: Array, sign: Array, mass: Array) -> float:
     return float(mass @ np.logaddexp(0.0, -sign * scores))
 
 
-def _trained(deal: Deal, mass: Array, rng: np.random.Generator) -> tuple[Array, bool]:
+def trained(deal: Deal, mass: Array, rng: np.random.Generator) -> tuple[Array, bool]:
     """Scores of all rows by the network that did best on its validation rows."""
     rows = [rng.permutation(np.flatnonzero((mass > 0) & side)) for side in (deal.p, ~deal.p)]
     kept = [part[: len(part) // VALIDATION] for part in rows]
@@ -84,7 +85,7 @@ class Network:
     def __init__(self, columns: int, rng: np.random.Generator) -> None:
         sizes = (columns, *HIDDEN, 1)
         self.parameters: list[Array] = []
-        for inputs, outputs in zip(sizes[:-1], sizes[1:], strict=True):
+        for inputs, outputs in pairwise(sizes):
             spread = math.sqrt(2.0 / (inputs + outputs))  # Glorot's normal start
             self.parameters += [spread * rng.standard_normal((inputs, outputs)), np.zeros(outputs)]
         self._mean = [np.zeros_like(p) for p in self.parameters]
