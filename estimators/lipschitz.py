@@ -5,7 +5,7 @@ from typing import Annotated
 import numpy as np
 from numpy.typing import NDArray
 
-from divmatch.errors import SettingError
+from divmatch.errors import InconclusiveError, SettingError
 from divmatch.estimator import Estimate
 from divmatch.estimators.divergences import FDIV, KIND, Kind
 from divmatch.estimators.generators import generator
@@ -62,6 +62,8 @@ def fdiv_lipschitz(
     ------
     SettingError
         For the kind tv, and when the n m distances do not fit into the memory.
+    InconclusiveError
+        When no row of a sample carries weight.
 
     Notes
     -----
@@ -84,6 +86,8 @@ def fdiv_lipschitz(
     _room(x, y)
     p, q = x.masses(), y.masses()
     of_x, of_y = np.flatnonzero(p > 0), np.flatnonzero(q > 0)
+    if not (len(of_x) and len(of_y)):
+        raise InconclusiveError(f"{x.name} or {y.name}: no row carries weight")
     cost = lipschitz * cdist(x.points[of_x], y.points[of_y])
     found = solve(cost, p[of_x] / p.sum(), q[of_y] / q.sum(), f, gap)
     terms_x, terms_y = np.zeros(x.n), np.zeros(y.n)

@@ -8,7 +8,14 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-SUITES = ("bench_startup", "bench_neighbours", "bench_pairwise", "bench_sliced", "bench_probs")
+SUITES = (
+    "bench_startup",
+    "bench_neighbours",
+    "bench_pairwise",
+    "bench_sliced",
+    "bench_probs",
+    "bench_critics",
+)
 PACKAGES = (
     "divmatch",
     "numpy",
