@@ -429,7 +429,7 @@ def uniforms(rng, n, d):
     return rng.random((n, d)), 2 * rng.random((n, d))
 
 
-def inside(draw, p, d, truth, repeats=600):
+def inside(draw, p, d, truth, repeats=1200):
     """Share of intervals that hold the truth."""
     rng, held = generator(11), 0
     for seed in range(repeats):
