@@ -115,8 +115,8 @@ class Job:
 
     def open(self, path: str) -> None:
         """Read the reference."""
+        from divmatch.encoding import Encoder
         from divmatch.files import read_table
-        from divmatch.tables import Encoder
 
         self.reading = self.session.reading()
         self.encoder = Encoder(read_table(path, self.reading, role="ref"), self.reading)
@@ -190,7 +190,7 @@ class Job:
         )
 
     def _describe(self, samples: Samples, role: str) -> None:
-        from divmatch.tables import input_info
+        from divmatch.provenance import input_info
 
         if self.session.needs_inputs():
             self.inputs.append(input_info(samples, role))

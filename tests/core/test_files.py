@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from pyarrow import parquet
 
+from divmatch.encoding import encode
 from divmatch.errors import DivmatchError, FileError, SampleError
 from divmatch.files import check_readable, describe, files_from, read_table
-from divmatch.tables import Reading, encode
+from divmatch.tables import Reading
 
 ROWS = np.arange(12.0).reshape(4, 3)
 KINDS = ("npy", "npz", "parquet", "csv", "tsv", "ndjson")
@@ -92,7 +93,8 @@ def test_every_kind_gives_the_same_rows(kind):
 def test_standard_input_is_sniffed(kind):
     path = write(kind)
     code = (
-        "from divmatch.files import read_table; from divmatch.tables import Reading, encode;"
+        "from divmatch.files import read_table; from divmatch.tables import Reading;"
+        "from divmatch.encoding import encode;"
         f"r = Reading(scale='none', stdin_format={'tsv' if kind == 'tsv' else None!r});"
         "(s,) = encode(read_table('-', r), reading=r);"
         "print(s.points.tolist(), s.origin['kind'])"
@@ -112,7 +114,8 @@ def test_a_named_pipe_is_read_like_standard_input():
 
 def test_empty_standard_input_is_refused():
     code = (
-        "from divmatch.files import *\n"
+        "from divmatch.errors import FileError; from divmatch.files import read_table\n"
+        "from divmatch.tables import Reading\n"
         "try: read_table('-', Reading())\n"
         "except FileError as error: print(error)"
     )
@@ -392,7 +395,8 @@ def test_early_checks_load_no_reader():
 def test_reading_an_npy_loads_no_table_reader():
     write("npy")
     code = (
-        "import sys; from divmatch.files import *; from divmatch.tables import *;"
+        "import sys; from divmatch.files import read_table; from divmatch.tables import Reading;"
+        "from divmatch.encoding import encode;"
         "r = Reading(); encode(read_table('a.npy', r), reading=r);"
         "print([m for m in ('pyarrow', 'scipy', 'numba', 'pandas') if m in sys.modules])"
     )

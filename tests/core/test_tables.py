@@ -7,20 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from divmatch.columns import chosen
+from divmatch.encoding import Encoder, encode
 from divmatch.errors import DivmatchError, FileError, InconclusiveError, SampleError, SettingError
 from divmatch.kernels.execution import executing
+from divmatch.provenance import fingerprint, input_info
 from divmatch.samples import Samples, as_samples
-from divmatch.tables import (
-    Column,
-    Encoder,
-    Reading,
-    Table,
-    chosen,
-    encode,
-    fingerprint,
-    input_info,
-    labels_of,
-)
+from divmatch.tables import Column, Reading, Table, labels_of
 
 NAN = np.nan
 PLAIN = Reading(scale="none")
