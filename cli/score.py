@@ -96,8 +96,10 @@ def sample_paths(options: Mapping[str, Any]) -> list[str]:
         paths += files_from(options["files_from"], options["nul"])
     if not paths:
         raise SettingError("no sample sets; name files after REF or give --files-from FILE")
-    readers = [options["ref"], options["files_from"], *paths]
-    if sum(name is not None and name.partition("::")[0] == "-" for name in readers) > 1:
+    from divmatch.places import STANDARD_INPUT
+
+    readers = [name.partition("::")[0] for name in (options["ref"], *paths)]
+    if sum(name in STANDARD_INPUT for name in (*readers, options["files_from"])) > 1:
         raise SettingError("-: standard input can be read only once; save an input to a file")
     return paths
 

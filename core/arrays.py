@@ -1,5 +1,7 @@
 """Arrays in .npy and .npz files; nothing is ever unpickled."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from typing import Any
 
@@ -13,7 +15,7 @@ from divmatch.places import Place, damage
 
 def load_array(place: Place, kind: str, source: str | BytesIO) -> NDArray[Any]:
     """Load the array of an .npy file, or one of an .npz; never unpickle."""
-    with damage(place.name, f".{kind}"):
+    with damage(place.name, f".{kind}"), _no_objects(place.name):
         if isinstance(source, str) and kind == "npy":
             return np.asarray(np.load(source, mmap_mode="r", allow_pickle=False))
         # Opened here: NumPy leaves its own handle open where an archive is damaged.
@@ -24,6 +26,19 @@ def load_array(place: Place, kind: str, source: str | BytesIO) -> NDArray[Any]:
             if place.selector is not None:
                 raise FileError(f"{place.name}: holds one array, '::' picks nothing; drop the '::'")
             return loaded
+
+
+@contextmanager
+def _no_objects(name: str) -> Iterator[None]:
+    """NumPy would advise to unpickle, which runs whatever the file says."""
+    try:
+        yield
+    except ValueError as error:
+        if not any(word in str(error) for word in ("allow_pickle", "Python objects")):
+            raise
+        raise FileError(
+            f"{name}: holds Python objects, which are never unpickled; save numbers instead"
+        ) from None
 
 
 def _picked_array(archive: Any, place: Place) -> NDArray[Any]:

@@ -17,6 +17,7 @@ from divmatch.parquet import parquet_bytes, parquet_source
 from divmatch.places import (
     Place,
     check_readable,
+    check_stream,
     damage,
     files_from,
     locate,
@@ -120,6 +121,7 @@ def _opened(place: Place, stdin_format: str | None) -> NDArray[Any] | Source:
         if not data:
             raise FileError(f"{place.name}: is empty (0 bytes); nothing was piped in")
         kind, source = stdin_format or sniffed(data), BytesIO(data)
+        check_stream(place.name, data, kind)
     if kind in ("npy", "npz"):
         array = load_array(place, kind, source)
         return array if array.dtype.kind in "biuf" else columns_of(array, place.name)

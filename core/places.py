@@ -1,6 +1,7 @@
 """Places: the files behind an input, and what their first bytes say they hold."""
 
 import os
+import re
 import stat
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,6 +20,9 @@ SUFFIXES = {
     ".jsonl": "ndjson",
 }
 MAGIC = {"npy": (b"\x93NUMPY",), "npz": (b"PK\x03\x04", b"PK\x05\x06"), "parquet": (b"PAR1",)}
+BINARY = ("npy", "npz")  # whose first bytes no text starts with
+STANDARD_INPUT = ("-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
+DESCRIPTOR = re.compile(r"/dev/fd/\d+|/proc/(self|\d+)/fd/\d+")
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,7 @@ def files_from(path: str, nul: bool = False) -> list[str]:
 def locate(text: str) -> Place:
     """Find the files behind an input and look at their first bytes."""
     path, selector = _split(text)
-    if path == "-":
+    if path in STANDARD_INPUT:
         return Place(text, "stdin", ("-",), selector)
     try:
         mode = os.stat(path).st_mode
@@ -82,7 +86,8 @@ def locate(text: str) -> Place:
         return _parts(text, parts, selector)
     if stat.S_ISDIR(mode):
         return _parts(text, _folder(path), selector)
-    if not stat.S_ISREG(mode):  # a pipe such as <(zcat a.csv.gz), or /dev/stdin
+    # A pipe such as <(zcat a.csv.gz); a file opened by the shell has no suffix there either.
+    if not stat.S_ISREG(mode) or DESCRIPTOR.fullmatch(path):
         return Place(text, "stdin", (path,), selector)
     kind = SUFFIXES.get(os.path.splitext(path)[1].lower())
     if kind is None:
@@ -163,10 +168,29 @@ def _check_start(name: str, path: str, kind: str) -> None:
         raise FileError(f"{name}: {reason(error)}") from None
     if not start:
         raise FileError(f"{name}: is empty (0 bytes); write it anew")
-    if kind in MAGIC and not start.startswith(MAGIC[kind]):
-        other = next((k for k, marks in MAGIC.items() if start.startswith(marks)), None)
-        what = f"looks like .{other}" if other else f"starts with {start!r}"
+    what = _contradiction(start, kind)
+    if what:
         raise FileError(f"{name}: is no .{kind} file, it {what}; rename or convert it")
+
+
+def _contradiction(start: bytes, kind: str) -> str:
+    """What the first bytes say against this kind; empty if nothing."""
+    if kind in MAGIC and start.startswith(MAGIC[kind]):
+        return ""
+    others = MAGIC if kind in MAGIC else BINARY
+    other = next((k for k in others if start.startswith(MAGIC[k])), None)
+    if other is None and kind not in MAGIC:
+        return ""
+    return f"looks like .{other}" if other else f"starts with {start[:8]!r}"
+
+
+def check_stream(name: str, data: bytes, kind: str) -> None:
+    """Compare what came through a pipe with the kind that the user says it has."""
+    what = _contradiction(data, kind)
+    if what:
+        raise FileError(
+            f"{name}: is no .{kind} stream, it {what}; correct --stdin-format, or leave it out"
+        )
 
 
 def sniffed(data: bytes) -> str:
