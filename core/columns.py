@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
-from divmatch.errors import FileError, suggestion
+from divmatch.errors import FileError, counted, suggestion
 
 
 def chosen(
@@ -47,6 +47,14 @@ def shortlist(names: Mapping[str, Any] | Sequence[str]) -> str:
     first = [f"'{name}'" for name in list(names)[:6]]
     more = f" and {len(names) - 6} more" if len(names) > 6 else ""
     return ", ".join(first) + more if first else "none"
+
+
+def no_value(where: str, name: str, rows: int) -> str:
+    """`p.csv: column 'c' has no value at all (5 rows); leave it out ...`."""
+    return (
+        f"{where}: column '{name}' has no value at all ({counted(rows, 'row')}); "
+        f"leave it out with --columns '!{name}'"
+    )
 
 
 def _pieces(pattern: str) -> list[str]:

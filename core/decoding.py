@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from divmatch.errors import FileError
+from divmatch.errors import FileError, counted
 from divmatch.places import Place, damage
 from divmatch.sources import Source, kind_of, load_arrow
 from divmatch.tables import Column, Table, labels_of
@@ -60,7 +60,9 @@ def filled(
             number += column.width
         start, filled = start + len(batch), stop
     if filled != rows:
-        raise FileError(f"{place.name}: promises {rows} rows, but holds {filled}; write it anew")
+        raise FileError(
+            f"{place.name}: promises {counted(rows, 'row')}, but holds {filled}; write it anew"
+        )
     known = iter(range(len(words)))
     columns = [
         replace(column, words=_sorted_words(codes, k, words[k]))
@@ -118,9 +120,11 @@ def _lists(
     if len(ragged):
         row = int(ragged[0]) + start if picked is None else int(picked[ragged[0]])
         raise FileError(
-            f"{where} has {int(lengths[ragged[0]])} numbers at row {row}, expected {width} as in "
+            f"{where} has {counted(int(lengths[ragged[0]]), 'number')} at row {row}, expected {width} as in "
             f"the first row; leave it out or make the lists equally long"
         )
+    if not width:  # no list holds anything
+        return
     into[~there] = np.nan
     # flatten() leaves out missing lists and honours slices; .values does neither.
     into[there] = _numbers(values.flatten()).reshape(-1, width)

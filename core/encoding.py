@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from divmatch.columns import not_found, shortlist
-from divmatch.errors import FileError, SampleError
-from divmatch.gaps import holes_of, means_of, refuse_gaps
+from divmatch.errors import FileError, SampleError, counted
+from divmatch.gaps import fill_note, holes_of, means_of, refuse_blank, refuse_gaps
 from divmatch.kernels.execution import execution
 from divmatch.matching import Rows, aligned
 from divmatch.samples import Points, Samples, as_weights
@@ -119,6 +119,8 @@ class Encoder:
         codes_used = table.codes if codes is None else table.codes[:, codes]
         columns = table.categories if codes is None else [table.categories[k] for k in codes]
         holes = holes_of(points, table, self._heading.labels)
+        if self._reading.na in ("error", "drop"):
+            refuse_blank(table, holes, codes_used, self._heading)
         if self._reading.na == "error":
             refuse_gaps(table, holes, codes_used, self._heading)
         weights = table.weights
@@ -140,7 +142,10 @@ class Encoder:
 
     def _filled(self, rows: Rows) -> Rows:
         """Put the means of the reference where numbers are missing."""
-        if rows.holes is None or self._means is None:
+        if self._means is None:
+            return rows
+        rows.notes += fill_note(rows, self._heading, categories=self._reading.na == "mean")
+        if rows.holes is None:
             return rows
         blank = [j for j in np.flatnonzero(rows.holes.any(axis=0)) if np.isnan(self._means[j])]
         if blank:
@@ -150,14 +155,6 @@ class Encoder:
                 "for the missing ones; leave it out with --columns"
             )
         rows.numbers = np.where(rows.holes, self._means, rows.numbers)
-        count = int(rows.holes.sum())
-        rows.notes.append(
-            (
-                "W22",
-                f"{count} missing value{'s' if count > 1 else ''} replaced by the mean of the "
-                "reference",
-            )
-        )
         return rows
 
     def _scaled(self, rows: Rows) -> Rows:
@@ -259,8 +256,8 @@ class Encoder:
         for column, words in zip(self._heading.categories, layout.words, strict=True):
             if 8 * n * len(words) > room:
                 raise SampleError(
-                    f"{self._heading.name}: column '{column.name}' has {len(words)} categories, "
-                    f"{8 * n * len(words) >> 20} MiB as one-hot columns of {n} rows (at most "
+                    f"{self._heading.name}: column '{column.name}' has {counted(len(words), 'category')}, "
+                    f"{8 * n * len(words) >> 20} MiB as one-hot columns of {counted(n, 'row')} (at most "
                     f"{room >> 20} MiB); leave it out with --columns '!{column.name}'"
                 )
 

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from divmatch.arrays import load_array
-from divmatch.columns import chosen, not_found
+from divmatch.columns import chosen, no_value, not_found
 from divmatch.decoding import filled
-from divmatch.errors import FileError, SampleError
+from divmatch.errors import FileError, SampleError, counted
 from divmatch.parquet import parquet_bytes, parquet_source
 from divmatch.places import (
     Place,
@@ -64,9 +64,20 @@ def read_table(path: str, reading: Reading, *, role: str = "p") -> Table:
         table = _from_columns(opened, place, reading, role)
     else:
         table = _from_array(opened, place, reading, role)
-    if not len(table.numbers) or table.numbers.shape[1] + table.codes.shape[1] == 0:
-        raise SampleError(f"{place.name}: is empty ({table.rows} rows); at least one is needed")
+    _check_something(table)
     return table
+
+
+def _check_something(table: Table) -> None:
+    """Refuse tables without a row, without a column, or with a column of empty lists."""
+    if not len(table.numbers):
+        raise SampleError(f"{table.name}: is empty (0 rows); at least one is needed")
+    for column in table.columns:
+        if column.width == 0 and not table.plain:
+            raise SampleError(no_value(table.name, column.name, table.rows))
+    if table.numbers.shape[1] + table.codes.shape[1] == 0:
+        besides = f" besides the weights '{table.weights_from}'" if table.weights_from else ""
+        raise SampleError(f"{table.name}: has no column{besides}; at least one is needed")
 
 
 def describe(path: str, stdin_format: str | None = None) -> dict[str, Any]:
@@ -84,7 +95,8 @@ def describe(path: str, stdin_format: str | None = None) -> dict[str, Any]:
     dict
         ``name``, ``kind``, ``rows``, ``duplicates`` (rows equal to an earlier one) and ``columns``,
         each with ``name``, ``type``, ``kind`` and, by kind, ``missing``, ``min``, ``mean``, ``max``
-        or ``distinct``, ``most_frequent``. Columns of other types are named, but not looked into.
+        or ``distinct``, ``most_frequent``; numbers have ``infinite`` too. Of columns of other types
+        only ``missing`` is known, None where pyarrow cannot decode them.
     """
     place = locate(path)
     opened = _opened(place, stdin_format)
@@ -94,7 +106,12 @@ def describe(path: str, stdin_format: str | None = None) -> dict[str, Any]:
         selector = _selector(opened, place, kinds)
         names = list(kinds) if selector is None else [selector]
         others = [
-            {"name": name, "type": str(opened.types[name]), "kind": "other"}
+            {
+                "name": name,
+                "type": str(opened.types[name]),
+                "kind": "other",
+                "missing": _missing(opened, name),
+            }
             for name in names
             if kinds[name] == "other"
         ]
@@ -109,6 +126,14 @@ def describe(path: str, stdin_format: str | None = None) -> dict[str, Any]:
         "duplicates": duplicates(table),
         "columns": [*summaries(table), *others],
     }
+
+
+def _missing(source: Source, name: str) -> int | None:
+    """How many values of a column of any type are missing."""
+    try:
+        return sum(batch.column(name).null_count for batch in source.batches([name], 1 << 12))
+    except FileError:
+        return None
 
 
 def _opened(place: Place, stdin_format: str | None) -> NDArray[Any] | Source:
@@ -179,6 +204,8 @@ def _narrowed(table: Table, reading: Reading, hidden: set[str]) -> Table:
 def _from_columns(source: Source, place: Place, reading: Reading, role: str) -> Table:
     """Choose columns of a table and read only those."""
     kinds = {name: kind_of(type_) for name, type_ in source.types.items()}
+    if not kinds:
+        raise SampleError(f"{place.name}: has no column; at least one is needed")
     known, hidden, weights_from = kinds, set[str](), None
     if reading.weights or _own_weights(reading, role):
         weights_from, hidden = _weights_from(reading, role, list(kinds), place.name)
@@ -251,9 +278,10 @@ def _weighted(table: Table, weights: NDArray[Any] | None, given: str | None) -> 
         place = locate(given)
         loaded = _opened(place, None)
         if isinstance(loaded, Source) or loaded.size != table.rows:
-            size = "no numbers" if isinstance(loaded, Source) else f"{loaded.size} weights"
+            size = "no numbers" if isinstance(loaded, Source) else counted(loaded.size, "weight")
             raise FileError(
-                f"{given}: holds {size}, but {table.name} has {table.rows} rows; give one a row"
+                f"{given}: holds {size}, but {table.name} has {counted(table.rows, 'row')}; "
+                "give one a row"
             )
         where, weights = given, np.array(loaded, dtype=np.float64).reshape(-1)
     else:

@@ -1,12 +1,12 @@
 """Gaps: missing and infinite values are found, named and refused here."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from divmatch.errors import SampleError
+from divmatch.columns import no_value, shortlist
+from divmatch.errors import SampleError, counted
 from divmatch.matching import Rows
 from divmatch.samples import Points
 from divmatch.tables import Table
@@ -22,7 +22,7 @@ def holes_of(points: Points, table: Table, labels: Sequence[str]) -> NDArray[np.
         column = int(np.flatnonzero(infinite.any(axis=0))[0])
         rows = np.flatnonzero(infinite[:, column])
         raise SampleError(
-            f"{table.name}: column '{labels[column]}' has {_count(rows, 'infinite value')}, first "
+            f"{table.name}: column '{labels[column]}' has {counted(len(rows), 'infinite value')}, first "
             f"at row {table.row(int(rows[0]))}; correct or remove these rows"
         )
     holes = np.isnan(points)
@@ -43,13 +43,53 @@ def refuse_gaps(
         column = int(np.flatnonzero(missing.any(axis=0))[0])
         rows = np.flatnonzero(missing[:, column])
         raise SampleError(
-            f"{table.name}: column '{labels[column]}' has {_count(rows, 'missing value')}, first "
+            f"{table.name}: column '{labels[column]}' has {counted(len(rows), 'missing value')}, first "
             f"at row {table.row(int(rows[0]))}; choose --na drop or --na {way}"
         )
 
 
-def _count(rows: NDArray[Any], noun: str) -> str:
-    return f"{len(rows)} {noun}{'s' if len(rows) > 1 else ''}"
+def refuse_blank(
+    table: Table, holes: NDArray[np.bool_] | None, codes: NDArray[np.int32], heading: Table
+) -> None:
+    """Name the first column without any value: no way to treat gaps gives it one."""
+    names = owners(heading)
+    for missing, owner in (
+        (holes, names),
+        (codes < 0, [column.name for column in heading.categories]),
+    ):
+        if missing is not None and missing.all(axis=0).any():
+            blank = int(np.flatnonzero(missing.all(axis=0))[0])
+            raise SampleError(no_value(table.name, owner[blank], len(codes)))
+
+
+def owners(heading: Table) -> list[str]:
+    """The column that each number of a row belongs to; positions for a plain array."""
+    if heading.plain:
+        return list(heading.labels)
+    return [c.name for c in heading.columns if c.kind != "cat" for _ in range(c.width)]
+
+
+def fill_note(rows: Rows, heading: Table, *, categories: bool) -> list[tuple[str, str]]:
+    """Say how many values of which columns the means of the reference stand for."""
+    count, names = 0, list[str]()
+    if rows.holes is not None:
+        count += int(rows.holes.sum())
+        where = owners(heading)
+        names += [where[j] for j in np.flatnonzero(rows.holes.any(axis=0))]
+    blank = rows.codes < 0
+    if categories:
+        count += int(blank.sum())
+        names += [heading.categories[k].name for k in np.flatnonzero(blank.any(axis=0))]
+    if not count:
+        return []
+    names = list(dict.fromkeys(names))
+    return [
+        (
+            "W22",
+            f"{counted(count, 'missing value')} in column{'s' if len(names) > 1 else ''} "
+            f"{shortlist(names)} of {rows.table.name} replaced by the mean of the reference",
+        )
+    ]
 
 
 def means_of(rows: Rows) -> Points:

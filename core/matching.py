@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from divmatch.columns import shortlist
-from divmatch.errors import SampleError
+from divmatch.errors import SampleError, counted
 from divmatch.samples import Points, Weights
 from divmatch.tables import Column, Table
 
@@ -74,7 +74,7 @@ def _check_counts(table: Table, heading: Table) -> None:
         )
     if len(table.labels) != len(heading.labels):
         raise SampleError(
-            f"{heading.name} has {len(heading.labels)} columns, {table.name} has "
+            f"{heading.name} has {counted(len(heading.labels), 'column')}, {table.name} has "
             f"{len(table.labels)}; both need the same"
         )
 
@@ -93,6 +93,12 @@ def _check_names(where: str, own: Mapping[str, Column], heading: Table) -> None:
     words = {"num": "numbers", "list": "lists of numbers", "cat": "categories"}
     for column in heading.columns:
         found = own[column.name]
+        if found.kind != column.kind and "null" in (found.type, column.type):
+            blank, other = (where, heading.name) if found.type == "null" else (heading.name, where)
+            raise SampleError(
+                f"{blank}: column '{column.name}' has no value at all, so nothing to compare with "
+                f"{other}; leave it out with --columns '!{column.name}'"
+            )
         if found.kind != column.kind:
             raise SampleError(
                 f"{where}: column '{column.name}' holds {words[found.kind]}, but "
@@ -101,6 +107,6 @@ def _check_names(where: str, own: Mapping[str, Column], heading: Table) -> None:
             )
         if found.width != column.width:
             raise SampleError(
-                f"{where}: column '{column.name}' has {found.width} numbers a row, but "
+                f"{where}: column '{column.name}' has {counted(found.width, 'number')} a row, but "
                 f"{column.width} in {heading.name}; both need the same"
             )

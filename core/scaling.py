@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from divmatch.errors import InconclusiveError
+from divmatch.errors import InconclusiveError, counted
 from divmatch.matching import Rows
 from divmatch.samples import Points, Weights
 from divmatch.tables import Reading, Table
@@ -132,6 +132,6 @@ def _sound(correlation: Points, least: float) -> bool:
 
 def _refuse_whitening(rows: Rows, why: str) -> None:
     raise InconclusiveError(
-        f"{rows.table.name}: the covariance of {len(rows.numbers)} rows is singular ({why}), so "
+        f"{rows.table.name}: the covariance of {counted(len(rows.numbers), 'row')} is singular ({why}), so "
         f"--scale ref-whiten has no answer; choose --scale ref-iqr, or leave it out with --columns"
     )

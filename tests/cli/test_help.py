@@ -73,6 +73,24 @@ def test_info_describes_a_file(here):
     assert "500 rows  4 columns" in here("info p.npy")[1]
 
 
+def test_info_counts_one_of_each_in_the_singular(here, data):
+    (data / "one.csv").write_text("x\n1\n")
+    assert here("info one.csv")[1].startswith("one.csv  csv  1 row  1 column\n")
+
+
+def test_info_shows_missing_and_infinite_values(here, data):
+    (data / "gaps.csv").write_text("x,c\n1,u\ninf,\n,v\n-inf,v\n")
+    head, *rows = [line.split() for line in here("info gaps.csv")[1].splitlines()[2:]]
+    assert head[:4] == ["column", "type", "missing", "infinite"]
+    assert [row[:4] for row in rows] == [["x", "double", "1", "2"], ["c", "string", "1", "2"]]
+
+
+def test_info_has_the_counts_for_machines(here, data):
+    (data / "gaps.csv").write_text("x,y\n1,1\ninf,1\n,1\n")
+    column = json.loads(here("info gaps.csv -f json")[1])["columns"][0]
+    assert (column["missing"], column["infinite"]) == (1, 1)
+
+
 def test_schema_is_a_schema(here):
     jsonschema.Draft202012Validator.check_schema(json.loads(here("schema result")[1]))
 
