@@ -33,7 +33,7 @@ def filled(
     start = filled = 0
     wanted = list(dict.fromkeys([*names, *([weight_column] if weight_column else [])]))
     size = max(64, min(1 << 16, BATCH_BYTES // (8 * max(1, len(labels)))))
-    for batch in source.batches(wanted, size):
+    for batch in source.batches(wanted, size) if wanted else ():
         if start + len(batch) > source.rows:
             raise FileError(f"{place.name}: holds more rows than it promises; write it anew")
         if weights is not None:
@@ -59,7 +59,7 @@ def filled(
                 into[:, 0] = _numbers(values)
             number += column.width
         start, filled = start + len(batch), stop
-    if filled != rows:
+    if wanted and filled != rows:
         raise FileError(
             f"{place.name}: promises {counted(rows, 'row')}, but holds {filled}; write it anew"
         )

@@ -13,6 +13,7 @@ from divmatch.arrays import load_array
 from divmatch.columns import chosen, no_value, not_found
 from divmatch.decoding import filled
 from divmatch.errors import FileError, SampleError, counted
+from divmatch.ndjson import ndjson_source
 from divmatch.parquet import parquet_bytes, parquet_source
 from divmatch.places import (
     Place,
@@ -105,15 +106,11 @@ def describe(path: str, stdin_format: str | None = None) -> dict[str, Any]:
         kinds = {name: kind_of(type_) for name, type_ in opened.types.items()}
         selector = _selector(opened, place, kinds)
         names = list(kinds) if selector is None else [selector]
+        unreadable = [name for name in names if kinds[name] == "other"]
+        missing = _missing(opened, unreadable)
         others = [
-            {
-                "name": name,
-                "type": str(opened.types[name]),
-                "kind": "other",
-                "missing": _missing(opened, name),
-            }
-            for name in names
-            if kinds[name] == "other"
+            {"name": name, "type": str(opened.types[name]), "kind": "other", "missing": count}
+            for name, count in zip(unreadable, missing, strict=True)
         ]
         readable = [name for name in names if kinds[name] != "other"]
         table, _ = filled(opened, place, readable, None, None)
@@ -128,12 +125,16 @@ def describe(path: str, stdin_format: str | None = None) -> dict[str, Any]:
     }
 
 
-def _missing(source: Source, name: str) -> int | None:
-    """How many values of a column of any type are missing."""
+def _missing(source: Source, names: list[str]) -> list[int | None]:
+    """How many values of columns of any type are missing."""
+    counts = dict.fromkeys(names, 0)
     try:
-        return sum(batch.column(name).null_count for batch in source.batches([name], 1 << 12))
+        for batch in source.batches(names, 1 << 12) if names else ():
+            for name in names:
+                counts[name] += batch.column(name).null_count
     except FileError:
-        return None
+        return [None] * len(names)
+    return list(counts.values())
 
 
 def _opened(place: Place, stdin_format: str | None) -> NDArray[Any] | Source:
@@ -153,6 +154,8 @@ def _opened(place: Place, stdin_format: str | None) -> NDArray[Any] | Source:
     load_arrow(place.name)
     if kind == "parquet":
         return parquet_source(place, list(place.paths) if isinstance(source, str) else [source])
+    if kind == "ndjson":
+        return ndjson_source(place, source)
     return text_source(place, kind, source)
 
 

@@ -1,34 +1,70 @@
-"""Text: CSV, TSV and NDJSON."""
+"""CSV and TSV, read twice: for the types of all columns, then for the chosen columns alone."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from io import BytesIO
+from typing import Any
 
 from divmatch.errors import FileError
 from divmatch.places import Place, damage
-from divmatch.sources import Source, in_memory, naming
+from divmatch.sources import Source, load_arrow, naming, types_of
 
-BLOCK_BYTES = 16 << 20  # text parsed at once; no row may be longer
+BLOCKS = (1 << 20, 16 << 20)  # bytes of text parsed at once; no row may be longer than the last
 
 
 def text_source(place: Place, kind: str, source: str | BytesIO) -> Source:
-    """CSV, TSV or NDJSON as a whole: types are certain only at the end."""
+    """Stream CSV or TSV; types and the number of rows come from a pass over all of it."""
+    arrow = load_arrow(place.name)
+
+    def stream() -> Any:
+        if isinstance(source, str):
+            return arrow.OSFile(source)
+        return arrow.BufferReader(source.getvalue())
+
     with damage(place.name, kind):
-        if kind == "ndjson":
-            from pyarrow import json
-
-            table = json.read_json(source, read_options=json.ReadOptions(block_size=BLOCK_BYTES))
-        else:
-            from pyarrow import csv
-
-            table = csv.read_csv(
-                source,
-                read_options=csv.ReadOptions(block_size=BLOCK_BYTES),
-                parse_options=csv.ParseOptions(delimiter="\t" if kind == "tsv" else ","),
-                convert_options=csv.ConvertOptions(strings_can_be_null=True),
-            )
-            _check_header(table.column_names, place.name)
+        schema, rows, block = _surveyed(kind, stream)
+        _check_header(schema.names, place.name)
     with naming(place.name):
-        return in_memory(table)
+        types = types_of(schema)
+
+    def batches(wanted: list[str], size: int) -> Iterator[Any]:
+        from pyarrow import csv
+
+        options = _options(kind, block, {name: types[name] for name in wanted})
+        with damage(place.name, kind), csv.open_csv(stream(), **options) as reader:
+            for batch in reader:
+                for start in range(0, len(batch), size):
+                    yield batch.slice(start, size)
+
+    return Source(types, rows, batches)
+
+
+def _surveyed(kind: str, stream: Callable[[], Any]) -> tuple[Any, int, int]:
+    """Schema and number of rows as if the file were read in one piece; the block that serves.
+
+    A stream takes its types from the first block and stops where a later value does not fit. They
+    are tried from narrow to wide, so if all values fit, the whole file has these types too; else
+    the file is read in one piece, which finds wider ones or says what is wrong.
+    """
+    from pyarrow import ArrowException, csv
+
+    for block in BLOCKS:
+        with suppress(ArrowException), csv.open_csv(stream(), **_options(kind, block)) as reader:
+            return reader.schema, sum(len(batch) for batch in reader), block
+    table = csv.read_csv(stream(), **_options(kind, BLOCKS[-1]))
+    return table.schema, table.num_rows, BLOCKS[-1]
+
+
+def _options(kind: str, block: int, only: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """How all columns are read, or these alone with types that are known."""
+    from pyarrow import csv
+
+    chosen = {} if only is None else {"include_columns": list(only), "column_types": only}
+    return {
+        "read_options": csv.ReadOptions(block_size=block),
+        "parse_options": csv.ParseOptions(delimiter="\t" if kind == "tsv" else ","),
+        "convert_options": csv.ConvertOptions(strings_can_be_null=True, **chosen),
+    }
 
 
 def _check_header(names: Sequence[str], where: str) -> None:
