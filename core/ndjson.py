@@ -4,6 +4,7 @@ Blocks are cut at line ends and parsed one by one. pyarrow's own way over severa
 process where a later block holds another type than the first, and cannot turn null into a list.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from io import BytesIO
 from typing import Any
@@ -35,16 +36,27 @@ def _parsed(
     place: Place, source: str | BytesIO, only: Mapping[str, Any] | None = None
 ) -> Iterator[Any]:
     """Each block as a table of all fields, or of these alone with types that are known."""
-    from pyarrow import BufferReader, json, schema
+    from pyarrow import ArrowInvalid, BufferReader, json, schema
 
     parsing = json.ParseOptions()
     if only is not None:
         known = schema(list(only.items()))
         parsing = json.ParseOptions(explicit_schema=known, unexpected_field_behavior="ignore")
+    before = 0
     with damage(place.name, "ndjson"):
         for block in _blocks(source):
             reading = json.ReadOptions(use_threads=False, block_size=len(block) + 1)
-            yield json.read_json(BufferReader(block), reading, parsing)
+            try:
+                table = json.read_json(BufferReader(block), reading, parsing)
+            except ArrowInvalid as error:  # which counts the rows of this block alone
+                raise ArrowInvalid(_shifted(str(error), before)) from None
+            before += table.num_rows
+            yield table
+
+
+def _shifted(message: str, rows: int) -> str:
+    """The message with its row counted from the start of the file."""
+    return re.sub(r"(?<=in row )\d+", lambda row: str(int(row[0]) + rows), message)
 
 
 def _blocks(source: str | BytesIO) -> Iterator[bytes]:

@@ -112,6 +112,12 @@ def test_json_of_two_kinds_in_one_block_is_refused_in_one_line():
         read_table("a.ndjson", Reading())
 
 
+def test_a_broken_line_is_counted_from_the_start_of_the_file(blocks):
+    Path("a.ndjson").write_text(objects(["1"] * 500) + "{oops}\n")
+    with pytest.raises(FileError, match=r"in row 500\b"):
+        read_table("a.ndjson", Reading())
+
+
 def test_a_line_longer_than_a_block_is_read(blocks):
     Path("a.ndjson").write_text(f'{{"e": {list(range(500))}}}\n' * 3)
     assert read_table("a.ndjson", Reading()).numbers.shape == (3, 500)
