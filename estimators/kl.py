@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from divmatch.errors import InconclusiveError, SampleError
+from divmatch.errors import InconclusiveError, SampleError, counted
 from divmatch.estimator import Estimate, Quantity
 from divmatch.kernels.neighbours import Neighbours
 from divmatch.randomness import stream
@@ -241,7 +241,7 @@ def enough(samples: Samples, rows: int, name: str) -> None:
     """Refuse a sample with fewer rows than the neighbours asked for."""
     if samples.n < rows:
         raise InconclusiveError(
-            f"{samples.name}: {samples.n} rows, at least {name} = {rows} are needed"
+            f"{samples.name}: {counted(samples.n, 'row')}, at least {name} = {rows} are needed"
         )
 
 
@@ -385,7 +385,8 @@ def _moments(samples: Samples) -> tuple[Array, Array, Array]:
             raise np.linalg.LinAlgError
     except np.linalg.LinAlgError:
         raise InconclusiveError(
-            f"{samples.name}: the covariance of {samples.d} columns from {samples.n} rows is singular; "
+            f"{samples.name}: the covariance of {counted(samples.d, 'column')} from "
+            f"{counted(samples.n, 'row')} is singular; "
             "leave out constant or repeated columns, or give more rows"
         ) from None
     return mean, covariance, factor * spread[:, None]
