@@ -564,6 +564,12 @@ def test_bits_divide_every_number_by_the_logarithm_of_two():
     assert numbers == pytest.approx(expected, abs=ROUNDING(1, scale=5))
 
 
+def test_bits_of_a_bias():
+    found = in_bits(replace(in_nats(), bias={"estimate": 0.5, "corrected": "interval"}))
+    expected = pytest.approx(0.5 / math.log(2), abs=ROUNDING(1))
+    assert found.bias == {"estimate": expected, "corrected": "interval"}
+
+
 def test_bits_are_named():
     assert in_bits(in_nats()).unit == "bits"
 
