@@ -59,7 +59,8 @@ class Pooled:
 class Estimator:
     """One method of a quantity: a typed function of two samples, with its settings and source.
 
-    ``interval`` says where the interval comes from: the influence terms, or subsampling.
+    ``interval`` says where the interval comes from: the influence terms, or subsampling. With a
+    ``rate``, subsampling also tells the bias: rate(d) is the power of 1/n that it falls with.
     """
 
     quantity: "Quantity"
@@ -68,6 +69,7 @@ class Estimator:
     settings: tuple[Setting, ...]
     source: str
     interval: Literal["influence", "subsampling"]
+    rate: Callable[[int], float] | None = None
     random: bool = False  # takes `rng`: draws random numbers of its own
     _plan: list[Callable[..., Pooled]] = field(default_factory=list)
 
@@ -138,13 +140,14 @@ class Quantity:
         *,
         source: str,
         interval: Literal["influence", "subsampling"] = "influence",
+        rate: Callable[[int], float] | None = None,
     ) -> Callable[[Callable[..., Estimate]], Estimator]:
         """Turn a typed function into the estimator of this quantity called ``method``."""
 
         def declare(function: Callable[..., Estimate]) -> Estimator:
             settings = settings_of(function)
             random = "rng" in inspect.signature(function).parameters
-            made = Estimator(self, method, function, settings, source, interval, random)
+            made = Estimator(self, method, function, settings, source, interval, rate, random)
             self.methods[method] = made
             return made
 

@@ -20,6 +20,7 @@ CODES = {
     "W10": "too few rows for a standard error",
     "W11": "rows were jittered",
     "W12": "tied rows were left out",
+    "W13": "the interval rests on a bias extrapolated from subsamples; it is not reliable",
     "W20": "a column has no interquartile range in the reference",
     "W21": "a column is constant in the reference and was not scaled",
     "W22": "missing values were filled in with the reference's mean",
