@@ -22,7 +22,7 @@ from divmatch.errors import FileError, SampleError, SettingError
 from divmatch.estimator import Quantity
 from divmatch.estimators.best_of_n import bound, divergence_of_chosen, exact
 from divmatch.estimators.row_means import TOLERANCES, Mean, block_size, fault
-from divmatch.inference import normal_quantile
+from divmatch.intervals import normal_quantile
 from divmatch.kernels.rows import Rows, distributions
 from divmatch.matrices import Matrix, open_matrix
 from divmatch.record import Interval, Note, Result

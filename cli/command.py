@@ -37,10 +37,7 @@ class Command(click.Command):
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Usage, examples, what it computes, options."""
         self.format_usage(ctx, formatter)
-        if self.examples:
-            with formatter.section("Examples"):
-                for example in self.examples:
-                    formatter.write(f"{'':{formatter.current_indent}}{example}\n")
+        write_examples(self.examples, formatter)
         self.format_help_text(ctx, formatter)
         self.format_options(ctx, formatter)
         self.format_epilog(ctx, formatter)
@@ -63,3 +60,29 @@ class Command(click.Command):
             **{title: list(parameters) for title, parameters in self.sections.items()},
             "Help": tail,
         }
+
+
+class Group(click.Group):
+    """A group of commands with examples."""
+
+    def __init__(self, *arguments: Any, examples: Sequence[str] = (), **rest: Any) -> None:
+        rest.setdefault("context_settings", {"help_option_names": ["-h", "--help"]})
+        super().__init__(*arguments, **rest)
+        self.examples = tuple(examples)
+
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Usage, examples, what it is for, options, commands."""
+        self.format_usage(ctx, formatter)
+        write_examples(self.examples, formatter)
+        self.format_help_text(ctx, formatter)
+        self.format_options(ctx, formatter)
+        self.format_epilog(ctx, formatter)
+
+
+def write_examples(examples: Sequence[str], formatter: click.HelpFormatter) -> None:
+    """The examples as they are typed, never wrapped."""
+    if not examples:
+        return
+    with formatter.section("Examples"):
+        for example in examples:
+            formatter.write(f"{'':{formatter.current_indent}}{example}\n")

@@ -19,7 +19,7 @@ def apply_configuration(ctx: click.Context, arguments: list[str]) -> None:
     """Give the command of ``ctx`` its defaults from the files in force."""
     if not any(p.name == "config" for p in ctx.command.params):
         return
-    found = configured(ctx.command, ctx.info_name or "", _asked_for(arguments))
+    found = configured(ctx.command, ctx.info_name or "", asked_for(arguments))
     defaults = {key: value for _, key, value in found}
     if defaults:
         ctx.default_map = {**(ctx.default_map or {}), **defaults}
@@ -56,7 +56,8 @@ def _usable(parameter: click.Parameter, key: str, value: Any, path: Path) -> Any
     return ",".join(map(str, made)) if isinstance(value, list) else made[0]
 
 
-def _asked_for(arguments: list[str]) -> str | None:
+def asked_for(arguments: list[str]) -> str | None:
+    """The file that --config or DIVMATCH_CONFIG names."""
     for position, argument in enumerate(arguments):
         if argument == "--config" and position + 1 < len(arguments):
             return arguments[position + 1]
@@ -126,75 +127,3 @@ def _general(key: str) -> bool:
     from divmatch.cli.options import GENERAL
 
     return key in GENERAL
-
-
-# ------------------------------------------------------------------------------------ commands
-
-
-def _show(ctx: click.Context, origin: bool, command: str) -> int:
-    for line in _lines(command, origin):
-        click.echo(line)
-    return 0
-
-
-def _lines(command: str, origin: bool) -> Iterator[str]:
-    """`option = value` of one command as it would run here, with where each value came from."""
-    from divmatch.cli.group import app
-
-    target = app.get_command(click.Context(app), command)
-    if target is None:
-        raise SettingError(
-            f"no such command '{command}'{suggestion(command, app.list_commands(click.Context(app)))}"
-        )
-    found = {
-        key: (value, str(path)) for path, key, value in configured(target, command, _asked_for([]))
-    }
-    for parameter in target.params:
-        if not isinstance(parameter, click.Option) or parameter.name in (None, "help", "config"):
-            continue
-        flag = max(parameter.opts, key=len).lstrip("-")
-        variable = parameter.envvar if isinstance(parameter.envvar, str) else ""
-        value, source = found.get(str(parameter.name), (parameter.default, "built in"))
-        if variable and os.environ.get(variable):
-            value, source = os.environ[variable], variable
-        if value is None or callable(value) or repr(value).startswith("Sentinel"):
-            continue
-        yield f"{flag} = {value}" + (f"    # {source}" if origin else "")
-
-
-def _check(paths: tuple[str, ...]) -> int:
-    from divmatch.cli.group import app
-
-    context = click.Context(app)
-    for path in paths or (None,):
-        for name in app.list_commands(context):
-            command = app.get_command(context, name)
-            if command is not None and any(p.name == "config" for p in command.params):
-                list(configured(command, name, path))
-    click.echo("ok")
-    return 0
-
-
-CONFIG = click.Group(
-    "config",
-    help="Show or check the defaults in force.",
-    context_settings={"help_option_names": ["-h", "--help"]},
-    commands=[
-        click.Command(
-            "show",
-            callback=click.pass_context(_show),
-            params=[
-                click.Argument(["command"], default="energy"),
-                click.Option(["--origin"], is_flag=True, help="Say where each value comes from."),
-            ],
-            help="Show the defaults of COMMAND (energy if none is named) as they are in force here.",
-        ),
-        click.Command(
-            "check",
-            callback=_check,
-            params=[click.Argument(["paths"], nargs=-1)],
-            help="Check configuration files without touching data.",
-        ),
-    ],
-)
-COMMANDS = {"config": CONFIG}

@@ -148,8 +148,8 @@ def listed(chosen: Estimator, given: dict[str, Any]) -> list[dict[str, Any]]:
 
 def read_pair(session: Session, p: str, q: str) -> tuple[Samples, Samples]:
     """Both files as samples with the same columns, on the scale of P."""
+    from divmatch.encoding import encode
     from divmatch.files import check_readable, read_table
-    from divmatch.tables import encode
 
     check_readable([p, q])
     session.spare([p, q])
@@ -165,7 +165,7 @@ def finish(
 ) -> int:
     """Units, warnings, verdict, outputs, exit code."""
     from divmatch.inference import in_bits
-    from divmatch.tables import input_info
+    from divmatch.provenance import input_info
 
     if session.options.get("unit") == "bits":
         results = [in_bits(result) for result in results]

@@ -12,7 +12,9 @@ from divmatch.catalogue import QUANTITIES, STATISTICS
 from divmatch.cli.command import Command
 from divmatch.cli.main import OK, USAGE, printable, say
 from divmatch.cli.options import KINDS
+from divmatch.errors import counted
 
+COUNTS, RANGE = ("missing", "infinite"), ("min", "mean", "max")
 PACKAGES = (
     "numpy",
     "numba",
@@ -90,21 +92,18 @@ def _finite(value: Any) -> Any:
 def _described(found: dict[str, Any]) -> Iterator[str]:
     from divmatch.cli.render import columns, short
 
-    name, shape = printable(found["name"]), f"{found['rows']} rows  {len(found['columns'])} columns"
-    yield f"{name}  {found['kind']}  {shape}"
+    shape = f"{counted(found['rows'], 'row')}  {counted(len(found['columns']), 'column')}"
+    yield f"{printable(found['name'])}  {found['kind']}  {shape}"
     yield f"rows equal to an earlier one: {found['duplicates']}"
-    table = [["column", "type", "missing", "min", "mean", "max", "distinct", "most frequent"]]
+    table = [["column", "type", *COUNTS, *RANGE, "distinct", "most frequent"]]
     for column in found["columns"]:
-        numbers = [
-            short(column[key]) if column.get(key) is not None else ""
-            for key in ("min", "mean", "max")
-        ]
+        numbers = [short(column[key]) if column.get(key) is not None else "" for key in RANGE]
         words = [printable(str(column.get(key, ""))) for key in ("distinct", "most_frequent")]
         table.append(
             [
                 printable(column["name"]),
                 column["type"],
-                str(column.get("missing", "")),
+                *("" if column.get(key) is None else str(column[key]) for key in COUNTS),
                 *numbers,
                 *words,
             ]
@@ -184,7 +183,7 @@ def run_warm_up(progress: str) -> int:
             bar.at(name)
             compile_one()
             bar.done()
-    click.echo(f"{len(made)} kernels compiled and cached")
+    click.echo(f"{counted(len(made), 'kernel')} compiled and cached")
     return OK
 
 

@@ -14,7 +14,7 @@ import click
 
 from divmatch import __version__
 from divmatch.catalogue import COMMANDS, QUANTITIES, SECTIONS
-from divmatch.cli.command import Command
+from divmatch.cli.command import Command, Group
 from divmatch.cli.group import app
 from divmatch.cli.topics import TOPICS
 from divmatch.record import CODES
@@ -78,9 +78,9 @@ def paragraphs(text: str) -> list[str]:
     return made
 
 
-def options(command: click.Command, context: click.Context) -> list[str]:
+def options(command: click.Command, context: click.Context, *, headings: bool = True) -> list[str]:
     """Every option under its heading."""
-    if isinstance(command, Command):
+    if isinstance(command, Command) and headings:
         groups = command.grouped(context)
     else:
         groups = {"": list(command.get_params(context))}
@@ -111,7 +111,7 @@ def page(name: str, command: click.Command, short: str) -> str:
         ".SH SYNOPSIS",
         f"\\fB{roff(prefix)}\\fP {roff(usage)}",
     ]
-    if isinstance(command, Command) and command.examples:
+    if isinstance(command, Command | Group) and command.examples:
         lines += [".SH EXAMPLES", *verbatim(list(command.examples))]
     lines += [".SH DESCRIPTION", *paragraphs(command.help or "")]
     if isinstance(command, Command) and command.notes:
@@ -138,7 +138,7 @@ def parts(group: click.Group, above: click.Context) -> list[str]:
         context = click.Context(command, info_name=name, parent=above)
         usage = " ".join([name, *command.collect_usage_pieces(context)])
         lines += [f".SS {roff(usage)}", *paragraphs(command.help or "")]
-        lines += options(command, context)
+        lines += options(command, context, headings=False)
     return lines
 
 

@@ -41,7 +41,7 @@ from divmatch.estimators.row_means import (
 )
 from divmatch.estimators.rows import RowKind, row_kind
 from divmatch.estimators.sinkd import Sinkd, sinkd_eps
-from divmatch.inference import normal_quantile
+from divmatch.intervals import normal_quantile
 from divmatch.kernels.rows import Rows
 from divmatch.matrices import Matrix, open_matrix, open_vector
 from divmatch.record import Interval, Note, Result
@@ -291,7 +291,7 @@ def row_files(paths: Sequence[str], kinds: Sequence[Asked], session: Session) ->
     with ExitStack() as stack:
         writers = []
         for path in paths:
-            from divmatch.files import parquet_rows
+            from divmatch.parquet import parquet_rows
 
             file = stack.enter_context(whole_file(path, mkdir=session.options["mkdir"]))
             types = {"row": "int64"} | {one.name: "float64" for one in kinds}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from divmatch.cli.main import printable
-from divmatch.errors import SettingError
+from divmatch.errors import SettingError, counted
 from divmatch.record import Result
 
 SUFFIXES = {
@@ -81,7 +81,8 @@ def result_line(result: Result, report: Report) -> str:
     if result.error:
         parts.append(f"+- {short(result.error['monte_carlo_se'])} Monte Carlo")
     if result.test:
-        parts.append(f"p = {short(result.test.p_value)} ({result.test.permutations} permutations)")
+        drawn = counted(result.test.permutations, "permutation")
+        parts.append(f"p = {short(result.test.p_value)} ({drawn})")
     parts.append(convention(result))
     parts.append(f"n = {result.n[0]}, {result.n[1]}   d = {result.d}")
     return "   ".join(parts)

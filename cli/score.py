@@ -29,7 +29,7 @@ from divmatch.cli.render import (
     verdict_lines,
 )
 from divmatch.cli.session import Session, labelled, notes_of, show
-from divmatch.errors import DivmatchError, SettingError
+from divmatch.errors import DivmatchError, SettingError, counted
 from divmatch.estimator import Estimator, parse_metric, quantity
 from divmatch.record import Note, Result
 from divmatch.samples import Samples
@@ -96,8 +96,10 @@ def sample_paths(options: Mapping[str, Any]) -> list[str]:
         paths += files_from(options["files_from"], options["nul"])
     if not paths:
         raise SettingError("no sample sets; name files after REF or give --files-from FILE")
-    readers = [options["ref"], options["files_from"], *paths]
-    if sum(name is not None and name.partition("::")[0] == "-" for name in readers) > 1:
+    from divmatch.places import STANDARD_INPUT
+
+    readers = [name.partition("::")[0] for name in (options["ref"], *paths)]
+    if sum(name in STANDARD_INPUT for name in (*readers, options["files_from"])) > 1:
         raise SettingError("-: standard input can be read only once; save an input to a file")
     return paths
 
@@ -115,8 +117,8 @@ class Job:
 
     def open(self, path: str) -> None:
         """Read the reference."""
+        from divmatch.encoding import Encoder
         from divmatch.files import read_table
-        from divmatch.tables import Encoder
 
         self.reading = self.session.reading()
         self.encoder = Encoder(read_table(path, self.reading, role="ref"), self.reading)
@@ -190,7 +192,7 @@ class Job:
         )
 
     def _describe(self, samples: Samples, role: str) -> None:
-        from divmatch.tables import input_info
+        from divmatch.provenance import input_info
 
         if self.session.needs_inputs():
             self.inputs.append(input_info(samples, role))
@@ -221,25 +223,33 @@ class Stream:
 def table(report: Report) -> str:
     """The league table: a row a sample set, sorted by the first metric, nearest first."""
     ids = report.document["settings"]["metrics"]
-    by_sample: dict[str, dict[str, Result]] = {}
-    for result in report.results:
-        by_sample.setdefault(str(result.sample), {})[result.id] = result
-    ordered = sorted(by_sample.items(), key=lambda item: _rank(item[1].get(ids[0])))
+    sets = sample_sets(report.results)
+    ordered = sorted(sets, key=lambda item: _rank(item[1].get(ids[0])))
     head = ["sample", "n", *(heading(name, report) for name in ids)]
-    body = [
-        [printable(name), _size(found), *(_cell(found.get(i)) for i in ids)]
-        for name, found in ordered
-    ]
+    body = [[name, _size(found), *(_cell(found.get(i)) for i in ids)] for name, found in ordered]
     level = report.document["settings"]["level"]
     failed = [r for r in report.results if r.status in ("error", "inconclusive")]
     reference = report.name("ref")
     foot = f"reference {reference}; value [{level * 100:g}% interval]; smaller is nearer"
     lines = [*columns([head, *body]), foot]
-    if failed:
-        lines.append(
-            f"{len({r.sample for r in failed})} of {len(by_sample)} sample sets lack a number"
-        )
+    lost = sum(any(r in failed for r in found.values()) for _, found in sets)
+    if lost:
+        verb = "lacks" if lost == 1 else "lack"
+        lines.append(f"{lost} of {counted(len(sets), 'sample set')} {verb} a number")
     return "\n".join([*lines, *verdict_lines(report), ""])
+
+
+def sample_sets(results: Sequence[Result]) -> list[tuple[str, dict[str, Result]]]:
+    """What to call each sample set, with its results by metric; equal names are numbered."""
+    sets: list[tuple[str | None, dict[str, Result]]] = []
+    for result in results:
+        if not sets or result.sample != sets[-1][0] or result.id in sets[-1][1]:
+            sets.append((result.sample, {}))
+        sets[-1][1][result.id] = result
+    names = [printable(str(sample)) for sample, _ in sets]
+    times = [names[: k + 1].count(name) for k, name in enumerate(names)]
+    called = [name if n == 1 else f"{name} ({n})" for name, n in zip(names, times, strict=True)]
+    return [(name, found) for name, (_, found) in zip(called, sets, strict=True)]
 
 
 def heading(name: str, report: Report) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from divmatch.cli import gate, render
 from divmatch.cli.main import GATE, INCONCLUSIVE, OK, OUTPUT, USAGE, say
-from divmatch.errors import InconclusiveError, OutputError, SettingError
+from divmatch.errors import InconclusiveError, OutputError, SettingError, counted
 from divmatch.record import Note, Result, document
 from divmatch.samples import Samples
 from divmatch.tables import Reading
@@ -194,7 +194,7 @@ class Session:
             codes.append(self.undecided())
         warned = sum(note.code.startswith("W") for r in results for note in r.warnings)
         if self.options["strict"] and warned:
-            say(f"error: --strict: {warned} warning{'s' if warned > 1 else ''}")
+            say(f"error: --strict: {counted(warned, 'warning')}")
             codes.append(USAGE)
         return next(code for code in PRECEDENCE if code in codes)
 

@@ -4,6 +4,7 @@ import click
 
 from divmatch.catalogue import COMMANDS as COMMANDS_BY_NAME
 from divmatch.catalogue import QUANTITIES
+from divmatch.cli.command import Command
 from divmatch.errors import SettingError, suggestion
 
 TOPICS = {
@@ -60,11 +61,11 @@ def _run(topic: str | None) -> int:
 
 
 COMMANDS: dict[str, click.Command] = {
-    "help": click.Command(
+    "help": Command(
         "help",
         callback=_run,
         params=[click.Argument(["topic"], required=False)],
+        examples=("divmatch help", "divmatch help exit-codes", "divmatch help warnings"),
         help="Explain exit codes, warnings, metrics, ties, formats or files.",
-        context_settings={"help_option_names": ["-h", "--help"]},
     )
 }

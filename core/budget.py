@@ -18,6 +18,8 @@ def memory_budget(text: str | None) -> int:
     if found is None:
         raise SettingError(f"--max-memory {text}: expected a size such as 2GiB, 500MB or 25%")
     number, unit = float(found[1]), found[2].lower()
+    if unit == "%" and number > 100:
+        raise SettingError(f"--max-memory {text}: is more than what is free; give at most 100%")
     size = int(number * (free_memory() / 100 if unit == "%" else (UNITS | BINARY).get(unit, 1)))
     if size < LEAST:
         raise SettingError(f"--max-memory {text}: at least 16MiB are needed")

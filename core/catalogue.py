@@ -26,7 +26,7 @@ COMMANDS = {  # everything else: name -> (module of the command, help)
     "list": ("divmatch.cli.housekeeping", "List the quantities, their methods and units."),
     "info": ("divmatch.cli.housekeeping", "Describe a data file: rows, columns, ranges, missing values."),
     "schema": ("divmatch.cli.housekeeping", "Print the JSON schema of results."),
-    "config": ("divmatch.cli.configuration", "Show or check the defaults in force."),
+    "config": ("divmatch.cli.config", "Show or check the defaults in force."),
     "doctor": ("divmatch.cli.housekeeping", "Report versions, cores, memory and device of this installation."),
     "warm-up": ("divmatch.cli.housekeeping", "Compile every kernel now, so that no later command waits."),
     "completion": ("divmatch.cli.housekeeping", "Print the completion script for bash, zsh or fish."),

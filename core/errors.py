@@ -37,6 +37,12 @@ class OutputError(DivmatchError):
     exit_code = 4
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 row`, `3 rows`, `2 categories`."""
+    many = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{number} {noun if number == 1 else many}"
+
+
 def suggestion(name: str, known: Iterable[str]) -> str:
     """`; did you mean 'energy'?` for a near miss, else the empty string."""
     from difflib import get_close_matches  # 5 ms, and only a mistake pays them

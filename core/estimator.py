@@ -59,7 +59,8 @@ class Pooled:
 class Estimator:
     """One method of a quantity: a typed function of two samples, with its settings and source.
 
-    ``interval`` says where the interval comes from: the influence terms, or subsampling.
+    ``interval`` says where the interval comes from: the influence terms, or subsampling. With a
+    ``rate``, subsampling also tells the bias: rate(d) is the power of 1/n that it falls with.
     """
 
     quantity: "Quantity"
@@ -68,6 +69,7 @@ class Estimator:
     settings: tuple[Setting, ...]
     source: str
     interval: Literal["influence", "subsampling"]
+    rate: Callable[[int], float] | None = None
     random: bool = False  # takes `rng`: draws random numbers of its own
     _plan: list[Callable[..., Pooled]] = field(default_factory=list)
 
@@ -111,6 +113,21 @@ class Estimator:
         return Pooled(each)
 
 
+def influence_se(estimate: Estimate, x: Samples, y: Samples) -> float | None:
+    """sqrt(Σ aᵢ² (ψᵢ − ψ̄)² / (1 − Σ aᵢ²) + the same for y): s²/n + s²/m for equal weights."""
+    if estimate.terms_x is None or estimate.terms_y is None:
+        return None
+    variance = 0.0
+    for samples, terms in ((x, estimate.terms_x), (y, estimate.terms_y)):
+        weights = samples.masses()
+        left = 1.0 - float(weights @ weights)
+        if samples.n < 2 or left <= 0:
+            return None
+        centred = terms - weights @ terms
+        variance += float(np.sum((weights * centred) ** 2)) / left
+    return math.sqrt(variance)
+
+
 @dataclass(frozen=True, eq=False)
 class Quantity:
     """One command: a number between two samples, with the methods that estimate it."""
@@ -138,13 +155,14 @@ class Quantity:
         *,
         source: str,
         interval: Literal["influence", "subsampling"] = "influence",
+        rate: Callable[[int], float] | None = None,
     ) -> Callable[[Callable[..., Estimate]], Estimator]:
         """Turn a typed function into the estimator of this quantity called ``method``."""
 
         def declare(function: Callable[..., Estimate]) -> Estimator:
             settings = settings_of(function)
             random = "rng" in inspect.signature(function).parameters
-            made = Estimator(self, method, function, settings, source, interval, random)
+            made = Estimator(self, method, function, settings, source, interval, rate, random)
             self.methods[method] = made
             return made
 

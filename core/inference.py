@@ -11,14 +11,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from divmatch.errors import InconclusiveError, SampleError, SettingError
-from divmatch.estimator import Array, Estimate, Estimator, Labels, Pooled, quantity
-from divmatch.kernels.execution import execution, in_order, one_blas_thread
+from divmatch.errors import InconclusiveError, SettingError
+from divmatch.estimator import (
+    Array,
+    Estimate,
+    Estimator,
+    Labels,
+    Pooled,
+    quantity,
+)
+from divmatch.intervals import Subsampled, interval_of, normal_quantile, subsampled
+from divmatch.kernels.execution import execution, one_blas_thread
 from divmatch.randomness import stream
-from divmatch.record import Interval, Note, Result, Test
+from divmatch.record import Note, Result, Test
 from divmatch.samples import Samples, as_samples, check_partners
 
-SUBSAMPLES = 100
 SPLITS = 512  # splits a pass: enough to drown the cost of making the tiles, few enough for memory
 DETECTABLE_POWER = 0.8
 
@@ -71,7 +78,9 @@ def infer_all(
     with one_blas_thread(), np.errstate(all="ignore"):  # what is undefined is refused below
         seeded = [{**settings, **_seed_of(estimator, seed)} for settings in several]
         estimates = [_estimate(estimator, x, y, settings) for settings in seeded]
-        errors = _standard_errors(estimator, estimates, x, y, seeded, seed)
+        subsamples: list[Subsampled | None] = [None] * len(several)
+        if estimator.interval == "subsampling":
+            subsamples = subsampled(estimator, x, y, seeded, seed)
         tests: list[Test | None] = [None] * len(several)
         if permutations:
             pool, observed = _shuffled_pool(x, y, seed)
@@ -79,8 +88,8 @@ def infer_all(
                 held = {**seeded[i], **_held(estimate, seeded[i])}
                 tests[i] = _test(estimator, pool, observed, held, permutations, seed)
     made = []
-    for settings, estimate, se, test in zip(several, estimates, errors, tests, strict=True):
-        result = _result(estimator, x, y, settings, estimate, se, level)
+    for settings, estimate, found, test in zip(several, estimates, subsamples, tests, strict=True):
+        result = _result(estimator, x, y, settings, estimate, found, level)
         made.append(replace(result, test=test, id=_id(estimator, settings, len(several))))
     return made
 
@@ -111,10 +120,10 @@ def _result(
     y: Samples,
     settings: Mapping[str, Any],
     estimate: Estimate,
-    se: float | None,
+    found: Subsampled | None,
     level: float,
 ) -> Result:
-    se, interval, notes = _interval(estimator, estimate, se, x, y, level)
+    se, interval, bias, notes = interval_of(estimator, estimate, found, x, y, level)
     notes = (*estimate.notes, *_weight_notes(x, y), *_doubts(estimator, x, y, settings), *notes)
     of = estimator.quantity
     return Result(
@@ -128,7 +137,7 @@ def _result(
         se=se,
         ci=interval,
         error=None if estimate.error is None else {"monte_carlo_se": estimate.error},
-        bias={"estimate": estimate.bias, "corrected": "interval"} if estimate.bias else None,
+        bias={"estimate": bias, "corrected": "interval"} if bias else None,
         params={**settings, **estimate.params},
         exact=estimate.exact,
         status="ok" if math.isfinite(estimate.value) and not notes else "warn",
@@ -156,114 +165,6 @@ def _seed_of(estimator: Estimator, seed: int) -> dict[str, Any]:
 def _held(estimate: Estimate, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Automatic settings as they came out on the pooled data: the same for every split."""
     return {name: estimate.params[name] for name in settings if name in estimate.params}
-
-
-# ---------------------------------------------------------------------------------- intervals
-
-
-def _standard_errors(
-    estimator: Estimator,
-    estimates: Sequence[Estimate],
-    x: Samples,
-    y: Samples,
-    several: Sequence[Mapping[str, Any]],
-    seed: int,
-) -> list[float | None]:
-    if estimator.interval == "influence":
-        return [influence_se(estimate, x, y) for estimate in estimates]
-    return subsampling_se(estimator, x, y, several, seed)
-
-
-def _interval(
-    estimator: Estimator,
-    estimate: Estimate,
-    se: float | None,
-    x: Samples,
-    y: Samples,
-    level: float,
-) -> tuple[float | None, Interval | None, tuple[Note, ...]]:
-    if not math.isfinite(estimate.value):
-        return None, None, ()
-    if se is None or not math.isfinite(se):
-        return None, None, (Note("W10", f"n = {x.n}, {y.n}: too few rows for a standard error"),)
-    se = math.hypot(se, estimate.error or 0.0)
-    half = normal_quantile(0.5 + level / 2) * se
-    notes: tuple[Note, ...] = ()
-    said = {note.code for note in estimate.notes}
-    if estimator.quantity.degenerate and estimate.value < 2 * se and "W04" not in said:
-        notes = (
-            Note(
-                "W04",
-                f"value is within two standard errors of zero ({estimate.value:.3g} < 2 x {se:.2g}): "
-                "the interval is not valid there; use --permutations for a p-value",
-            ),
-        )
-    resamples = SUBSAMPLES if estimator.interval == "subsampling" else 0
-    centre = estimate.value - estimate.bias
-    return se, Interval(level, centre - half, centre + half, estimator.interval, resamples), notes
-
-
-def influence_se(estimate: Estimate, x: Samples, y: Samples) -> float | None:
-    """sqrt(Σ aᵢ² (ψᵢ − ψ̄)² / (1 − Σ aᵢ²) + the same for y): s²/n + s²/m for equal weights."""
-    if estimate.terms_x is None or estimate.terms_y is None:
-        return None
-    variance = 0.0
-    for samples, terms in ((x, estimate.terms_x), (y, estimate.terms_y)):
-        weights = samples.masses()
-        left = 1.0 - float(weights @ weights)
-        if samples.n < 2 or left <= 0:
-            return None
-        centred = terms - weights @ terms
-        variance += float(np.sum((weights * centred) ** 2)) / left
-    return math.sqrt(variance)
-
-
-def subsampling_se(
-    estimator: Estimator,
-    x: Samples,
-    y: Samples,
-    several: Sequence[Mapping[str, Any]],
-    seed: int,
-) -> list[float | None]:
-    """Sd of the estimates on subsamples of a fraction q = min(n, m)^(-1/3), times sqrt(q / (1 − q)).
-
-    Without replacement, because a bootstrap would create tied rows; 1 − q corrects for the finite
-    population. Politis & Romano 1994.
-    """
-    none: list[float | None] = [None] * len(several)
-    fraction = min(x.n, y.n) ** (-1 / 3)
-    if fraction == 1:
-        return none
-    sizes = [int(fraction * samples.n) for samples in (x, y)]
-    rng = stream(seed, estimator.quantity.name, "subsampling")
-    draws = [
-        tuple(_subset(rng, samples.n, size) for samples, size in zip((x, y), sizes, strict=True))
-        for _ in range(SUBSAMPLES)
-    ]
-
-    def values(rows: tuple[NDArray[np.intp], ...]) -> list[float]:
-        parts = x.take(rows[0]), y.take(rows[1])
-        return [estimator(*parts, **settings).value for settings in several]
-
-    try:
-        found = np.array(list(in_order(values, draws)))
-    except (SampleError, InconclusiveError):
-        return none
-    spread = found.std(axis=0, ddof=1) * math.sqrt(fraction / (1 - fraction))
-    return [float(s) if np.isfinite(s) else None for s in spread]
-
-
-def _subset(rng: np.random.Generator, n: int, size: int) -> NDArray[np.intp]:
-    return np.sort(rng.choice(n, size, replace=False, shuffle=False))
-
-
-def normal_quantile(probability: float) -> float:
-    """The standard normal's quantile."""
-    if probability == 0.975:
-        return 1.959963984540054  # the default level must not pay 15 ms for `statistics`
-    from statistics import NormalDist
-
-    return NormalDist().inv_cdf(probability)
 
 
 def _weight_notes(x: Samples, y: Samples) -> tuple[Note, ...]:

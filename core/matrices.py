@@ -8,19 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from divmatch.errors import FileError, SampleError
-from divmatch.files import (
-    Place,
-    _kind,
-    _lists,
-    _numbers,
-    _opened,
-    _selector,
-    _Source,
-    _widths,
-    locate,
-)
-from divmatch.tables import chosen, shortlist
+from divmatch.columns import chosen, shortlist
+from divmatch.decoding import fill_lists, numbers_of, widths_of
+from divmatch.errors import FileError, SampleError, counted
+from divmatch.files import open_place, picked_column
+from divmatch.places import Place, locate
+from divmatch.sources import Source, kind_of
 
 Block = NDArray[Any]
 Load = Callable[
@@ -78,8 +71,8 @@ def open_matrix(
         One line each.
     """
     place = locate(path)
-    opened = _opened(place, stdin_format)
-    if isinstance(opened, _Source):
+    opened = open_place(place, stdin_format)
+    if isinstance(opened, Source):
         made = _of_columns(opened, place, columns, aside)
     else:
         made = _of_array(opened, place)
@@ -91,11 +84,13 @@ def open_matrix(
 def open_vector(path: str, rows: int, whose: str) -> NDArray[Any]:
     """One number for each row of a matrix, from a .npy or .npz::key file of any shape."""
     place = locate(path)
-    opened = _opened(place, None)
-    size = -1 if isinstance(opened, _Source) else opened.size
-    if isinstance(opened, _Source) or size != rows:
-        found = "no array" if size < 0 else f"{size} numbers"
-        raise FileError(f"{path}: holds {found}, but {whose} has {rows} rows; give one a row")
+    opened = open_place(place, None)
+    size = -1 if isinstance(opened, Source) else opened.size
+    if isinstance(opened, Source) or size != rows:
+        found = "no array" if size < 0 else counted(size, "number")
+        raise FileError(
+            f"{path}: holds {found}, but {whose} has {counted(rows, 'row')}; give one a row"
+        )
     return opened.reshape(-1)
 
 
@@ -146,13 +141,13 @@ class _MappedFile:
 # ------------------------------------------------------------------------------------- columns
 
 
-def _of_columns(source: _Source, place: Place, columns: str | None, aside: Sequence[str]) -> Matrix:
-    kinds = {name: _kind(type_) for name, type_ in source.types.items()}
+def _of_columns(source: Source, place: Place, columns: str | None, aside: Sequence[str]) -> Matrix:
+    kinds = {name: kind_of(type_) for name, type_ in source.types.items()}
     aside = [name for name in aside if name in kinds]
     for name in aside:
         if kinds[name] != "num":
             raise FileError(f"{place.name}: column '{name}' holds {source.types[name]}, no numbers")
-    selector = _selector(source, place, kinds)
+    selector = picked_column(source, place, kinds)
     known = {name: kind for name, kind in kinds.items() if name not in aside}
     names = [selector] if selector is not None else chosen(columns, known, place.name)[0]
     lists = [name for name in names if kinds[name] == "list"]
@@ -164,7 +159,7 @@ def _of_columns(source: _Source, place: Place, columns: str | None, aside: Seque
         raise FileError(
             f"{place.name}: {what}; pick one list column with ::NAME, or columns with --columns"
         )
-    classes = _widths(source, lists)[lists[0]] if lists else len(names)
+    classes = widths_of(source, lists)[lists[0]] if lists else len(names)
     bits = max(_bits(source.types[name]) for name in names)
     kind = np.float32 if bits <= 32 else np.float64
 
@@ -172,10 +167,10 @@ def _of_columns(source: _Source, place: Place, columns: str | None, aside: Seque
         block = np.empty((len(batch), classes), dtype=kind)
         if lists:
             where = f"{place.name}: column '{lists[0]}'"
-            _lists(batch.column(lists[0]), block, None, start, where)
+            fill_lists(batch.column(lists[0]), block, None, start, where)
         else:
             for k, name in enumerate(names):
-                block[:, k] = _numbers(batch.column(name))
+                block[:, k] = numbers_of(batch.column(name))
         return block
 
     def blocks(size: int) -> Iterator[Load]:
@@ -210,9 +205,9 @@ def _of_size(batches: Iterator[Any], part: Callable[[Any, int], Block], size: in
         yield np.concatenate(held)
 
 
-def _aside(source: _Source, names: Sequence[str]) -> dict[str, NDArray[np.float64]]:
+def _aside(source: Source, names: Sequence[str]) -> dict[str, NDArray[np.float64]]:
     found: dict[str, list[NDArray[np.float64]]] = {name: [] for name in names}
     for batch in source.batches(list(names), 1 << 16) if names else ():
         for name in names:
-            found[name].append(_numbers(batch.column(name)))
+            found[name].append(numbers_of(batch.column(name)))
     return {name: np.concatenate(parts) for name, parts in found.items()}

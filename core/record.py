@@ -20,7 +20,7 @@ CODES = {
     "W10": "too few rows for a standard error",
     "W11": "rows were jittered",
     "W12": "tied rows were left out",
-    "W13": "many cells hold too few rows for the plug-in's corrections",
+    "W13": "the interval rests on a bias extrapolated from subsamples; it is not reliable",
     "W14": "a density estimate is unreliable: bandwidth at the grid's end, or rows beyond the kernels",
     "W15": "the maximum of the ratio depends on the few rows where it is largest",
     "W16": "the rows are not invariant under the group that --invariant names",
@@ -32,6 +32,7 @@ CODES = {
     "W22": "missing values were filled in with the reference's mean",
     "W23": "categories that the reference does not have",
     "W24": "no method of the automatic choice is reliable here",
+    "W25": "many cells hold too few rows for the plug-in's corrections",
     "E00": "a sample set could not be scored",
     "E01": "the data allow no number",
 }

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from divmatch.errors import SampleError
+from divmatch.errors import SampleError, counted
 
 Points = NDArray[np.float64]  # (n, d), finite, C order
 Weights = NDArray[np.float64]  # (n,), non-negative, sums to 1
@@ -98,7 +98,7 @@ def check_finite(points: Points, name: str) -> None:
     if len(rows):
         column = int(np.flatnonzero(bad[rows[0]])[0])
         raise SampleError(
-            f"{name}: {len(rows)} row{'s' if len(rows) > 1 else ''} with NaN or infinite values "
+            f"{name}: {counted(len(rows), 'row')} with NaN or infinite values "
             f"(first: row {rows[0]}, column {column}); choose --na drop or --na mean"
         )
 
@@ -109,7 +109,7 @@ def as_weights(values: ArrayLike, rows: int, name: str) -> Weights:
     if weights.dtype.kind not in "biuf" or weights.size != rows or rows not in weights.shape:
         raise SampleError(
             f"{name}: weights have shape {weights.shape} and type {weights.dtype}, "
-            f"expected {rows} numbers, one a row"
+            f"expected {counted(rows, 'number')}, one a row"
         )
     weights = weights.reshape(rows).astype(np.float64)
     bad = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
@@ -131,7 +131,9 @@ LARGEST, SMALLEST = 1e75, 1e-75  # beyond them squares of squares overflow or va
 def check_partners(x: Samples, y: Samples) -> None:
     """Both samples must have the same columns, and numbers whose squares are numbers."""
     if x.d != y.d:
-        raise SampleError(f"{x.name} has {x.d} columns, {y.name} has {y.d}; both need the same")
+        raise SampleError(
+            f"{x.name} has {counted(x.d, 'column')}, {y.name} has {y.d}; both need the same"
+        )
     largest = max(_largest(x.points), _largest(y.points))
     if largest > LARGEST or 0 < largest < SMALLEST:
         where = x.name if largest == _largest(x.points) else y.name

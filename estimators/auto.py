@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 
 from divmatch.errors import InconclusiveError
-from divmatch.estimator import Estimate, Estimator, Pooled, Quantity
+from divmatch.estimator import Estimate, Estimator, Pooled, Quantity, influence_se
 from divmatch.estimators.critics import critic_scores
 from divmatch.estimators.divergences import FDIV, KIND, KL, ORDER, RENYI, Kind, Order, Tsallis
 from divmatch.estimators.evidence import (
@@ -359,8 +359,6 @@ def _doubts(taken: Estimate, rival: Rival, others: dict[str, float | None]) -> t
 
 
 def _error(taken: Estimate, rival: Rival) -> float:
-    from divmatch.inference import influence_se
-
     return influence_se(taken, rival.x, rival.y) or math.inf
 
 

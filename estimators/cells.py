@@ -157,7 +157,7 @@ def _few(cells: Cells, p: Array, q: Array, n: float, m: float) -> tuple[Note, ..
         f"{few} of {cells.count} cells expect fewer than {FEW:g} rows: the plug-in and its "
         "correction are unreliable; merge categories or give more rows"
     )
-    return (Note("W13", message),)
+    return (Note("W25", message),)
 
 
 def _infinite(of: Divergence, cells: Cells, p: Array, q: Array) -> Note:

@@ -16,6 +16,7 @@ from typing import Annotated
 import numpy as np
 from numpy.typing import NDArray
 
+from divmatch.columns import chosen
 from divmatch.errors import InconclusiveError, SettingError, suggestion
 from divmatch.estimators.bandwidth import median_distance
 from divmatch.kernels.pairwise import Profile, self_sums
@@ -23,7 +24,6 @@ from divmatch.randomness import stream
 from divmatch.record import Note
 from divmatch.samples import Points, Samples
 from divmatch.settings import Setting
-from divmatch.tables import chosen
 
 Array = NDArray[np.float64]
 Move = tuple[tuple[int, ...], tuple[int, ...]]  # column c of g·x is signs[c] · x[order[c]]

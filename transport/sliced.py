@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 
+from divmatch.errors import counted
 from divmatch.estimator import Array, Estimate, Labels, Pooled, Quantity
 from divmatch.kernels.slices import (
     Directions,
@@ -199,7 +200,7 @@ def _missed(value: float, se: float, error: float | None, count: int) -> tuple[N
     return (
         Note(
             "W06",
-            f"the Monte Carlo error is {se / value:.2%} of the value after {count} projections, "
+            f"the Monte Carlo error is {se / value:.2%} of the value after {counted(count, 'projection')}, "
             f"{error:.2%} was asked for; raise --projections",
         ),
     )

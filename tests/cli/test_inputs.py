@@ -43,6 +43,14 @@ def test_a_pipe_stands_for_a_file(run):
     assert found.stdout == run("energy", "p.npy", "q.npy", "-f", "value").stdout != ""
 
 
+@pytest.mark.parametrize(
+    "line", ["- < q.npy", "/dev/stdin < q.npy", "/dev/fd/5 5< q.npy", "/dev/stdin < <(cat q.npy)"]
+)
+def test_any_name_of_a_stream_stands_for_it(run, line):
+    found = run(shell=f"divmatch energy -f value p.npy {line}")
+    assert found.stdout == run("energy", "p.npy", "q.npy", "-f", "value").stdout != ""
+
+
 def test_columns_by_name_position_pattern_and_exclusion(here):
     lists = ("a,b", "!c,!d,!mass", "a,b,!mass")
     found = {value(here, f"p.parquet q.parquet --scale none --columns {names}") for names in lists}
@@ -89,7 +97,9 @@ def test_missing_values_are_refused_until_told_what_to_do(here, data):
     ("line", "says"),
     [
         ("energy - -", "only once"),
+        ("energy - /dev/stdin", "only once"),
         ("score p.npy - -", "only once"),
+        ("score p.npy - /dev/stdin", "only once"),
         ("energy -p.npy q.npy", "come after --"),
         ("energy p.npy narrow.npy", "has 4 columns, narrow.npy has 3"),
         ("energy p.npy both.npz", "holds 2 arrays"),

@@ -119,7 +119,31 @@ def test_table_is_sorted_by_the_first_metric(here):
     printed = here("score p.npy q.npy near.npy broken.npy --metrics energy,kl -q")[1]
     places = [printed.index(name) for name in ("near.npy", "q.npy", "broken.npy")]
     assert places == sorted(places)
-    assert "1 of 3 sample sets lack a number" in printed
+    assert "1 of 3 sample sets lacks a number" in printed
+
+
+def samples_of(printed):
+    """The first column of the table, below its head."""
+    return [line.split("  ")[0] for line in printed.splitlines()[1:] if ".npy  " in line]
+
+
+def test_files_of_one_name_in_two_folders_are_told_apart(here, data):
+    for folder in ("one", "two"):
+        (data / folder).mkdir()
+        (data / folder / "q.npy").write_bytes((data / "q.npy").read_bytes())
+    printed = here("score p.npy one/q.npy two/q.npy --metrics energy -q")[1]
+    assert samples_of(printed) == ["one/q.npy", "two/q.npy"]
+
+
+def test_a_sample_set_given_twice_has_two_rows(here):
+    printed = here("score p.npy q.npy q.npy --metrics energy,mmd -q")[1]
+    assert printed.count("q.npy ") == 2
+    assert "q.npy (2)" in printed
+
+
+def test_a_broken_sample_set_given_twice_counts_twice(here):
+    printed = here("score p.npy q.npy broken.npy broken.npy --metrics energy -q")[1]
+    assert "2 of 3 sample sets lack a number" in printed
 
 
 def test_every_row_is_held_against_the_limit(here):

@@ -51,6 +51,16 @@ def test_too_little_is_refused(free, text):
         memory_budget(text)
 
 
+@pytest.mark.parametrize("text", ["101%", "500%", "100.5%"])
+def test_more_than_all_is_refused(free, text):
+    with pytest.raises(SettingError, match=rf"^--max-memory {text}: .* give at most 100%$"):
+        memory_budget(text)
+
+
+def test_all_of_it_may_be_used(free):
+    assert memory_budget("100%") == 8 << 30
+
+
 def test_default_is_a_quarter_of_what_is_free(free):
     assert memory_budget(None) == 2 << 30
 

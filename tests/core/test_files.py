@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from pyarrow import parquet
 
+from divmatch.encoding import encode
 from divmatch.errors import DivmatchError, FileError, SampleError
 from divmatch.files import check_readable, describe, files_from, read_table
-from divmatch.tables import Reading, encode
+from divmatch.tables import Reading
 
 ROWS = np.arange(12.0).reshape(4, 3)
 KINDS = ("npy", "npz", "parquet", "csv", "tsv", "ndjson")
@@ -92,7 +93,8 @@ def test_every_kind_gives_the_same_rows(kind):
 def test_standard_input_is_sniffed(kind):
     path = write(kind)
     code = (
-        "from divmatch.files import read_table; from divmatch.tables import Reading, encode;"
+        "from divmatch.files import read_table; from divmatch.tables import Reading;"
+        "from divmatch.encoding import encode;"
         f"r = Reading(scale='none', stdin_format={'tsv' if kind == 'tsv' else None!r});"
         "(s,) = encode(read_table('-', r), reading=r);"
         "print(s.points.tolist(), s.origin['kind'])"
@@ -112,7 +114,8 @@ def test_a_named_pipe_is_read_like_standard_input():
 
 def test_empty_standard_input_is_refused():
     code = (
-        "from divmatch.files import *\n"
+        "from divmatch.errors import FileError; from divmatch.files import read_table\n"
+        "from divmatch.tables import Reading\n"
         "try: read_table('-', Reading())\n"
         "except FileError as error: print(error)"
     )
@@ -186,7 +189,7 @@ def test_large_integers_are_rounded_to_float64():
         (np.zeros((2, 2, 2)), "has shape (2, 2, 2), expected rows and columns"),
         (np.float64(3), "has shape (), expected rows and columns"),
         (np.zeros((0, 3)), "is empty"),
-        (np.zeros((3, 0)), "is empty"),
+        (np.zeros((3, 0)), "has no column; at least one is needed"),
         (np.zeros(3, complex), "holds complex128 values, not numbers"),
         (np.zeros(3, "M8[s]"), "holds datetime64[s] values, not numbers"),
         (np.zeros(3, "V4"), "values, not numbers"),
@@ -392,7 +395,8 @@ def test_early_checks_load_no_reader():
 def test_reading_an_npy_loads_no_table_reader():
     write("npy")
     code = (
-        "import sys; from divmatch.files import *; from divmatch.tables import *;"
+        "import sys; from divmatch.files import read_table; from divmatch.tables import Reading;"
+        "from divmatch.encoding import encode;"
         "r = Reading(); encode(read_table('a.npy', r), reading=r);"
         "print([m for m in ('pyarrow', 'scipy', 'numba', 'pandas') if m in sys.modules])"
     )
@@ -489,7 +493,7 @@ def test_two_picked_columns_need_no_common_name():
 
 def test_ragged_lists_name_the_first_row():
     parquet_of(emb=[[1.0, 2.0]] * 3 + [[1.0]] + [[1.0, 2.0, 3.0]])
-    assert "column 'emb' has 1 numbers at row 3, expected 2" in refusal("t.parquet")
+    assert "column 'emb' has 1 number at row 3, expected 2" in refusal("t.parquet")
 
 
 def test_ragged_lists_name_the_row_of_the_file_when_sampled():
@@ -544,9 +548,53 @@ def test_decimals_and_truth_values_are_numbers():
     np.testing.assert_array_equal(points("t.parquet"), [[1, 1], [2, 0]])
 
 
-def test_a_column_of_nulls_is_missing_numbers():
+NULLS = (
+    pa.nulls(2),
+    pa.nulls(2, pa.float64()),
+    pa.nulls(2, pa.string()),
+    pa.nulls(2, pa.list_(pa.float64())),
+    pa.array([[], None], pa.list_(pa.float64())),
+)
+
+
+@pytest.mark.parametrize("nulls", NULLS, ids=lambda nulls: str(nulls.type))
+@pytest.mark.parametrize("na", ["error", "drop"])
+def test_a_column_without_any_value_is_refused_by_name(nulls, na):
+    parquet_of(x=[1.0, 2.0], n=nulls)
+    assert refusal("t.parquet", na=na) == (
+        "t.parquet: column 'n' has no value at all (2 rows); leave it out with --columns '!n'"
+    )
+
+
+def test_a_column_without_any_value_may_be_left_out():
     parquet_of(x=[1.0, 2.0], n=pa.nulls(2))
-    assert "column 'n' has 2 missing values, first at row 0" in refusal("t.parquet")
+    np.testing.assert_array_equal(points("t.parquet", columns="!n"), [[1], [2]])
+
+
+def test_a_column_without_any_value_is_no_column_of_another_kind():
+    parquet_of("p.parquet", c=["u", "v"])
+    parquet_of("q.parquet", c=pa.nulls(2))
+    with pytest.raises(SampleError, match=r"^q\.parquet: column 'c' has no value at all, so"):
+        encode(read("p.parquet"), read("q.parquet"), reading=Reading())
+
+
+@pytest.mark.parametrize("columns", [None, "x", "!x", "num:*"])
+def test_a_table_without_columns_is_refused(columns):
+    parquet_of()
+    message = refusal("t.parquet", columns=columns)
+    assert message == "t.parquet: has no column; at least one is needed"
+
+
+def test_objects_without_fields_are_a_table_without_columns():
+    Path("a.ndjson").write_text("{}\n{}\n")
+    assert refusal("a.ndjson") == "a.ndjson: has no column; at least one is needed"
+
+
+def test_a_table_of_weights_alone_is_refused():
+    parquet_of(w=[1.0, 2.0])
+    assert refusal("t.parquet", weights="w") == (
+        "t.parquet: has no column besides the weights 'w'; at least one is needed"
+    )
 
 
 def test_a_name_that_appears_twice_is_refused():
@@ -757,7 +805,20 @@ def test_info_describes_every_column():
     assert (number["min"], number["max"], number["missing"]) == (1.0, 3.0, 1)
     assert number["mean"] == pytest.approx(5 / 3, rel=1e-15)
     assert (category["distinct"], category["most_frequent"], category["missing"]) == (2, "u", 1)
-    assert (other["name"], other["kind"]) == ("t", "other")
+    assert (other["name"], other["kind"], other["missing"]) == ("t", "other", 0)
+
+
+@pytest.mark.parametrize("kind", ["npy", "parquet", "csv"])
+def test_info_counts_missing_and_infinite_values(kind):
+    rows = np.array([[1.0, np.inf], [np.nan, 2.0], [np.nan, -np.inf]])
+    columns = describe(write(kind, rows=rows))["columns"]
+    counts = [(column["missing"], column["infinite"]) for column in columns]
+    assert counts == [(2, 0), (0, 2)]
+
+
+def test_info_counts_missing_values_of_any_type():
+    parquet_of(t=pa.array([0, None, None], pa.date32()))
+    assert describe("t.parquet")["columns"][0]["missing"] == 2
 
 
 def test_info_of_a_file_without_readable_columns_names_them():

@@ -10,15 +10,9 @@ import pytest
 
 import divmatch
 from divmatch.errors import DivmatchError, InconclusiveError, SampleError, SettingError
-from divmatch.estimator import Estimate, Pooled, quantity
-from divmatch.inference import (
-    in_bits,
-    infer,
-    influence_se,
-    normal_quantile,
-    permutation_test,
-    subsampling_se,
-)
+from divmatch.estimator import Estimate, Pooled, influence_se, quantity
+from divmatch.inference import in_bits, infer, permutation_test
+from divmatch.intervals import Subsampled, extrapolated, normal_quantile, subsampled
 from divmatch.kernels.execution import executing
 from divmatch.record import Interval, Test
 from divmatch.samples import Samples, as_samples
@@ -388,7 +382,7 @@ def test_monte_carlo_error_is_added_to_the_standard_error():
 
 
 def counted(values, x, y):
-    """subsampling_se of an estimator that returns these values, and the sizes that it saw."""
+    """What subsampling finds with an estimator that returns these values, and the sizes that it saw."""
     sizes, left = [], iter(values)
 
     def function(x, y):
@@ -396,7 +390,7 @@ def counted(values, x, y):
         return Estimate(next(left))
 
     estimator = replace(quantity("kl").chosen("knn"), function=function)
-    return subsampling_se(estimator, x, y, [{}], 0)[0], sizes
+    return subsampled(estimator, x, y, [{}], 0)[0], sizes
 
 
 def test_subsampling_error_is_the_scaled_spread_of_the_values():
@@ -405,7 +399,15 @@ def test_subsampling_error_is_the_scaled_spread_of_the_values():
     found, sizes = counted(values, x, y)
     q = sizes[0][0] / 64
     expected = reference.standard_deviation(values[: len(sizes)]) * math.sqrt(q / (1 - q))
-    assert found == pytest.approx(expected, abs=ROUNDING(len(sizes)))
+    assert found.se == pytest.approx(expected, abs=ROUNDING(len(sizes)))
+
+
+def test_subsampling_tells_the_mean_of_the_values_and_their_share_of_the_rows():
+    values = np.random.default_rng(35).normal(size=1000).tolist()
+    x, y = as_samples(np.zeros(64), "x"), as_samples(np.zeros(125), "y")
+    found, sizes = counted(values, x, y)
+    mean = sum(values[: len(sizes)]) / len(sizes)
+    assert (found.mean, found.fraction) == pytest.approx((mean, 0.25), abs=ROUNDING(len(sizes)))
 
 
 def test_subsampling_keeps_the_ratio_of_the_samples():
@@ -422,7 +424,7 @@ def test_subsampling_draws_rows_without_replacement():
         return Estimate(float(x.points[0, 0]))
 
     x = as_samples(np.arange(100.0), "x")
-    subsampling_se(replace(quantity("kl").chosen("knn"), function=function), x, x, [{}], 0)
+    subsampled(replace(quantity("kl").chosen("knn"), function=function), x, x, [{}], 0)
     assert all(drawn)
 
 
@@ -432,7 +434,7 @@ def test_subsampling_error_of_a_mean_is_its_standard_error():
     estimator = replace(
         quantity("kl").chosen("knn"), function=lambda x, y: Estimate(float(x.points.mean()))
     )
-    found = subsampling_se(estimator, as_samples(rows, "x"), as_samples(rows, "y"), [{}], 0)[0]
+    found = subsampled(estimator, as_samples(rows, "x"), as_samples(rows, "y"), [{}], 0)[0].se
     expected = reference.mean_error(rows[:, 0].tolist())
     assert found == pytest.approx(expected, abs=LUCK(expected / 400**0.5))
 
@@ -440,6 +442,55 @@ def test_subsampling_error_of_a_mean_is_its_standard_error():
 def test_subsamples_that_are_too_small_have_no_standard_error():
     found = divmatch.kl(*pair(27, 12, 12))
     assert (found.se, [note.code for note in found.warnings]) == (None, ["W10"])
+
+
+@pytest.mark.parametrize("rate", [2.0, 1.0, 0.5, 1 / 6])
+@pytest.mark.parametrize("bias", [0.3, -2.0])
+def test_a_bias_of_the_rate_given_is_found(bias, rate):
+    """On an eighth of the rows a bias that falls like n^(-rate) is 8^rate times as large."""
+    found = extrapolated(1.0 + bias, Subsampled(1.0 + bias * 8**rate, 0.1, 1 / 8), rate)
+    assert found.bias == pytest.approx(bias, abs=ROUNDING(4, scale=10))
+
+
+def test_interval_is_moved_by_the_bias_and_widened_by_half_of_it():
+    found = divmatch.kl(*pair(36, 60, 60, d=3, shift=0.5))
+    bias = found.bias["estimate"]
+    assert (found.ci.low + found.ci.high) / 2 == pytest.approx(found.value - bias, abs=ROUNDING(9))
+    factor = 1 / (60 ** (1 / 3 / 4) - 1)  # one over (d + 1) = 4
+    noise = found.se * math.sqrt(1 + 0.3 * (factor**2 + 2 * factor))
+    half = NormalDist().inv_cdf(0.975) * noise + abs(bias) / 2
+    assert (found.ci.high - found.ci.low) / 2 == pytest.approx(half, abs=ROUNDING(9))
+
+
+def test_monte_carlo_error_widens_the_interval_of_subsamples():
+    estimator = quantity("kl").chosen("knn")
+
+    def noisy(x, y, **settings):
+        return replace(estimator.function(x, y, **settings), error=0.75)
+
+    x, y = (as_samples(rows, "x") for rows in pair(24, 40, 40))
+    exact, found = (infer(e, x, y, {"k": 3, "ties": "error"}) for e in (estimator, replace(estimator, function=noisy)))  # fmt: skip
+    assert found.se == pytest.approx(math.hypot(exact.se, 0.75), abs=ROUNDING(2, scale=2))
+    assert found.ci.high - found.ci.low > exact.ci.high - exact.ci.low
+
+
+def test_without_a_rate_subsampling_leaves_the_interval_where_it_is():
+    estimator = replace(quantity("kl").chosen("knn"), rate=None)
+    x, y = (as_samples(rows, "x") for rows in pair(37, 60, 60))
+    found = infer(estimator, x, y, {"k": 5, "ties": "error"})
+    assert (found.ci.low + found.ci.high) / 2 == pytest.approx(found.value, abs=ROUNDING(4))
+    assert found.bias is None
+
+
+@pytest.mark.parametrize(
+    ("mean", "rate", "codes"),
+    [(1.1, 0.5, []), (3.0, 0.5, ["W13"]), (-1.0, 0.5, ["W13"]), (1.0, 0.05, ["W13"])],
+    ids=["small", "far above", "far below", "hardly any growth"],
+)
+def test_an_interval_that_rests_on_extrapolation_is_flagged(mean, rate, codes):
+    """A quarter of the rows, so the factor is 1 and the error of value less bias 1.4 se."""
+    notes = extrapolated(1.0, Subsampled(mean, 0.5, 0.25), rate).notes()
+    assert [note.code for note in notes] == codes
 
 
 def test_two_threads_give_the_same_result():
@@ -512,6 +563,12 @@ def test_bits_divide_every_number_by_the_logarithm_of_two():
     numbers = [found.value, found.se, found.ci.low, found.ci.high, *found.test.null.values()]
     expected = [v / math.log(2) for v in (2.0, 0.5, 1.0, 3.0, 0.5, 0.25)]
     assert numbers == pytest.approx(expected, abs=ROUNDING(1, scale=5))
+
+
+def test_bits_of_a_bias():
+    found = in_bits(replace(in_nats(), bias={"estimate": 0.5, "corrected": "interval"}))
+    expected = pytest.approx(0.5 / math.log(2), abs=ROUNDING(1))
+    assert found.bias == {"estimate": expected, "corrected": "interval"}
 
 
 def test_bits_are_named():

@@ -7,20 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from divmatch.columns import chosen
+from divmatch.encoding import Encoder, encode
 from divmatch.errors import DivmatchError, FileError, InconclusiveError, SampleError, SettingError
 from divmatch.kernels.execution import executing
+from divmatch.provenance import fingerprint, input_info
 from divmatch.samples import Samples, as_samples
-from divmatch.tables import (
-    Column,
-    Encoder,
-    Reading,
-    Table,
-    chosen,
-    encode,
-    fingerprint,
-    input_info,
-    labels_of,
-)
+from divmatch.tables import Column, Reading, Table, labels_of
 
 NAN = np.nan
 PLAIN = Reading(scale="none")
@@ -196,6 +189,7 @@ def test_lists_move_as_one_block():
         (table(a=["1"]), table("q", a=[1]), "q: column 'a' holds numbers, but categories in p"),
         (table(a=[[1, 2]]), table("q", a=[[1, 2, 3]]), "q: column 'a' has 3 numbers a row, but 2"),
         (array([[1, 2]]), array([[1, 2, 3]], "b.npy"), "a.npy has 2 columns, b.npy has 3; both"),
+        (array([[1]]), array([[1, 2]], "b.npy"), "a.npy has 1 column, b.npy has 2; both"),
         (array([[1.0]]), table("q", a=["u"]), "q: column 'a' holds categories, but a.npy holds"),
         (table(a=["u"]), array([[1.0]]), "p: column 'a' holds categories, but a.npy holds only"),
     ],
@@ -251,7 +245,7 @@ def test_dropped_rows_are_counted():
 
 def test_nothing_left_is_an_error():
     with pytest.raises(SampleError, match="p: no row is left"):
-        points(table(a=[NAN, NAN]), na="drop")
+        points(table(a=[NAN, 1], b=[1, NAN]), na="drop")
 
 
 def test_the_mean_is_that_of_the_reference():
@@ -259,6 +253,28 @@ def test_the_mean_is_that_of_the_reference():
     _, y = encode(table(a=[1, 3, NAN]), table("q", a=[100, NAN]), reading=reading)
     np.testing.assert_array_equal(y.points[:, 0], [100, 2])
     assert codes(y) == ["W22"]
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ({"a": [1, NAN], "b": [1, 2]}, "1 missing value in column 'a' of q.csv"),
+        ({"a": [NAN, 1], "b": [NAN, 2]}, "2 missing values in columns 'a', 'b' of q.csv"),
+        ({"c": ["u", None], "a": [NAN, 1]}, "2 missing values in columns 'a', 'c' of q.csv"),
+        ({"e": [[1, NAN], [NAN, 2]]}, "2 missing values in column 'e' of q.csv"),
+    ],
+)
+def test_what_the_mean_stands_for_is_named(columns, words):
+    full = {"a": [1, 3], "b": [1, 2], "c": ["u", "v"], "e": [[1, 2], [3, 4]]}
+    x = table(**{name: full[name] for name in columns})
+    _, y = encode(x, table("q.csv", **columns), reading=Reading(na="mean", scale="none"))
+    assert y.origin["notes"] == [("W22", f"{words} replaced by the mean of the reference")]
+
+
+def test_what_the_mean_stands_for_in_an_array_is_named_by_position():
+    x, y = array([[1.0, 2.0]]), array([[1.0, NAN]], "q.npy")
+    _, filled = encode(x, y, reading=Reading(na="mean"))
+    assert "in column '1' of q.npy" in filled.origin["notes"][0][1]
 
 
 def test_the_mean_honours_weights():

@@ -6,8 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import divmatch
-from divmatch.estimator import quantity
-from divmatch.inference import influence_se
+from divmatch.estimator import influence_se, quantity
 from divmatch.samples import as_samples
 from tests.reference.energy import energy as reference
 from tests.tolerances import LUCK, ROUNDING, SAME

@@ -186,6 +186,53 @@ def test_reduced_is_less_biased_for_a_large_divergence():
     assert abs(kl(x, y, "knn-reduced") - 4.5) < abs(kl(x, y) - 4.5)
 
 
+# ---------------------------------------------------------------------------------- interval
+
+
+def warned(x, y, method="knn"):
+    return "W13" in [note.code for note in divmatch.kl(x, y, method=method).warnings]
+
+
+def test_interval_is_moved_to_the_truth():
+    """Five columns N(0, 1) against N(0, 1.5²): the value is ten standard errors too large."""
+    rng = np.random.default_rng(41)
+    found = divmatch.kl(rng.normal(size=(2000, 5)), rng.normal(0.0, 1.5, (2000, 5)))
+    truth = 5 * gaussian.kl(np.zeros(1), np.eye(1), np.zeros(1), np.eye(1) * 1.5**2)
+    assert found.value - 1.96 * found.se > truth
+    assert found.ci.low < truth < found.ci.high
+
+
+def test_value_keeps_its_bias():
+    rng = np.random.default_rng(42)
+    x, y = rng.normal(size=(100, 5)), rng.normal(0.0, 1.5, (100, 5))
+    assert SAME(divmatch.kl(x, y).value, kl(x, y))
+
+
+@NEIGHBOUR_METHODS
+def test_interval_of_twenty_columns_is_flagged(method):
+    rng = np.random.default_rng(43)
+    assert warned(rng.normal(size=(100, 20)), rng.normal(0.5, 1.0, (100, 20)), method)
+
+
+@NEIGHBOUR_METHODS
+@pytest.mark.parametrize("d", [1, 5])
+def test_intervals_of_equal_distributions_are_seldom_flagged(method, d):
+    """Measured for n = 200: none of 60 for one column, 3 of 60 for five."""
+    rng = np.random.default_rng(44)
+    flagged = [
+        warned(rng.normal(size=(100, d)), rng.normal(size=(100, d)), method) for _ in range(20)
+    ]
+    assert sum(flagged) <= 4
+
+
+def test_interval_of_strongly_correlated_columns_is_flagged():
+    """The truth is .5; neighbours at n = 400 are too far to see the narrow directions."""
+    rng = np.random.default_rng(45)
+    root = np.linalg.cholesky(np.full((10, 10), 0.999) + 0.001 * np.eye(10))
+    x, y = (rng.normal(size=(400, 10)) @ root.T for _ in range(2))
+    assert warned(x, y + 1.0)
+
+
 # ---------------------------------------------------------------------------------- property
 
 

@@ -11,9 +11,8 @@ from scipy.stats import binom
 
 import divmatch
 from divmatch.errors import InconclusiveError, SettingError
-from divmatch.estimator import quantity
+from divmatch.estimator import influence_se, quantity
 from divmatch.estimators.neighbour_ratio_ensemble import members
-from divmatch.inference import influence_se
 from divmatch.samples import as_samples
 from tests.reference import neighbour_labels as reference
 from tests.tolerances import LUCK, ROUNDING, SAME

@@ -1,6 +1,5 @@
 """Nominal 95 % intervals hold the truth in 92 to 98 of 100 samples."""
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +9,7 @@ from divmatch.estimator import quantity
 from divmatch.inference import infer
 from divmatch.samples import as_samples
 from tests.truths import gaussian
-from tests.truths.line import EXPONENTIALS, GAUSSIANS, PAIRS, UNIFORMS
+from tests.truths.line import GAUSSIANS, PAIRS
 
 pytestmark = pytest.mark.slow
 
@@ -76,6 +75,12 @@ def test_mmd_with_weights():
     assert LEAST <= held / RUNS <= MOST
 
 
+# Measured coverage of `knn`, before and after its interval was moved by the bias and widened by its
+# doubt and noise (mean half width): gaussian 500 .943 (.119), .953 (.154); exponential 500 .945 (.106),
+# .958 (.138), 1000 .975 (.073), .978 (.091); uniform 500 .920 (.163), .958 (.206), 1000 .925 (.117),
+# .970 (.141). N(0, 1) against N(1, 1): .860, .925; against N(0, .6²), whose tails are lighter: .075, .730.
+
+
 @EVERY_PAIR
 @SIZES
 def test_kl_from_neighbours(pair, n):
@@ -88,10 +93,10 @@ def test_kl_from_neighbours_of_unequal_samples():
     assert LEAST <= found <= MOST
 
 
-@pytest.mark.parametrize("pair", [GAUSSIANS, EXPONENTIALS, UNIFORMS], ids=lambda pair: pair.name)
+@EVERY_PAIR
 def test_kl_from_neighbours_bias_reduced(pair):
     found = coverage("kl", "knn-reduced", {}, lambda rng: pair.draw(rng, 500, 500), pair.kl, 200)
-    assert 0.95 - 4 * math.sqrt(0.95 * 0.05 / 200) <= found
+    assert found >= LEAST
 
 
 @dataclass(frozen=True)
@@ -113,14 +118,37 @@ class Columns:
         return rng.normal(size=(self.n, self.d)), rng.normal(self.shift, self.sd, (self.n, self.d))
 
 
-@pytest.mark.parametrize(
+# Measured for `knn` (mean half width), in the order of the list: .785 (.120), .960 (.209);
+# .215 (.099), .995 (.271); .942 (.075), .983 (.168); .260 (.169), 1.000 (.523); .000 (.07), .955 (.24);
+# .575 (.16), 1.000 (.43); .990 (.15), .995 (.37); .660 (.18), 1.000 (.70). For `knn-reduced`, after:
+# .945, .970, .967, .980, .970, .995, .985, .990. These and the tails above come from a plain compiled
+# copy of the estimators with the tests' rows and other subsamples, but for knn's cases 1, 2 and 4.
+# What is not covered is flagged at best (W13): products of U(1, 2) against U(0, 4) cover .905, .840,
+# .795 in 2, 3, 5 columns, where few rows of Q are near P.
+MANY = pytest.mark.parametrize(
     "pair",
-    [Columns(2, 0.7, 1.0, 500), Columns(5, 0.5, 1.0, 1000), Columns(5, 0.2, 1.0, 1000), Columns(5, 0.0, 1.5, 500)],
-    ids=["two", "five, far", "five, near", "five, wider"],
+    [
+        Columns(2, 0.7, 1.0, 500),
+        Columns(5, 0.5, 1.0, 1000),
+        Columns(5, 0.2, 1.0, 1000),
+        Columns(5, 0.0, 1.5, 500),
+        Columns(3, 0.0, 0.75, 500),
+        Columns(5, 0.4, 1.3, 500),
+        Columns(5, 0.0, 1.0, 300),
+        Columns(10, 0.3, 1.0, 500),
+    ],
+    ids=["two", "five, far", "five, near", "five, wider", "three, narrower", "five, both", "five, equal", "ten"],
 )  # fmt: skip
+
+
+@MANY
 def test_kl_from_neighbours_in_many_columns(pair):
-    found = coverage("kl", "knn", {}, pair.draw, pair.kl, 200)
-    assert found >= LEAST
+    assert coverage("kl", "knn", {}, pair.draw, pair.kl, 200) >= LEAST
+
+
+@MANY
+def test_kl_from_neighbours_bias_reduced_in_many_columns(pair):
+    assert coverage("kl", "knn-reduced", {}, pair.draw, pair.kl, 200) >= LEAST
 
 
 @pytest.mark.parametrize("d", [1, 5])

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 import divmatch
-from divmatch.estimator import quantity
-from divmatch.inference import influence_se
+from divmatch.estimator import influence_se, quantity
 from divmatch.kernels.execution import executing
 from divmatch.kernels.slices import directions, monte_carlo_se
 from divmatch.randomness import stream
@@ -429,7 +428,7 @@ def uniforms(rng, n, d):
     return rng.random((n, d)), 2 * rng.random((n, d))
 
 
-def inside(draw, p, d, truth, repeats=600):
+def inside(draw, p, d, truth, repeats=1200):
     """Share of intervals that hold the truth."""
     rng, held = generator(11), 0
     for seed in range(repeats):

@@ -1,0 +1,77 @@
+"""CSV and TSV, read twice: for the types of all columns, then for the chosen columns alone."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from io import BytesIO
+from typing import Any
+
+from divmatch.errors import FileError
+from divmatch.places import Place, damage
+from divmatch.sources import Source, load_arrow, naming, types_of
+
+BLOCKS = (1 << 20, 16 << 20)  # bytes of text parsed at once; no row may be longer than the last
+
+
+def text_source(place: Place, kind: str, source: str | BytesIO) -> Source:
+    """Stream CSV or TSV; types and the number of rows come from a pass over all of it."""
+    arrow = load_arrow(place.name)
+
+    def stream() -> Any:
+        if isinstance(source, str):
+            return arrow.OSFile(source)
+        return arrow.BufferReader(source.getvalue())
+
+    with damage(place.name, kind):
+        schema, rows, block = _surveyed(kind, stream)
+        _check_header(schema.names, place.name)
+    with naming(place.name):
+        types = types_of(schema)
+
+    def batches(wanted: list[str], size: int) -> Iterator[Any]:
+        from pyarrow import csv
+
+        options = _options(kind, block, {name: types[name] for name in wanted})
+        with damage(place.name, kind), csv.open_csv(stream(), **options) as reader:
+            for batch in reader:
+                for start in range(0, len(batch), size):
+                    yield batch.slice(start, size)
+
+    return Source(types, rows, batches)
+
+
+def _surveyed(kind: str, stream: Callable[[], Any]) -> tuple[Any, int, int]:
+    """Schema and number of rows as if the file were read in one piece; the block that serves.
+
+    A stream takes its types from the first block and stops where a later value does not fit. They
+    are tried from narrow to wide, so if all values fit, the whole file has these types too; else
+    the file is read in one piece, which finds wider ones or says what is wrong.
+    """
+    from pyarrow import ArrowException, csv
+
+    for block in BLOCKS:
+        with suppress(ArrowException), csv.open_csv(stream(), **_options(kind, block)) as reader:
+            return reader.schema, sum(len(batch) for batch in reader), block
+    table = csv.read_csv(stream(), **_options(kind, BLOCKS[-1]))
+    return table.schema, table.num_rows, BLOCKS[-1]
+
+
+def _options(kind: str, block: int, only: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """How all columns are read, or these alone with types that are known."""
+    from pyarrow import csv
+
+    chosen = {} if only is None else {"include_columns": list(only), "column_types": only}
+    return {
+        "read_options": csv.ReadOptions(block_size=block),
+        "parse_options": csv.ParseOptions(delimiter="\t" if kind == "tsv" else ","),
+        "convert_options": csv.ConvertOptions(strings_can_be_null=True, **chosen),
+    }
+
+
+def _check_header(names: Sequence[str], where: str) -> None:
+    """Refuse a first line of numbers: it is data, unless it counts the columns."""
+    try:
+        numbers = [float(name) for name in names]
+    except ValueError:
+        return
+    if numbers and numbers != [float(k) for k in range(len(numbers))]:
+        raise FileError(f"{where}: the first line holds numbers, expected names; add a header line")
