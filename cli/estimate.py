@@ -82,9 +82,7 @@ def settings_options(of: Quantity) -> list[click.Parameter]:
     methods = option(
         "--method",
         metavar="|".join(of.methods),
-        help="Which estimator.",
-        default=of.default,
-        show_default=True,
+        help=f"Which estimator; settings that it lacks choose another.  [default: {of.default}]",
     )
     return [methods, *(setting_option(of, setting) for setting in of.settings().values())]
 
@@ -118,7 +116,7 @@ def estimate(of: Quantity, options: dict[str, Any]) -> int:
     """Run one quantity on two files."""
     session = Session(of.name, options)
     given = {name: options[name] for name in of.settings() if options[name] is not None}
-    chosen = of.chosen(options["method"])
+    chosen = of.chosen(options["method"], given)
     several = listed(chosen, given)
     x, y = read_pair(session, options["reference"], options["candidate"])
     with session.running():

@@ -120,9 +120,10 @@ def convention(result: Result) -> str:
     settings = [
         f"{key}={short(value) if isinstance(value, float) else value}"
         for key, value in result.params.items()
-        if value is not None
+        if key != "reason" and value is not None and not isinstance(value, Mapping)
     ]
-    return " ".join([result.method, *settings])
+    why = [f"({result.params['reason']})"] if "reason" in result.params else []
+    return " ".join([result.method, *settings, *why])
 
 
 def verdict_lines(report: Report) -> list[str]:

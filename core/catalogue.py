@@ -4,9 +4,9 @@ Help, completion and suggestions read these tables; a test compares them with th
 """
 
 QUANTITIES = {  # commands that compare two samples: name -> (module that declares it, help)
-    "kl": ("divmatch.estimators.families", "Kullback-Leibler divergence KL(P || Q), from nearest-neighbour distances."),
-    "renyi": ("divmatch.estimators.families", "Renyi divergence of order a from P to Q, from nearest-neighbour distances."),
-    "fdiv": ("divmatch.estimators.families", "f-divergence between two samples, from the labels of their nearest neighbours."),
+    "kl": ("divmatch.estimators.families", "Kullback-Leibler divergence KL(P || Q), by the method that held-out rows speak for."),
+    "renyi": ("divmatch.estimators.families", "Renyi divergence of order a, by the method that held-out rows speak for."),
+    "fdiv": ("divmatch.estimators.families", "f-divergence between two samples, by the method that held-out rows speak for."),
     "cs": ("divmatch.estimators.cauchy_schwarz", "Cauchy-Schwarz divergence between two samples, without each row's kernel with itself."),
     "c2st": ("divmatch.estimators.classifier_test", "Classifier two-sample test: twice the balanced accuracy on held-out rows, less one."),
     "mmd": ("divmatch.estimators.mmd", "Squared maximum mean discrepancy between two samples, unbiased (U-statistic)."),

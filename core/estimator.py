@@ -2,7 +2,7 @@
 
 import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Literal
@@ -191,14 +191,26 @@ class Quantity:
                 found.setdefault(setting.name, setting)
         return found
 
-    def chosen(self, method: str | None) -> Estimator:
-        """The estimator called ``method``, or the default one."""
-        name = method or self.default
-        if name not in self.methods:
+    def chosen(self, method: str | None, given: Iterable[str] = ()) -> Estimator:
+        """The estimator called ``method``; without one, the default.
+
+        Settings that the default lacks name another one: the first method that has them all.
+        """
+        if method is None:
+            return self._meant(set(given))
+        if method not in self.methods:
             known = ", ".join(self.methods)
-            near = suggestion(name, self.methods)
-            raise SettingError(f"{self.name} --method {name}: expected one of {known}{near}")
-        return self.methods[name]
+            near = suggestion(method, self.methods)
+            raise SettingError(f"{self.name} --method {method}: expected one of {known}{near}")
+        return self.methods[method]
+
+    def _meant(self, given: set[str]) -> Estimator:
+        """The default method or, where it lacks a setting, the first that has all."""
+        default = self.methods[self.default]
+        for estimator in (default, *self.methods.values()):
+            if given <= {setting.name for setting in estimator.settings}:
+                return estimator
+        return default
 
 
 def quantity(name: str) -> Quantity:
@@ -230,5 +242,5 @@ def parse_metric(text: str, *, scoring: bool = True) -> tuple[Estimator, dict[st
         if key in given:
             raise SettingError(f"metric '{text}': '{key}' is given twice")
         given[key] = value.strip()
-    chosen = wanted.chosen(given.pop("method", None))
+    chosen = wanted.chosen(given.pop("method", None), given)
     return chosen, chosen.checked((dict(wanted.when_scoring) if scoring else {}) | given)

@@ -291,7 +291,7 @@ def function_of(name: str) -> Any:
         seed: int = 0,
         **settings: Any,
     ) -> Result:
-        chosen = wanted.chosen(method)
+        chosen = wanted.chosen(method, settings)
         return infer(
             chosen,
             as_samples(x, "x", weights_x),

@@ -23,6 +23,7 @@ from divmatch.estimators.evidence import (
     standardised,
     whitened,
 )
+from divmatch.estimators.label_counts import unseen_x
 from divmatch.estimators.label_estimates import (
     automatic,
     counted,
@@ -37,13 +38,15 @@ from divmatch.samples import Samples
 
 FOLDS = 5
 ALONE = np.ones(1)
+SAME_LOSS = 1e-3  # nats; less is no evidence
+UNSEEN = 0.05
 CURSED = 10  # columns from which neighbours are too far apart to see where p and q change
 SOURCE = "held-out likelihood with the rule of one standard error: Breiman et al. 1984, CART, 3.4.3"
 
 
 @dataclass(frozen=True, eq=False)
 class Rival:
-    """A method in coordinates of its own, and how well it foretells the labels of held-out rows."""
+    """A method in coordinates of its own, and how well it predicts the labels of held-out rows."""
 
     name: str
     method: str
@@ -51,27 +54,32 @@ class Rival:
     y: Samples
     settings: dict[str, object]
     evidence: Evidence
+    unseen: float = 0.0  # share of P with no row of Q among its neighbours
 
 
 @dataclass(frozen=True, eq=False)
 class Choice:
-    """The rival that was taken, the others, and why."""
+    """The rival that was taken, those that predict as well, and why."""
 
     taken: Rival
     others: tuple[Rival, ...]
     reason: str
+    unseen: float
 
 
 @KL.estimator("auto", source=SOURCE)
 def kl_auto(x: Samples, y: Samples, *, rng: np.random.Generator) -> Estimate:
-    """Kullback-Leibler divergence KL(P || Q) by the method that held-out rows speak for.
+    """Kullback-Leibler divergence KL(P || Q), by the method that held-out rows speak for.
 
     The methods nnr (in standardised and in whitened columns), gaussian (in the columns and in their
-    normal scores, which leave KL as it is) and classifier each foretell, for rows that they have not
-    seen, the sample that a row belongs to. Of those whose logistic loss is within one standard error
-    of the best, the first in this order gives the value, the influences and the warnings. Where
+    normal scores, which leave KL as it is) and classifier each predict, for rows that they have not
+    seen, which sample a row belongs to. Among those whose logistic loss is within one standard error
+    of the least, the first in this order gives the value, the influences and the warnings. Where
     skewness and kurtosis do not speak against two Gaussians, gaussian comes first, and three standard
-    errors are needed against it. The result says which method was chosen, why, and every loss.
+    errors are needed to overrule it. The result says which method was chosen, why, and the losses.
+
+    Losses are compared free of the noise that the estimate itself does not have: the 1 / (2 k) of k
+    labels, which averages out, and the overfitting of the moments, which is corrected for.
 
     Use it unless you know better. It follows correlated, rounded, tied, discrete and skewed columns;
     a warning says when the methods that the evidence cannot tell apart disagree on the value, or when
@@ -123,7 +131,7 @@ def renyi_auto(
     tsallis: Tsallis = False,
     rng: np.random.Generator,
 ) -> Estimate:
-    """Renyi divergence of order a by the method that held-out rows speak for.
+    """Renyi divergence of order a, by the method that held-out rows speak for.
 
     The choice among nnr, gaussian and classifier is that of `kl --method auto`: it depends on the rows
     and not on the order. Zero if and only if the distributions agree; R_a grows with a.
@@ -239,22 +247,20 @@ def _chosen(x: Samples, y: Samples, rng: np.random.Generator) -> Choice:
     skilled = [rival for rival in rivals if not rival.evidence.without_skill()] or rivals
     best = min(skilled, key=lambda rival: rival.evidence.loss)
     near = [rival for rival in skilled if _within(rival, best, 1.0)]
-    first = skilled[0]
-    if normal and first.name == "gaussian" and _within(first, best, 3.0):
-        others = tuple(rival for rival in near if rival is not first)
-        return Choice(first, others, "skewness and kurtosis fit two Gaussians")
     taken = near[0]
-    reason = (
-        "its held-out loss is the least"
-        if taken is best
-        else f"its held-out loss is within one standard error of the least ({best.name})"
-    )
-    return Choice(taken, tuple(rival for rival in near if rival is not taken), reason)
+    reason = "its held-out loss is the least"
+    if normal and skilled[0].name == "gaussian" and _within(skilled[0], best, 3.0):
+        taken, reason = skilled[0], "skewness and kurtosis fit two Gaussians"
+    elif taken is not best:
+        reason = f"its held-out loss is within one standard error of the least, {best.name}"
+    others = tuple(rival for rival in near if rival is not taken)
+    unseen = min((rival.unseen for rival in rivals if rival.method == "nnr"), default=0.0)
+    return Choice(taken, others, reason, unseen)
 
 
 def _within(rival: Rival, best: Rival, errors: float) -> bool:
     more, error = rival.evidence.excess(best.evidence)
-    return more <= errors * error
+    return more <= errors * error + SAME_LOSS
 
 
 def _rivals(x: Samples, y: Samples, rng: np.random.Generator) -> list[Rival]:
@@ -286,7 +292,15 @@ def _neighbours(name: str, x: Samples, y: Samples) -> list[Rival]:
         slice(None) if mask is None else mask for mask in map(weighted_rows, (x, y))
     ]
     return [
-        Rival(f"{name}, k={k}", "nnr", x, y, {"k": k}, of_labels(x, y, counts, (kept[0], kept[1])))
+        Rival(
+            f"{name}, k={k}",
+            "nnr",
+            x,
+            y,
+            {"k": k},
+            of_labels(x, y, counts, (kept[0], kept[1])),
+            unseen_x(counts),
+        )
         for k, counts in reversed(list(zip(ks, counted(x, y, ks), strict=True)))
     ]
 
@@ -313,7 +327,7 @@ def _auto(
     others = {rival.name: _value(of, rival, settings) for rival in found.others}
     losses = {r.name: round(r.evidence.loss, 6) for r in (found.taken, *found.others)}
     params = {"chosen": found.taken.name, "reason": found.reason, "losses": losses}
-    notes = (*taken.notes, *_doubts(taken, found.taken, others))
+    notes = (*taken.notes, *_doubts(taken, found, others))
     return replace(taken, params=params | ({"others": others} if others else {}), notes=notes)
 
 
@@ -332,30 +346,60 @@ def _value(of: Quantity, rival: Rival, settings: dict[str, object]) -> float | N
     return value if math.isfinite(value) else None
 
 
-def _doubts(taken: Estimate, rival: Rival, others: dict[str, float | None]) -> tuple[Note, ...]:
-    """Warnings that no method may be right: neighbours in many columns, or methods that disagree."""
-    notes = []
-    if rival.method == "nnr" and rival.x.d > CURSED:
-        notes.append(
-            Note(
-                "W24",
-                f"neighbours foretell best in {rival.x.d} columns, where they are biased towards zero: "
-                "the value is not reliable; give more rows or fewer columns",
-            )
-        )
+def _doubts(taken: Estimate, found: Choice, others: dict[str, float | None]) -> tuple[Note, ...]:
+    """Warnings that no method may be right."""
+    return (
+        *_far_apart(taken, found),
+        *_cursed(found.taken),
+        *_disagreeing(taken, found.taken, others),
+    )
+
+
+def _far_apart(taken: Estimate, found: Choice) -> tuple[Note, ...]:
+    """Rows of P without Q around them: only a model of the tails knows the ratio there."""
+    said = {note.code for note in taken.notes}
+    if found.unseen <= UNSEEN or found.taken.name == "gaussian" or "W07" in said:
+        return ()
+    return (
+        Note(
+            "W07",
+            f"{found.unseen:.0%} of the rows of P have no row of Q among their neighbours: the value "
+            f"there rests on {found.taken.name} alone, and the divergence may be inf",
+        ),
+    )
+
+
+def _cursed(rival: Rival) -> tuple[Note, ...]:
+    """Neighbours in many columns."""
+    if rival.method != "nnr" or rival.x.d <= CURSED:
+        return ()
+    return (
+        Note(
+            "W24",
+            f"neighbours predict best in {rival.x.d} columns, where they are biased towards zero: "
+            "the value is not reliable; give more rows or fewer columns",
+        ),
+    )
+
+
+def _disagreeing(
+    taken: Estimate, rival: Rival, others: dict[str, float | None]
+) -> tuple[Note, ...]:
+    """Methods that the evidence cannot tell apart, with other values."""
     known = {name: value for name, value in others.items() if value is not None}
-    if known:
-        name = max(known, key=lambda name: abs(known[name] - taken.value))
-        gap, error = known[name] - taken.value, _error(taken, rival)
-        if abs(gap) > 3.0 * error:
-            notes.append(
-                Note(
-                    "W24",
-                    f"{rival.name} and {name} foretell equally well, but differ by {abs(gap):.3g}: "
-                    "the value is not reliable; give more rows or choose with --method",
-                )
-            )
-    return tuple(notes)
+    if not known:
+        return ()
+    name = max(known, key=lambda name: abs(known[name] - taken.value))
+    gap = abs(known[name] - taken.value)
+    if gap <= 3.0 * _error(taken, rival):
+        return ()
+    return (
+        Note(
+            "W24",
+            f"{rival.name} and {name} predict equally well, but differ by {gap:.3g}: the value is not "
+            "reliable; give more rows or choose with --method",
+        ),
+    )
 
 
 def _error(taken: Estimate, rival: Rival) -> float:

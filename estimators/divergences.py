@@ -11,11 +11,11 @@ KL = Quantity(
     title="KL",
     unit="nats",
     direction="P||Q",
-    default="knn",
+    default="auto",
     examples=(
         "divmatch kl real.npy gen.npy",
-        "divmatch kl real.npy gen.npy --both",
-        "divmatch kl real.npy gen.npy --method knn-reduced --unit bits",
+        "divmatch kl real.npy gen.npy --both --unit bits",
+        "divmatch kl real.npy gen.npy --method knn -k 3",
         "divmatch kl real.npy gen.npy --method gaussian -f json",
     ),
 )
@@ -27,7 +27,7 @@ RENYI = Quantity(
     ),
     unit=lambda settings: "1" if settings.get("tsallis") else "nats",
     direction="P||Q",
-    default="knn",
+    default="auto",
     examples=(
         "divmatch renyi real.npy gen.npy --alpha 2",
         "divmatch renyi real.npy gen.npy --alpha 0.5,2 -f json",
@@ -39,7 +39,7 @@ FDIV = Quantity(
     title="{kind}",
     unit=lambda settings: generator(settings["kind"]).unit,
     direction="P||Q",
-    default="nnr",
+    default="auto",
     examples=(
         "divmatch fdiv real.npy gen.npy --kind js",
         "divmatch fdiv real.npy gen.npy --kind js,tv,hellinger -f json",

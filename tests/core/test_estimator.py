@@ -18,7 +18,7 @@ def test_quantity_is_declared_once():
     ("name", "message"),
     [
         ("enrgy", "no quantity is called 'enrgy'; did you mean 'energy'?"),
-        ("xyzzy", "no quantity is called 'xyzzy' (known: kl, mmd, energy"),
+        ("xyzzy", "no quantity is called 'xyzzy' (known: kl, renyi, fdiv"),
         ("", "no quantity is called ''"),
     ],
 )
