@@ -91,8 +91,13 @@ def options(command: click.Command, context: click.Context, *, headings: bool = 
         if records and title:
             lines.append(f".SS {roff(title)}")
         for names, text in records:
-            lines += [".TP", f"\\fB{roff(names)}\\fP", roff(text)]
+            lines += [".TP", f"\\fB{breakable(names)}\\fP", roff(text)]
     return lines
+
+
+def breakable(names: str) -> str:
+    """Names that roff may break after a bar: the choices of an option can be longer than a line."""
+    return roff(names).replace("|", r"|\:")
 
 
 def page(name: str, command: click.Command, short: str) -> str:

@@ -1,70 +1,22 @@
 """The automatic method: held-out evidence chooses among Gaussians, neighbours and a classifier."""
 
 import math
-from collections.abc import Callable
-from copy import deepcopy
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 
 import numpy as np
 
 from divmatch.errors import InconclusiveError
 from divmatch.estimator import Estimate, Estimator, Pooled, Quantity, influence_se
-from divmatch.estimators.critics import critic_scores
 from divmatch.estimators.divergences import FDIV, KIND, KL, ORDER, RENYI, Kind, Order, Tsallis
-from divmatch.estimators.evidence import (
-    Evidence,
-    Rows,
-    evidence,
-    looks_normal,
-    normal_scores,
-    of_gaussians,
-    of_labels,
-    standardised,
-    whitened,
-)
-from divmatch.estimators.label_counts import unseen_x
-from divmatch.estimators.label_estimates import (
-    automatic,
-    counted,
-    f_reading,
-    planned,
-    renyi_reading,
-    sizes,
-    weighted_rows,
-)
+from divmatch.estimators.label_estimates import automatic, f_reading, planned, renyi_reading
+from divmatch.estimators.rivals import Choice, Rival, choice
 from divmatch.record import Note
 from divmatch.samples import Samples
 
-FOLDS = 5
 ALONE = np.ones(1)
-SAME_LOSS = 1e-3  # nats; less is no evidence
 UNSEEN = 0.05
 CURSED = 10  # columns from which neighbours are too far apart to see where p and q change
 SOURCE = "held-out likelihood with the rule of one standard error: Breiman et al. 1984, CART, 3.4.3"
-
-
-@dataclass(frozen=True, eq=False)
-class Rival:
-    """A method in coordinates of its own, and how well it predicts the labels of held-out rows."""
-
-    name: str
-    method: str
-    x: Samples
-    y: Samples
-    settings: dict[str, object]
-    evidence: Evidence
-    unseen: float = 0.0  # share of P with no row of Q among its neighbours
-
-
-@dataclass(frozen=True, eq=False)
-class Choice:
-    """The rival that was taken, those that predict as well, and why."""
-
-    taken: Rival
-    others: tuple[Rival, ...]
-    reason: str
-    unseen: float
 
 
 @KL.estimator("auto", source=SOURCE)
@@ -175,8 +127,8 @@ def renyi_auto(
     >>> import divmatch, numpy as np
     >>> x = np.random.default_rng(0).normal(1.0, 1.0, 1000)
     >>> y = np.random.default_rng(1).normal(0.0, 1.0, 1000)
-    >>> round(divmatch.renyi(x, y, alpha=0.5, method="auto").value, 1)
-    0.2
+    >>> round(divmatch.renyi(x, y, alpha=2, method="auto").value, 1)
+    1.0
     """
     renyi_reading(alpha, tsallis, "gamma", 0.0)  # refuses inf
     return _auto(RENYI, x, y, {"alpha": alpha, "tsallis": tsallis}, rng)
@@ -229,93 +181,6 @@ def fdiv_auto(x: Samples, y: Samples, *, kind: Kind = KIND, rng: np.random.Gener
     return _auto(FDIV, x, y, {"kind": kind}, rng)
 
 
-# ----------------------------------------------------------------------------------- choosing
-
-
-def choice(x: Samples, y: Samples, rng: np.random.Generator) -> Choice:
-    """The rival to take, found once for a pair of samples and a state of ``rng``."""
-    key = ("auto", id(x), repr(rng.bit_generator.state))
-    _, found = y.once(key, lambda: (x, _chosen(x, y, rng)))
-    return found
-
-
-def _chosen(x: Samples, y: Samples, rng: np.random.Generator) -> Choice:
-    normal = looks_normal(x) and looks_normal(y)
-    rivals = _rivals(x, y, rng)
-    if normal:
-        rivals.sort(key=lambda rival: rival.name != "gaussian")
-    skilled = [rival for rival in rivals if not rival.evidence.without_skill()] or rivals
-    best = min(skilled, key=lambda rival: rival.evidence.loss)
-    near = [rival for rival in skilled if _within(rival, best, 1.0)]
-    taken = near[0]
-    reason = "its held-out loss is the least"
-    if normal and skilled[0].name == "gaussian" and _within(skilled[0], best, 3.0):
-        taken, reason = skilled[0], "skewness and kurtosis fit two Gaussians"
-    elif taken is not best:
-        reason = f"its held-out loss is within one standard error of the least, {best.name}"
-    others = tuple(rival for rival in near if rival is not taken)
-    unseen = min((rival.unseen for rival in rivals if rival.method == "nnr"), default=0.0)
-    return Choice(taken, others, reason, unseen)
-
-
-def _within(rival: Rival, best: Rival, errors: float) -> bool:
-    more, error = rival.evidence.excess(best.evidence)
-    return more <= errors * error + SAME_LOSS
-
-
-def _rivals(x: Samples, y: Samples, rng: np.random.Generator) -> list[Rival]:
-    """All methods that have rows enough, in the order of preference."""
-    made: list[Rival] = []
-    missing: list[InconclusiveError] = []
-    makers: list[Callable[[], list[Rival]]] = [
-        partial(_neighbours, "nnr", *standardised(x, y)),
-        partial(_neighbours, "nnr, whitened", *whitened(x, y)),
-        partial(_gaussians, "gaussian", x, y, rng),
-        partial(_classifier, x, y, rng),
-        partial(_gaussians, "gaussian, normal scores", *normal_scores(x, y), rng),
-    ]
-    for maker in makers:
-        try:
-            made += maker()
-        except InconclusiveError as error:
-            missing.append(error)
-    if not made:
-        raise missing[0]
-    return made
-
-
-def _neighbours(name: str, x: Samples, y: Samples) -> list[Rival]:
-    """Twice the usual number of neighbours, then the usual one."""
-    usual = automatic("auto", *sizes(x, y))
-    ks = (usual, 2 * usual)
-    kept: list[Rows] = [
-        slice(None) if mask is None else mask for mask in map(weighted_rows, (x, y))
-    ]
-    return [
-        Rival(
-            f"{name}, k={k}",
-            "nnr",
-            x,
-            y,
-            {"k": k},
-            of_labels(x, y, counts, (kept[0], kept[1])),
-            unseen_x(counts),
-        )
-        for k, counts in reversed(list(zip(ks, counted(x, y, ks), strict=True)))
-    ]
-
-
-def _gaussians(name: str, x: Samples, y: Samples, rng: np.random.Generator) -> list[Rival]:
-    found = of_gaussians(x, y, FOLDS, deepcopy(rng))
-    return [Rival(name, "gaussian", x, y, {}, found)]
-
-
-def _classifier(x: Samples, y: Samples, rng: np.random.Generator) -> list[Rival]:
-    scores = critic_scores(x, y, "linear", FOLDS, rng)
-    found = evidence(x, y, scores.x, scores.y)
-    return [Rival("classifier", "classifier", x, y, {"rng": rng}, found)]
-
-
 # ----------------------------------------------------------------------------------- estimates
 
 
@@ -323,36 +188,43 @@ def _auto(
     of: Quantity, x: Samples, y: Samples, settings: dict[str, object], rng: np.random.Generator
 ) -> Estimate:
     found = choice(x, y, rng)
-    taken = _estimate(of, found.taken, settings)
-    others = {rival.name: _value(of, rival, settings) for rival in found.others}
+    taken = _estimate(of, found.taken, settings, rng)
+    near = {rival.name: _known(of, rival, settings, rng) for rival in found.others}
+    others = {name: other and other[0] for name, other in near.items()}
     losses = {r.name: round(r.evidence.loss, 6) for r in (found.taken, *found.others)}
     params = {"chosen": found.taken.name, "reason": found.reason, "losses": losses}
-    notes = (*taken.notes, *_doubts(taken, found, others))
+    notes = (
+        *taken.notes,
+        *_far_apart(taken, found),
+        *_cursed(found.taken),
+        *_disagreeing(taken, found.taken, near),
+    )
     return replace(taken, params=params | ({"others": others} if others else {}), notes=notes)
 
 
-def _estimate(of: Quantity, rival: Rival, settings: dict[str, object]) -> Estimate:
+def _estimate(
+    of: Quantity, rival: Rival, settings: dict[str, object], rng: np.random.Generator
+) -> Estimate:
     estimator: Estimator = of.methods[rival.method]
-    given = {name: value for name, value in rival.settings.items() if name != "rng"}
-    hidden = {"rng": rival.settings["rng"]} if "rng" in rival.settings else {}
-    return estimator(rival.x, rival.y, **estimator.checked({**settings, **given}), **hidden)
+    hidden = {"rng": rng} if estimator.random else {}
+    return estimator(rival.x, rival.y, **estimator.checked(settings | rival.settings), **hidden)
 
 
-def _value(of: Quantity, rival: Rival, settings: dict[str, object]) -> float | None:
+def _known(
+    of: Quantity, rival: Rival, settings: dict[str, object], rng: np.random.Generator
+) -> tuple[float, float] | None:
+    """The value of a rival and its standard error, where it has both."""
     try:
-        value = _estimate(of, rival, settings).value
+        found = _estimate(of, rival, settings, rng)
     except InconclusiveError:
         return None
-    return value if math.isfinite(value) else None
+    error = _error(found, rival)
+    return (found.value, error) if math.isfinite(found.value + error) else None
 
 
-def _doubts(taken: Estimate, found: Choice, others: dict[str, float | None]) -> tuple[Note, ...]:
-    """Warnings that no method may be right."""
-    return (
-        *_far_apart(taken, found),
-        *_cursed(found.taken),
-        *_disagreeing(taken, found.taken, others),
-    )
+def _error(found: Estimate, rival: Rival) -> float:
+    error = influence_se(found, rival.x, rival.y)
+    return math.inf if error is None else math.hypot(error, found.error or 0.0)
 
 
 def _far_apart(taken: Estimate, found: Choice) -> tuple[Note, ...]:
@@ -383,34 +255,33 @@ def _cursed(rival: Rival) -> tuple[Note, ...]:
 
 
 def _disagreeing(
-    taken: Estimate, rival: Rival, others: dict[str, float | None]
+    taken: Estimate, rival: Rival, near: dict[str, tuple[float, float] | None]
 ) -> tuple[Note, ...]:
-    """Methods that the evidence cannot tell apart, with other values."""
-    known = {name: value for name, value in others.items() if value is not None}
-    if not known:
+    """Methods that the evidence cannot tell apart, with other values: beyond the errors of both."""
+    error = _error(taken, rival)
+    gaps = {
+        name: abs(other[0] - taken.value)
+        for name, other in near.items()
+        if other is not None and abs(other[0] - taken.value) > 3.0 * math.hypot(error, other[1])
+    }
+    if not gaps:
         return ()
-    name = max(known, key=lambda name: abs(known[name] - taken.value))
-    gap = abs(known[name] - taken.value)
-    if gap <= 3.0 * _error(taken, rival):
-        return ()
+    name = max(gaps, key=lambda name: gaps[name])
     return (
         Note(
             "W24",
-            f"{rival.name} and {name} predict equally well, but differ by {gap:.3g}: the value is not "
-            "reliable; give more rows or choose with --method",
+            f"{rival.name} and {name} predict equally well, but differ by {gaps[name]:.3g}: the value "
+            "is not reliable; give more rows or choose with --method",
         ),
     )
-
-
-def _error(taken: Estimate, rival: Rival) -> float:
-    return influence_se(taken, rival.x, rival.y) or math.inf
 
 
 # ----------------------------------------------------------------------------------- p-values
 
 
 def _usual(pool: Samples) -> int:
-    return automatic("auto", pool.n // 2, pool.n - pool.n // 2)
+    rows = int(np.count_nonzero(pool.masses()))
+    return automatic("auto", rows // 2, rows - rows // 2)
 
 
 @kl_auto.pooled

@@ -131,6 +131,17 @@ def dealt(x: Samples, y: Samples, folds: int, rng: np.random.Generator) -> Deal:
     )
 
 
+def folds_of_rows(
+    x: Samples, y: Samples, folds: int, rng: np.random.Generator
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """The fold of every row of either sample as `dealt`, -1 for those without weight."""
+    deal = dealt(x, y, folds, rng)
+    made = np.full(x.n, -1), np.full(y.n, -1)
+    made[0][deal.rows[0]] = deal.fold[deal.p]
+    made[1][deal.rows[1]] = deal.fold[~deal.p]
+    return made
+
+
 def _moments(u: Array, a: Array, v: Array, b: Array) -> tuple[Array, Array]:
     """Sd and mean of every column, each sample counting one half."""
     mean = 0.5 * (a @ u + b @ v)

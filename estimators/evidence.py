@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from divmatch.errors import InconclusiveError
+from divmatch.estimators.critics import folds_of_rows
 from divmatch.estimators.gaussian import moments
 from divmatch.estimators.gaussian_forms import quadratic
 from divmatch.estimators.label_counts import Counts
@@ -75,7 +76,7 @@ def of_gaussians(x: Samples, y: Samples, folds: int, rng: np.random.Generator) -
     Held-out losses are too large, by the noise of the moments, about as much as those of seen rows
     are too small. The divergence is freed of its bias by that noise, so it must not count here.
     """
-    deal = [rng.permutation(np.arange(samples.n) % folds) for samples in (x, y)]
+    deal = folds_of_rows(x, y, folds, rng)
     held = np.zeros(x.n), np.zeros(y.n)
     for k in range(folds):
         score = GaussianScore(x.take(deal[0] != k), y.take(deal[1] != k))

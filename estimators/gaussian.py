@@ -293,7 +293,7 @@ def moments(samples: Samples) -> tuple[Array, Array, Array]:
     covariance = (centred * weights[:, None]).T @ centred / left
     spread = np.sqrt(np.diag(covariance))
     try:
-        if not (spread > 0).all():
+        if not (spread > 1e-13 * np.abs(mean)).all():  # rounding alone makes a constant vary
             raise np.linalg.LinAlgError
         factor = np.linalg.cholesky(covariance / np.outer(spread, spread))
         if np.diag(factor).min() < 1e-7:  # rounding alone makes a singular matrix look regular
