@@ -139,9 +139,7 @@ class Quantity:
     default: str
     examples: tuple[str, ...]
     when_scoring: Mapping[str, Any] = field(default_factory=dict)
-    degenerate: bool = (
-        False  # at P = Q the influences vanish, and with them the interval's validity
-    )
+    degenerate: bool = False  # at P = Q the influences vanish, and with them the validity of intervals made from them
     methods: dict[str, Estimator] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -137,7 +137,8 @@ def interval_of(
         correction = extrapolated(estimate.value, replace(found, se=se), estimator.rate(x.d))
     notes = correction.notes()
     said = {note.code for note in estimate.notes}
-    if estimator.quantity.degenerate and estimate.value < 2 * se and "W04" not in said:
+    degenerate = estimator.quantity.degenerate and estimator.interval == "influence"
+    if degenerate and estimate.value < 2 * se and "W04" not in said:
         notes = (
             *notes,
             Note(

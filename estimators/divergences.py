@@ -12,6 +12,7 @@ KL = Quantity(
     unit="nats",
     direction="P||Q",
     default="auto",
+    degenerate=True,
     examples=(
         "divmatch kl real.npy gen.npy",
         "divmatch kl real.npy gen.npy --both --unit bits",
@@ -28,6 +29,7 @@ RENYI = Quantity(
     unit=lambda settings: "1" if settings.get("tsallis") else "nats",
     direction="P||Q",
     default="auto",
+    degenerate=True,
     examples=(
         "divmatch renyi real.npy gen.npy --alpha 2",
         "divmatch renyi real.npy gen.npy --alpha 0.5,2 -f json",
@@ -40,6 +42,7 @@ FDIV = Quantity(
     unit=lambda settings: generator(settings["kind"]).unit,
     direction="P||Q",
     default="auto",
+    degenerate=True,
     examples=(
         "divmatch fdiv real.npy gen.npy --kind js",
         "divmatch fdiv real.npy gen.npy --kind js,tv,hellinger -f json",

@@ -174,7 +174,7 @@ def kl_knn_reduced(
     """
     x, y = represented(x, invariant), represented(y, invariant)
     x, y, jittered = _untied(x, y, ties)
-    enough(x, 2, "two")
+    enough(x, 2)
     of_x, of_y = index(x), index(y)
     first_x = of_x.nearest(x.points, 1, exclude_self=True)[0][:, 0]
     first_y = of_y.nearest(x.points, 1)[0][:, 0]
@@ -237,8 +237,8 @@ def densities(x: Samples, y: Samples, k: int, ties: str) -> Densities:
 
 def _densities(x: Samples, y: Samples, k: int, ties: str) -> Densities:
     x, y, jittered = _untied(x, y, ties)
-    enough(x, k + 1, "k + 1")
-    enough(y, k, "k")
+    enough(x, k + 1, f" (k + 1 with k = {k})")
+    enough(y, k, f" (k = {k})")
     near_x = x.once(("nearest", k), lambda: index(x).nearest(x.points, k, exclude_self=True))
     near_y = index(y).nearest(x.points, k)
     rho, nu = near_x[0][:, -1], near_y[0][:, -1]
@@ -259,11 +259,11 @@ def index(samples: Samples) -> Neighbours:
     return samples.once("neighbours", lambda: Neighbours(samples.points))
 
 
-def enough(samples: Samples, rows: int, name: str) -> None:
+def enough(samples: Samples, rows: int, why: str = "") -> None:
     """Refuse a sample with fewer rows than the neighbours asked for."""
     if samples.n < rows:
         raise InconclusiveError(
-            f"{samples.name}: {counted(samples.n, 'row')}, at least {name} = {rows} are needed"
+            f"{samples.name}: {counted(samples.n, 'row')}, at least {rows}{why} are needed"
         )
 
 
@@ -329,6 +329,10 @@ def _untied(x: Samples, y: Samples, ties: str) -> tuple[Samples, Samples, tuple[
         return x, y, ()
     lowest = np.minimum(x.points.min(axis=0), y.points.min(axis=0))
     highest = np.maximum(x.points.max(axis=0), y.points.max(axis=0))
+    if (lowest == highest).all():
+        raise InconclusiveError(
+            f"{x.name} and {y.name}: all rows are one point; noise would be all there is to measure"
+        )
     size = np.maximum(1e-10 * (highest - lowest), 4 * np.spacing(np.maximum(-lowest, highest)))
     moved = []
     for name, samples in (("x", x), ("y", y)):
@@ -357,16 +361,22 @@ def _usable(
     usable = np.isfinite(ratios) & (ratios > 0)
     lost = x.n - int(np.count_nonzero(usable))
     if lost and (ties != "drop" or lost == x.n):
+        ways = ["--method nnr", "a larger -k"]
+        if ties == "error":
+            ways[1:1] = ["--ties drop", "--ties jitter"]
         raise SampleError(
             f"{x.name}: {lost} of {x.n} rows are at distance zero from their neighbours (tied rows); "
-            "use --method nnr, --ties drop or --ties jitter, or a larger -k"
+            f"use {', '.join(ways[:-1])} or {ways[-1]}"
         )
     if lost:
         message = f"{lost} of {x.n} rows are tied and were left out of the mean"
         notes = (*notes, Note("W12", message))
     elif tied.any():
         count = int(np.count_nonzero(tied))
-        message = f"{count} of {x.n} rows of {x.name} coincide with a row, or their neighbours do"
+        message = (
+            f"{count} of {x.n} rows of {x.name} have copies, or neighbours that are copies: the value is "
+            "biased; use --method nnr"
+        )
         notes = (*notes, Note("W03", message))
     far = float(np.mean(ratios[usable] > FAR))
     if far > FAR_SHARE:
