@@ -85,8 +85,8 @@ def renyi_auto(
 ) -> Estimate:
     """Renyi divergence of order a, by the method that held-out rows speak for.
 
-    The choice among nnr, gaussian and classifier is that of `kl --method auto`: it depends on the rows
-    and not on the order. Zero if and only if the distributions agree; R_a grows with a.
+    The choice among nnr, gaussian and classifier is made as by `kl --method auto`, on the rows and
+    not on the order. Zero if and only if the distributions agree; R_a grows with a.
 
     Use it unless you know better. Orders above 1 rest on the few rows where p/q is largest. A warning
     says when methods that the evidence cannot tell apart disagree. The p-value is that of the
@@ -138,8 +138,8 @@ def renyi_auto(
 def fdiv_auto(x: Samples, y: Samples, *, kind: Kind = KIND, rng: np.random.Generator) -> Estimate:
     """f-divergence between two samples, by the method that held-out rows speak for.
 
-    The choice among nnr, gaussian and classifier is that of `kl --method auto`: it depends on the rows
-    and not on the kind, so that several kinds share it.
+    The choice among nnr, gaussian and classifier is made as by `kl --method auto`, on the rows and
+    not on the kind, so that several kinds share it.
 
     Use it unless you know better. A warning says when methods that the evidence cannot tell apart
     disagree. The p-value is that of the method nnr.
