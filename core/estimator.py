@@ -139,7 +139,7 @@ class Quantity:
     default: str
     examples: tuple[str, ...]
     when_scoring: Mapping[str, Any] = field(default_factory=dict)
-    degenerate: bool = False  # at P = Q the influences vanish, and with them the validity of intervals made from them
+    degenerate: bool = False  # at P = Q influences vanish, and the validity of intervals with them
     methods: dict[str, Estimator] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
