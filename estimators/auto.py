@@ -23,12 +23,13 @@ SOURCE = "held-out likelihood with the rule of one standard error: Breiman et al
 def kl_auto(x: Samples, y: Samples, *, rng: np.random.Generator) -> Estimate:
     """Kullback-Leibler divergence KL(P || Q), by the method that held-out rows speak for.
 
-    The methods nnr (in standardised and in whitened columns), gaussian (in the columns and in their
-    normal scores, which leave KL as it is) and classifier each predict, for rows that they have not
-    seen, which sample a row belongs to. Among those whose logistic loss is within one standard error
-    of the least, the first in this order gives the value, the influences and the warnings. Where
-    skewness and kurtosis do not speak against two Gaussians, gaussian comes first, and three standard
-    errors are needed to overrule it. The result says which method was chosen, why, and the losses.
+    The methods nnr (in standardised and, where columns are correlated, in whitened columns),
+    gaussian (in the columns and in their normal scores, which leave KL as it is) and classifier each
+    predict, for rows that they have not seen, which sample a row belongs to. Among those whose
+    logistic loss is within one standard error of the least, the first in this order gives the value,
+    the influences and the warnings; in more than three columns nnr comes last. Where skewness and
+    kurtosis do not speak against two Gaussians, gaussian comes first, and three standard errors are
+    needed to overrule it. The result says which method was chosen, why, and the losses.
 
     Losses are compared free of the noise that the estimate itself does not have: the 1 / (2 k) of k
     labels, which averages out, and the overfitting of the moments, which is corrected for.

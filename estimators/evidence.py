@@ -189,6 +189,15 @@ def whitened(x: Samples, y: Samples) -> tuple[Samples, Samples]:
     return _moved(x, y, (axes / scale[:, None])[:, kept] / np.sqrt(variances[kept]))
 
 
+def correlated(x: Samples, y: Samples, least: float = 0.3) -> bool:
+    """Whether two columns are so correlated within the samples that whitening moves the rows."""
+    covariance = _within(x, y)
+    scale = np.sqrt(np.diag(covariance))
+    scale[scale == 0] = 1.0
+    correlation = np.abs(covariance / np.outer(scale, scale))
+    return bool((correlation - np.diag(np.diag(correlation))).max() > least)
+
+
 def _within(x: Samples, y: Samples) -> Array:
     """The mean of both covariances."""
     total = np.zeros((x.d, x.d))

@@ -12,6 +12,7 @@ from divmatch.estimators.critics import critic_scores
 from divmatch.estimators.evidence import (
     Evidence,
     Rows,
+    correlated,
     evidence,
     looks_normal,
     normal_scores,
@@ -26,6 +27,8 @@ from divmatch.samples import Samples
 
 FOLDS = 5
 SAME_LOSS = 1e-3  # nats; less is no evidence
+FEW_COLUMNS = 3  # in more, a ball of k rows is too wide to be preferred
+MOST_NEIGHBOURS = 32  # more cost time and blur; the mean over the rows averages out their noise
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,14 +89,16 @@ def _rivals(x: Samples, y: Samples, rng: np.random.Generator) -> list[Rival]:
     """All methods that have rows enough, in the order of preference."""
     made: list[Rival] = []
     missing: list[InconclusiveError] = []
-    makers: list[Callable[[], list[Rival]]] = [
-        partial(_neighbours, "nnr", *standardised(x, y)),
-        partial(_neighbours, "nnr, whitened", *whitened(x, y)),
+    models: list[Callable[[], list[Rival]]] = [
         partial(_gaussians, "gaussian", x, y, rng),
         partial(_classifier, x, y, rng),
         partial(_gaussians, "gaussian, normal scores", *normal_scores(x, y), rng),
     ]
-    for maker in makers:
+    neighbours = [partial(_neighbours, "nnr", *standardised(x, y))]
+    if correlated(x, y):
+        neighbours.append(partial(_neighbours, "nnr, whitened", *whitened(x, y)))
+    few = x.d <= FEW_COLUMNS
+    for maker in [*neighbours, *models] if few else [*models, *neighbours]:
         try:
             made += maker()
         except InconclusiveError as error:
@@ -105,7 +110,7 @@ def _rivals(x: Samples, y: Samples, rng: np.random.Generator) -> list[Rival]:
 
 def _neighbours(name: str, x: Samples, y: Samples) -> list[Rival]:
     """Twice the usual number of neighbours, then the usual one."""
-    usual = automatic("auto", *sizes(x, y))
+    usual = min(automatic("auto", *sizes(x, y)), MOST_NEIGHBOURS)
     ks = (usual, 2 * usual)
     kept: list[Rows] = [
         slice(None) if mask is None else mask for mask in map(weighted_rows, (x, y))
