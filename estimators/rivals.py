@@ -94,7 +94,7 @@ def _rivals(x: Samples, y: Samples, rng: np.random.Generator) -> list[Rival]:
         partial(_classifier, x, y, rng),
         partial(_gaussians, "gaussian, normal scores", *normal_scores(x, y), rng),
     ]
-    neighbours = [partial(_neighbours, "nnr", *standardised(x, y))]
+    neighbours: list[Callable[[], list[Rival]]] = [partial(_neighbours, "nnr", *standardised(x, y))]
     if correlated(x, y):
         neighbours.append(partial(_neighbours, "nnr, whitened", *whitened(x, y)))
     few = x.d <= FEW_COLUMNS
