@@ -123,10 +123,12 @@ def sizes(x: Samples, y: Samples) -> tuple[int, int]:
 
 
 def counted(x: Samples, y: Samples, ks: Sequence[int]) -> list[Counts]:
-    """The counts of two samples for every k, made once for all settings of one call."""
-    key = ("labels", id(x), tuple(ks))
-    found: tuple[Samples, list[Counts]] = y.once(key, lambda: (x, _counted(x, y, ks)))
-    return found[1]
+    """The counts of two samples for every k, made once for all settings and rivals of one call."""
+    known: dict[int, Counts] = y.once(("labels", id(x)), lambda: (x, {}))[1]
+    missing = [k for k in ks if k not in known]
+    if missing:
+        known.update(zip(missing, _counted(x, y, missing), strict=True))
+    return [known[k] for k in ks]
 
 
 def _counted(x: Samples, y: Samples, ks: Sequence[int]) -> list[Counts]:
