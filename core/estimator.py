@@ -2,7 +2,7 @@
 
 import inspect
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Literal
@@ -165,6 +165,11 @@ class Quantity:
             return made
 
         return declare
+
+    def arrange(self, methods: Sequence[str]) -> None:
+        """Put the methods into the order of ``methods``, which names all of them."""
+        for method in sorted(self.methods, key=methods.index):
+            self.methods[method] = self.methods.pop(method)
 
     def unit_of(self, settings: Mapping[str, Any]) -> str:
         """The unit with its settings filled in: data unit^1.5."""

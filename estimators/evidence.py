@@ -120,8 +120,6 @@ def looks_normal(samples: Samples, level: float = 1e-3) -> bool:
     D'Agostino & Pearson's K² of every column and every principal axis, Mardia's kurtosis of the
     radius, all at once by Bonferroni. Weighted rows count as 1 / Σ wᵢ².
     """
-    from scipy.stats import norm
-
     size, d = samples.effective_size(), samples.d
     if size < 20 or size <= 2 * d:
         return True  # nothing can be said
@@ -135,7 +133,7 @@ def looks_normal(samples: Samples, level: float = 1e-3) -> bool:
     p_values = [_k_squared(column, weights, size) for column in (*centred.T, *axes.T)]
     radius = np.einsum("ij,ij->i", axes, axes)
     gap = float(weights @ radius**2) - d * (d + 2) * (size - 1) / (size + 1)
-    p_values.append(2.0 * float(norm.sf(abs(gap) / math.sqrt(8.0 * d * (d + 2) / size))))
+    p_values.append(math.erfc(abs(gap) / math.sqrt(16.0 * d * (d + 2) / size)))
     return min(p_values) * len(p_values) > level
 
 

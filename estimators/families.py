@@ -16,6 +16,27 @@ from divmatch.estimators import (
 )
 from divmatch.estimators.divergences import FDIV, KL, RENYI
 
+# the first method that has a setting is meant by it; neither that nor any list follows the imports
+METHODS = (
+    "auto",
+    "gaussian",
+    "knn",
+    "knn-reduced",
+    "nnr",
+    "nnr-ensemble",
+    "kde",
+    "discrete",
+    "hist",
+    "classifier",
+    "dv",
+    "nwj",
+    "smile",
+    "lipschitz",
+)
+
+for _of in (KL, RENYI, FDIV):
+    _of.arrange(METHODS)
+
 __all__ = [
     "FDIV",
     "KL",

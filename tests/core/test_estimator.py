@@ -36,22 +36,30 @@ def test_name_of_a_quantity_is_taken_once():
 
 def test_unknown_method_is_refused():
     with pytest.raises(SettingError) as caught:
+        quantity("energy").chosen("w")
+    assert str(caught.value) == "energy --method w: expected one of u, v"
+
+
+def test_near_method_is_suggested():
+    with pytest.raises(SettingError, match="did you mean 'gaussian'"):
         quantity("kl").chosen("gausian")
-    assert str(caught.value) == (
-        "kl --method gausian: expected one of gaussian, knn, knn-reduced; did you mean 'gaussian'?"
-    )
+
+
+def test_methods_stand_in_one_order_whatever_was_imported_first():
+    assert list(quantity("kl").methods)[:4] == ["auto", "gaussian", "knn", "knn-reduced"]
 
 
 def test_method_defaults_to_the_declared_one():
-    assert quantity("kl").chosen(None).method == "knn"
+    assert quantity("kl").chosen(None).method == "auto"
 
 
 def test_settings_of_all_methods_are_listed_once():
-    assert list(quantity("kl").settings()) == ["k", "ties", "max_k"]
+    assert list(quantity("kl").settings())[:5] == ["correction", "k", "ties", "invariant", "max_k"]
 
 
 def test_checked_settings_fill_in_defaults():
-    assert quantity("kl").chosen("knn").checked({"k": "3"}) == {"k": 3, "ties": "error"}
+    expected = {"k": 3, "ties": "error", "invariant": None}
+    assert quantity("kl").chosen("knn").checked({"k": "3"}) == expected
 
 
 def test_unit_without_its_power():
@@ -65,15 +73,23 @@ def test_unit_with_its_power():
 @pytest.mark.parametrize(
     ("text", "method", "expected"),
     [
-        ("energy", "u", {"power": 1.0}),
-        ("energy:power=1.5", "u", {"power": 1.5}),
-        (" energy : power = 1.5 ", "u", {"power": 1.5}),
-        ("energy:method=v", "v", {"power": 1.0}),
-        ("kl:k=3,ties=drop", "knn", {"k": 3, "ties": "drop"}),
-        ("kl:method=knn-reduced,max-k=7", "knn-reduced", {"ties": "error", "max_k": 7}),
-        ("kl:method=gaussian", "gaussian", {}),
-        ("mmd:kernel=rbf", "u", {"kernel": "gaussian", "bandwidth": "reference"}),
-        ("mmd:bandwidth=2", "u", {"kernel": "gaussian", "bandwidth": 2.0}),
+        ("energy", "u", {"power": 1.0, "invariant": None}),
+        ("energy:power=1.5", "u", {"power": 1.5, "invariant": None}),
+        (" energy : power = 1.5 ", "u", {"power": 1.5, "invariant": None}),
+        ("energy:method=v", "v", {"power": 1.0, "invariant": None}),
+        ("kl:k=3,ties=drop", "knn", {"k": 3, "ties": "drop", "invariant": None}),
+        (
+            "kl:method=knn-reduced,max-k=7",
+            "knn-reduced",
+            {"ties": "error", "max_k": 7, "invariant": None},
+        ),
+        ("kl:method=gaussian", "gaussian", {"correction": "auto"}),
+        (
+            "mmd:kernel=rbf",
+            "u",
+            {"kernel": "gaussian", "bandwidth": "reference", "invariant": None},
+        ),
+        ("mmd:bandwidth=2", "u", {"kernel": "gaussian", "bandwidth": 2.0, "invariant": None}),
     ],
 )
 def test_metric_is_read(text, method, expected):
@@ -96,7 +112,7 @@ def test_metric_outside_scoring_takes_the_plain_defaults():
         ("energy:method=w", "energy --method w: expected one of u, v"),
         ("kl:method=gaussian,k=3", "kl --method gaussian has no setting 'k'"),
         ("mmd:kernel=gausian", "--kernel gausian: expected gaussian or laplace or imq or mix; did you mean 'gaussian'?"),
-        ("kl:rng=1", "kl --method knn has no setting 'rng'"),
+        ("kl:rng=1", "kl --method auto has no setting 'rng'"),
     ],
 )  # fmt: skip
 def test_mistaken_metric_says_what_was_meant(text, message):

@@ -440,7 +440,7 @@ def test_subsampling_error_of_a_mean_is_its_standard_error():
 
 
 def test_subsamples_that_are_too_small_have_no_standard_error():
-    found = divmatch.kl(*pair(27, 12, 12))
+    found = divmatch.kl(*pair(27, 12, 12), method="knn")
     assert (found.se, [note.code for note in found.warnings]) == (None, ["W10"])
 
 
@@ -453,7 +453,7 @@ def test_a_bias_of_the_rate_given_is_found(bias, rate):
 
 
 def test_interval_is_moved_by_the_bias_and_widened_by_half_of_it():
-    found = divmatch.kl(*pair(36, 60, 60, d=3, shift=0.5))
+    found = divmatch.kl(*pair(36, 60, 60, d=3, shift=0.5), method="knn")
     bias = found.bias["estimate"]
     assert (found.ci.low + found.ci.high) / 2 == pytest.approx(found.value - bias, abs=ROUNDING(9))
     factor = 1 / (60 ** (1 / 3 / 4) - 1)  # one over (d + 1) = 4

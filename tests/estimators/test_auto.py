@@ -46,12 +46,14 @@ def rounded(shift, seed=0, n=1000):
     return np.round(rng.normal(0, 1, n), 1), np.round(rng.normal(shift, 1, n), 1)
 
 
-def copula(seed=0, n=800):
+def copula(seed=0, n=600, d=5):
     """Correlated lognormal columns: Gaussians under monotone maps; with their divergence."""
     rng = np.random.default_rng([seed, 42])
-    of_p, of_q, gap = np.array([[1.0, 0.6], [0.6, 1.0]]), np.eye(2), np.array([0.5, 0.0])
-    x, y = rng.multivariate_normal(-gap, of_p, n), rng.multivariate_normal(0 * gap, of_q, n)
-    return np.exp(2 * x), np.exp(2 * y), gaussian.kl(-gap, of_p, 0 * gap, of_q)
+    cov_p, cov_q = 0.4 * np.eye(d) + 0.6, np.eye(d)
+    mean_p, mean_q = np.full(d, -0.2), np.zeros(d)
+    x = rng.multivariate_normal(mean_p, cov_p, n)
+    y = rng.multivariate_normal(mean_q, cov_q, n)
+    return np.exp(2 * x), np.exp(2 * y), gaussian.kl(mean_p, cov_p, mean_q, cov_q)
 
 
 # ------------------------------------------------------------------------------- the choice
