@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from divmatch.estimator import Estimate, Quantity
 from divmatch.estimators.critics import Deal, dealt, fitted_and_scored
+from divmatch.kernels.execution import execution
 from divmatch.samples import Samples
 from divmatch.settings import Setting
 
@@ -197,10 +198,13 @@ def _scores(deal: Deal, classifier: str, rng: np.random.Generator) -> Array:
     if classifier == "knn":
         return _votes(deal, mass, seen)
     from sklearn.ensemble import HistGradientBoostingClassifier
+    from threadpoolctl import threadpool_limits
 
     model = HistGradientBoostingClassifier(random_state=0)
-    model.fit(deal.points[seen], deal.p[seen], sample_weight=mass[seen] * np.count_nonzero(seen))
-    scores: Array = model.decision_function(deal.points)
+    weights = mass[seen] * np.count_nonzero(seen)
+    with threadpool_limits(limits=execution().threads, user_api="openmp"):  # else all cores
+        model.fit(deal.points[seen], deal.p[seen], sample_weight=weights)
+        scores: Array = model.decision_function(deal.points)
     return scores
 
 

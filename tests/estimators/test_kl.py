@@ -149,7 +149,7 @@ def test_published_means(d, shift, sd_q, method, given, mean, sd):
 @pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: pair.name)
 def test_truth_on_the_line(pair):
     x, y = pair.draw(np.random.default_rng(1), 4000, 4000)
-    found = divmatch.kl(x, y)
+    found = divmatch.kl(x, y, method="knn")
     assert found.value == pytest.approx(pair.kl, abs=LUCK(found.se))
 
 
@@ -221,9 +221,9 @@ def test_intervals_of_equal_distributions_are_seldom_flagged(method, d):
     """Measured for n = 200: none of 60 for one column, 3 of 60 for five."""
     rng = np.random.default_rng(44)
     flagged = [
-        warned(rng.normal(size=(100, d)), rng.normal(size=(100, d)), method) for _ in range(20)
+        warned(rng.normal(size=(100, d)), rng.normal(size=(100, d)), method) for _ in range(10)
     ]
-    assert sum(flagged) <= 4
+    assert sum(flagged) <= 3
 
 
 def test_interval_of_strongly_correlated_columns_is_flagged():
