@@ -77,7 +77,7 @@ def result_line(result: Result, report: Report) -> str:
     """`energy distance  0.0312   95% CI 0.0274 .. 0.0351   p = 0.001 (999 permutations)   n = ...`."""
     parts = [f"{title(result, report)}  {measured(result)}"]
     if result.ci:
-        parts.append(interval(result))
+        parts.append(f"{interval(result)}{_moved(result)}")
     if result.error:
         parts.append(f"+- {short(result.error['monte_carlo_se'])} Monte Carlo")
     if result.test:
@@ -113,6 +113,14 @@ def interval(result: Result) -> str:
     ci = result.ci
     assert ci is not None  # noqa: S101
     return f"{ci.level * 100:g}% CI {short(ci.low)} .. {short(ci.high)}"
+
+
+def _moved(result: Result) -> str:
+    """Why an interval misses its own value."""
+    ci, bias = result.ci, result.bias
+    if ci is None or not bias or ci.low <= result.value <= ci.high:
+        return ""
+    return f" (interval moved by bias {bias['estimate']:.2g})"
 
 
 def convention(result: Result) -> str:

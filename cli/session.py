@@ -148,13 +148,14 @@ class Session:
         say_results: bool = True,
         text: Any = None,
     ) -> int:
-        """Write every output, then standard output, then decide the exit code."""
+        """Write every output, then standard output; the exit code, as the document has it."""
+        code = self.exit_code(results, verdict)
         whole = document(
             self.command,
             inputs,
             {"seed": self.seed, **self.settings},
             [result.as_dict() for result in results],
-            verdict=verdict,
+            verdict=verdict and _final(verdict, code),
             run=self.run_block(),
         )
         report = render.Report(whole, tuple(results), text or render.text_of, self._colour())
@@ -168,7 +169,7 @@ class Session:
         usage = f" ({self.run_block()})" if self.options["verbose"] > 1 else ""
         if usage:
             say(f"run{usage}")
-        return self.exit_code(results, verdict)
+        return code
 
     def exit_code(self, results: Sequence[Result], verdict: Mapping[str, Any] | None) -> int:
         """4 > 2 > 1 > 3 > 0 over everything that happened."""
@@ -211,6 +212,11 @@ class Session:
             return False
         terminal = sys.stdout is not None and sys.stdout.isatty()
         return bool(os.environ.get("FORCE_COLOR")) or terminal
+
+
+def _final(verdict: Mapping[str, Any], code: int) -> dict[str, Any]:
+    """The verdict with the code that the process ends with: an error outweighs what was decided."""
+    return {**verdict, "exit_code": code} | ({"status": "error"} if code == USAGE else {})
 
 
 def show(data: str | bytes) -> None:

@@ -76,7 +76,7 @@ def infer(
         if permutations:
             held = {**seeded, **_held(estimate, seeded)}
             test = permutation_test(estimator, x, y, held, permutations=permutations, seed=seed)
-    notes = (*estimate.notes, *_weight_notes(x, y), *notes)
+    notes = (*estimate.notes, *_infinite_notes(estimate), *_weight_notes(x, y), *notes)
     of = estimator.quantity
     return Result(
         metric=of.name,
@@ -261,6 +261,14 @@ def normal_quantile(probability: float) -> float:
     from statistics import NormalDist
 
     return NormalDist().inv_cdf(probability)
+
+
+def _infinite_notes(estimate: Estimate) -> tuple[Note, ...]:
+    """Say that an infinite value is not a finding, where the method has not said it."""
+    if math.isfinite(estimate.value) or any(note.code == "W02" for note in estimate.notes):
+        return ()
+    message = "the rows that carry weight give no finite number: the value decides no limit"
+    return (Note("W02", message),)
 
 
 def _weight_notes(x: Samples, y: Samples) -> tuple[Note, ...]:
