@@ -17,7 +17,7 @@ PATHS = ("output", "weights-p", "weights-q", "files-from")
 
 def apply_configuration(ctx: click.Context, arguments: list[str]) -> None:
     """Give the command of ``ctx`` its defaults from the files in force."""
-    if not any(p.name == "config" for p in ctx.command.params):
+    if ctx.resilient_parsing or not any(p.name == "config" for p in ctx.command.params):
         return
     found = configured(ctx.command, ctx.info_name or "", asked_for(arguments))
     defaults = {key: value for _, key, value in found}

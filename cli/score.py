@@ -90,6 +90,8 @@ def parsed(text: str) -> tuple[str, Estimator, dict[str, Any]]:
 def sample_paths(options: Mapping[str, Any]) -> list[str]:
     """The sample sets of the command line and of --files-from."""
     paths = list(options["samples"])
+    if options["nul"] and not options["files_from"]:
+        raise SettingError("-0: ends the names in --files-from; give --files-from FILE too")
     if options["files_from"]:
         from divmatch.files import files_from
 

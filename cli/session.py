@@ -12,11 +12,12 @@ from typing import Any
 
 from divmatch.cli import gate, render
 from divmatch.cli.main import GATE, INCONCLUSIVE, OK, OUTPUT, USAGE, say
-from divmatch.errors import InconclusiveError, OutputError, SettingError, counted
+from divmatch.errors import InconclusiveError, SettingError, counted
 from divmatch.record import Note, Result, document
 from divmatch.samples import Samples
 from divmatch.tables import Reading
 
+READ = ("weights_p", "weights_q", "files_from", "config")  # options that may name an input
 PRECEDENCE = (OUTPUT, USAGE, GATE, INCONCLUSIVE, OK)
 
 
@@ -37,11 +38,14 @@ class Session:
         for path in self.options["output"]:
             render.form_of(path)
         check_writable(self.options["output"], self.options["mkdir"])
+        least, most = self.options["minimum"], self.options["maximum"]
+        if least is not None and most is not None and least > most:
+            raise SettingError(f"--min {least:g} is above --max {most:g}: no value could pass")
 
     def spare(self, inputs: Sequence[str]) -> None:
         """Refuse outputs that would replace an input."""
         for path in self.options["output"]:
-            for name in inputs:
+            for name in (*inputs, *filter(None, map(self.options.get, READ))):
                 file = name if os.path.exists(name) else name.partition("::")[0]
                 if os.path.isfile(path) and os.path.exists(file) and os.path.samefile(path, file):
                     raise SettingError(f"-o {path}: is the input {name}; choose another name")
@@ -221,8 +225,6 @@ def _final(verdict: Mapping[str, Any], code: int) -> dict[str, Any]:
 
 def show(data: str | bytes) -> None:
     """Result on standard output, and nothing else ever goes there."""
-    if sys.stdout is None:
-        raise OutputError("-: standard output is closed; give -o FILE and > /dev/null")
     if isinstance(data, str):
         sys.stdout.write(data)
     else:
