@@ -32,9 +32,12 @@ class Session:
 
     def __post_init__(self) -> None:
         """Refuse outputs that cannot be written before any work is done."""
+        from divmatch.budget import memory_budget
         from divmatch.outputs import check_writable
 
         self.seed = seed_of(str(self.options["seed"]))
+        self.reading()
+        memory_budget(self.options["max_memory"])
         for path in self.options["output"]:
             render.form_of(path)
         check_writable(self.options["output"], self.options["mkdir"])
