@@ -126,11 +126,20 @@ def _moved(result: Result) -> str:
 def convention(result: Result) -> str:
     """Method and settings: the same two files give other numbers under other conventions."""
     settings = [
-        f"{key}={short(value) if isinstance(value, float) else value}"
+        f"{key}={_told(value) if isinstance(value, float) else value}"
         for key, value in result.params.items()
         if value is not None
     ]
     return " ".join([result.method, *settings])
+
+
+def _told(value: float) -> str:
+    """Four significant digits, or as many as tell the number from a whole one."""
+    digits, text = 4, short(value)
+    while text.isdecimal() and float(text) != value:
+        digits += 1
+        text = f"{value:.{digits}g}"
+    return text
 
 
 def verdict_lines(report: Report) -> list[str]:
@@ -300,7 +309,11 @@ def github_of(report: Report) -> str:
     for result in report.results:
         for note in result.warnings:
             level = "error" if note.code.startswith("E") else "warning"
-            lines.append(f"::{level} title={note.code}::{_escaped(note.message)}")
+            named = result.sample is None or result.sample in note.message
+            where = "" if named else f"{result.sample}: {result.id}: "
+            lines.append(
+                f"::{level} title={note.code}::{_escaped(printable(where + note.message))}"
+            )
     return "".join(line + "\n" for line in lines)
 
 

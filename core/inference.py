@@ -77,11 +77,12 @@ def infer(
             held = {**seeded, **_held(estimate, seeded)}
             test = permutation_test(estimator, x, y, held, permutations=permutations, seed=seed)
     notes = (*estimate.notes, *_infinite_notes(estimate), *_weight_notes(x, y), *notes)
+    notes = tuple(_advised(note, tested=test is not None) for note in notes)
     of = estimator.quantity
     return Result(
         metric=of.name,
         method=estimator.method,
-        value=estimate.value,
+        value=estimate.value + 0.0,  # no minus zero
         unit=of.unit_of(settings),
         direction=of.direction,
         n=(x.n, y.n),
@@ -143,8 +144,8 @@ def _interval(
             *notes,
             Note(
                 "W04",
-                f"value is within two standard errors of zero ({estimate.value:.3g} < 2 x {se:.2g}): "
-                "the interval is not valid there; use --permutations for a p-value",
+                f"value is not above two standard errors ({estimate.value:.3g} < 2 x {se:.2g}): "
+                "the interval is not valid there",
             ),
         )
     centre = estimate.value - correction.bias
@@ -261,6 +262,14 @@ def normal_quantile(probability: float) -> float:
     from statistics import NormalDist
 
     return NormalDist().inv_cdf(probability)
+
+
+def _advised(note: Note, *, tested: bool) -> Note:
+    """What to go by where the interval is not valid: the p-value."""
+    if note.code != "W04":
+        return note
+    advice = "go by the p-value" if tested else "use --permutations for a p-value"
+    return replace(note, message=f"{note.message}; {advice}")
 
 
 def _infinite_notes(estimate: Estimate) -> tuple[Note, ...]:
