@@ -225,3 +225,8 @@ def test_show_says_where_a_value_comes_from(here, place, monkeypatch):
 def test_check_accepts_a_good_file(here, place):
     (place / "good.toml").write_text("version = 1\n[defaults]\nseed = 3\n[mmd]\nkernel = 'imq'\n")
     assert here("config check good.toml")[:2] == (0, "ok\n")
+
+
+def test_check_draws_no_seed(here, place):
+    (place / "divmatch.toml").write_text("[defaults]\nseed = 'random'\n")
+    assert here("config check") == (0, "ok\n", "")
