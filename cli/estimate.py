@@ -1,5 +1,6 @@
 """One command for each quantity, made from its declaration."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +16,7 @@ from divmatch.cli.options import (
     output_options,
 )
 from divmatch.cli.session import Session, labelled, notes_of
-from divmatch.estimator import Quantity, quantity
+from divmatch.estimator import Estimator, Quantity, quantity
 from divmatch.record import Result
 from divmatch.samples import Samples
 from divmatch.settings import Setting
@@ -46,6 +47,9 @@ def command_of(name: str) -> click.Command:
     def run(**options: Any) -> int:
         return estimate(of, options)
 
+    def prepare(options: dict[str, Any]) -> object:
+        return prepared(of, options)
+
     return Command(
         name,
         callback=run,
@@ -60,6 +64,7 @@ def command_of(name: str) -> click.Command:
         help=f"{of.help}\n\n{ARGUMENTS}",
         short_help=of.help,
         sections=sections,
+        prepare=prepare,
         notes=methods_text(of),
         epilog=f"man divmatch-{name} has formulas, ranges, biases, cost and sources.",
     )
@@ -113,10 +118,7 @@ def methods_text(of: Quantity) -> str:
 
 def estimate(of: Quantity, options: dict[str, Any]) -> int:
     """Run one quantity on two files."""
-    session = Session(of.name, options)
-    given = {name: options[name] for name in of.settings() if options[name] is not None}
-    chosen = of.chosen(options["method"])
-    settings = chosen.checked(given)
+    session, chosen, settings = prepared(of, options)
     x, y = read_pair(session, options["reference"], options["candidate"])
     with session.running():
         results = [session.infer(chosen, x, y, settings)]
@@ -124,6 +126,14 @@ def estimate(of: Quantity, options: dict[str, Any]) -> int:
             other = session.infer(chosen, y, x, settings)
             results.append(replace(other, direction="Q||P", id=f"{of.name}:reverse"))
     return finish(session, results, x, y)
+
+
+def prepared(of: Quantity, options: Mapping[str, Any]) -> tuple[Session, Estimator, dict[str, Any]]:
+    """What can be said before any data are read: the session, the method, its settings."""
+    session = Session(of.name, options)
+    given = {name: options[name] for name in of.settings() if options[name] is not None}
+    chosen = of.chosen(options["method"])
+    return session, chosen, chosen.checked(given)
 
 
 def read_pair(session: Session, p: str, q: str) -> tuple[Samples, Samples]:

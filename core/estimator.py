@@ -187,7 +187,7 @@ def quantity(name: str) -> Quantity:
         if name not in known:
             raise SettingError(
                 f"no quantity is called '{name}'{suggestion(name, known)} "
-                f"(known: {', '.join(QUANTITIES)})"
+                f"(known: {', '.join(known)})"
             )
         import_module(known[name][0])
     return REGISTRY[name]

@@ -76,12 +76,13 @@ def infer(
         if permutations:
             held = {**seeded, **_held(estimate, seeded)}
             test = permutation_test(estimator, x, y, held, permutations=permutations, seed=seed)
-    notes = (*estimate.notes, *_weight_notes(x, y), *notes)
+    notes = (*estimate.notes, *_infinite_notes(estimate), *_weight_notes(x, y), *notes)
+    notes = tuple(_advised(note, tested=test is not None) for note in notes)
     of = estimator.quantity
     return Result(
         metric=of.name,
         method=estimator.method,
-        value=estimate.value,
+        value=estimate.value + 0.0,  # no minus zero
         unit=of.unit_of(settings),
         direction=of.direction,
         n=(x.n, y.n),
@@ -143,8 +144,8 @@ def _interval(
             *notes,
             Note(
                 "W04",
-                f"value is within two standard errors of zero ({estimate.value:.3g} < 2 x {se:.2g}): "
-                "the interval is not valid there; use --permutations for a p-value",
+                f"value is not above two standard errors ({estimate.value:.3g} < 2 x {se:.2g}): "
+                "the interval is not valid there",
             ),
         )
     centre = estimate.value - correction.bias
@@ -261,6 +262,22 @@ def normal_quantile(probability: float) -> float:
     from statistics import NormalDist
 
     return NormalDist().inv_cdf(probability)
+
+
+def _advised(note: Note, *, tested: bool) -> Note:
+    """What to go by where the interval is not valid: the p-value."""
+    if note.code != "W04":
+        return note
+    advice = "go by the p-value" if tested else "use --permutations for a p-value"
+    return replace(note, message=f"{note.message}; {advice}")
+
+
+def _infinite_notes(estimate: Estimate) -> tuple[Note, ...]:
+    """Say that an infinite value is not a finding, where the method has not said it."""
+    if math.isfinite(estimate.value) or any(note.code == "W02" for note in estimate.notes):
+        return ()
+    message = "the rows that carry weight give no finite number: the value decides no limit"
+    return (Note("W02", message),)
 
 
 def _weight_notes(x: Samples, y: Samples) -> tuple[Note, ...]:

@@ -11,7 +11,7 @@ CODES = {
     "W01": "an unbiased estimate of a non-negative quantity came out negative",
     "W02": "the quantity is infinite, or suspected to be",
     "W03": "tied rows",
-    "W04": "the estimate is within two standard errors of zero, where the interval is not valid",
+    "W04": "the estimate is not clearly above what equal distributions give: the interval is not valid",
     "W05": "a cap on the number of neighbours was hit",
     "W06": "the Monte Carlo error asked for was not reached",
     "W07": "the samples hardly overlap: the estimate is too small",
