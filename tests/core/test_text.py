@@ -112,9 +112,9 @@ def test_json_of_two_kinds_in_one_block_is_refused_in_one_line():
         read_table("a.ndjson", Reading())
 
 
-def test_a_broken_line_is_counted_from_the_start_of_the_file(blocks):
-    Path("a.ndjson").write_text(objects(["1"] * 500) + "{oops}\n")
-    with pytest.raises(FileError, match=r"in row 500\b"):
+def test_a_broken_line_is_named_by_its_number_in_the_file(blocks):
+    Path("a.ndjson").write_text("\n" + objects(["1"] * 500) + "\n{oops}\n")
+    with pytest.raises(FileError, match=r"in line 503\b"):
         read_table("a.ndjson", Reading())
 
 
@@ -211,3 +211,47 @@ def test_piped_text_is_read_in_blocks_too(blocks, monkeypatch):
     monkeypatch.setattr(sys, "stdin", Piped())
     table = read_table("-", Reading())
     assert (table.rows, table.numbers.max(), table.categories[0].words) == (301, 1.5, ("u", "v"))
+
+
+@pytest.mark.parametrize("line", ["null", "1", "[1]", '"x"', "{", '{"x": 1} null', "hello"])
+def test_a_line_that_is_no_object_is_refused_by_number(line, blocks):
+    Path("a.ndjson").write_text(f'{{"x": 1}}\n\n{line}\n{{"x": 2}}\n')
+    with pytest.raises(FileError, match=r"^a\.ndjson: line 3 holds no whole object: "):
+        read_table("a.ndjson", Reading())
+
+
+def test_a_first_line_of_null_ends_in_one_line():
+    Path("a.ndjson").write_text('null\n{"x": 1}\n')
+    code = (
+        "from divmatch.errors import FileError; from divmatch.files import read_table\n"
+        "from divmatch.tables import Reading\n"
+        "try: read_table('a.ndjson', Reading())\n"
+        "except FileError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("a.ndjson: line 1 holds no whole object: 'null'; ")
+
+
+@pytest.mark.parametrize("depth", [65, 3000, 100_000])
+@pytest.mark.parametrize("hidden", ["", "]" * 200, r"\"" + "]" * 200])
+def test_objects_nested_too_deeply_are_refused(depth, hidden):
+    deep = f'{{"s": "{hidden}", "x": {"[" * depth}{"]" * depth}}}\n'
+    Path("a.ndjson").write_text('{"s": "", "x": []}\n' + deep)
+    with pytest.raises(FileError, match=r"^a\.ndjson: line 2 is nested more than 64 deep; "):
+        read_table("a.ndjson", Reading())
+
+
+def test_brackets_in_text_are_no_nesting():
+    Path("a.ndjson").write_text('{"c": "' + "[" * 200 + r"\"{" + '"}\n')
+    assert read_table("a.ndjson", Reading()).rows == 1
+
+
+def test_many_objects_side_by_side_are_no_nesting():
+    Path("a.ndjson").write_text('{"x": 1, "o": [' + ", ".join(['{"y": 1}'] * 100) + "]}\n")
+    assert read_table("a.ndjson", Reading(columns="x")).rows == 1
+
+
+@pytest.mark.parametrize("text_", ['\ufeff{"x": 1}\r\n{"x": 2}\r\n', '  {"x": 1}  \n\t{"x": 2}'])
+def test_marks_and_spaces_around_objects_are_no_fault(text_):
+    Path("a.ndjson").write_text(text_, encoding="utf-8", newline="")
+    assert read_table("a.ndjson", Reading()).numbers[:, 0].tolist() == [1, 2]
