@@ -1,13 +1,13 @@
 """Decoding: columns that arrive in batches become the arrays of a table, made once."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from divmatch.errors import FileError, counted
+from divmatch.errors import FileError, at_row, counted
 from divmatch.places import Place, damage
 from divmatch.sources import Source, kind_of, load_arrow
 from divmatch.tables import Column, Table, labels_of
@@ -21,8 +21,12 @@ def filled(
     names: list[str],
     picked: NDArray[np.int64] | None,
     weight_column: str | None,
+    check_words: Callable[[str, Iterable[str]], None] | None = None,
 ) -> tuple[Table, NDArray[np.float64] | None]:
-    """Stream the columns into arrays made once; weights come for all rows, for their check."""
+    """Stream the columns into arrays made once; weights come for all rows, for their check.
+
+    ``check_words`` gets the name and the words of each categorical column, of all rows too.
+    """
     columns = headings(source, place.name, names)
     labels = labels_of(columns)
     rows = source.rows if picked is None else len(picked)
@@ -49,7 +53,11 @@ def filled(
             values = part.column(column.name)
             if column.kind == "cat":
                 with damage(place.name, f"text in column '{column.name}'"):
-                    codes[filled:stop, code] = _codes(values, words[code])
+                    if check_words is not None and here is not None:
+                        every = _codes(batch.column(column.name), words[code])
+                        codes[filled:stop, code] = every[here - start]
+                    else:
+                        codes[filled:stop, code] = _codes(values, words[code])
                 code += 1
                 continue
             into = numbers[filled:stop, number : number + column.width]
@@ -63,6 +71,10 @@ def filled(
         raise FileError(
             f"{place.name}: promises {counted(rows, 'row')}, but holds {filled}; write it anew"
         )
+    categories = [column.name for column in columns if column.kind == "cat"]
+    if check_words is not None:
+        for name, found in zip(categories, words, strict=True):
+            check_words(name, found)
     known = iter(range(len(words)))
     columns = [
         replace(column, words=_sorted_words(codes, k, words[k]))
@@ -120,7 +132,7 @@ def _lists(
     if len(ragged):
         row = int(ragged[0]) + start if picked is None else int(picked[ragged[0]])
         raise FileError(
-            f"{where} has {counted(int(lengths[ragged[0]]), 'number')} at row {row}, expected {width} as in "
+            f"{where} has {counted(int(lengths[ragged[0]]), 'number')} {at_row(row)}, expected {width} as in "
             f"the first row; leave it out or make the lists equally long"
         )
     if not width:  # no list holds anything

@@ -43,6 +43,11 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun if number == 1 else many}"
 
 
+def at_row(number: int) -> str:
+    """`at row 17 (from 0)`: rows are counted as NumPy and pandas count them, and messages say so."""
+    return f"at row {number} (from 0)"
+
+
 def suggestion(name: str, known: Iterable[str]) -> str:
     """`; did you mean 'energy'?` for a near miss, else the empty string."""
     from difflib import get_close_matches  # 5 ms, and only a mistake pays them

@@ -1,6 +1,6 @@
 """Files: every way that rows come in; a damaged file gets one line, never a traceback."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from io import BytesIO
 from typing import Any
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from divmatch.arrays import load_array
-from divmatch.columns import chosen, no_value, not_found
+from divmatch.columns import called_categories, chosen, no_value, not_found
 from divmatch.decoding import filled
 from divmatch.errors import FileError, SampleError, counted
 from divmatch.ndjson import ndjson_source
@@ -30,7 +30,7 @@ from divmatch.samples import as_weights
 from divmatch.sources import Source, columns_of, kind_of, load_arrow
 from divmatch.summaries import duplicates, summaries
 from divmatch.tables import Column, Reading, Table
-from divmatch.text import text_source
+from divmatch.text import refuse_numbers, text_source
 
 __all__ = ["check_readable", "describe", "files_from", "parquet_bytes", "read_table"]
 
@@ -228,7 +228,14 @@ def _from_columns(source: Source, place: Place, reading: Reading, role: str) -> 
                 else f"{place.name}: column '{name}' holds {source.types[name]}, no weights"
             )
     picked = _picked(source.rows, reading, role)
-    table, weights = filled(source, place, names, picked, weight_column)
+    said = called_categories(reading.columns, names)
+
+    def check_words(name: str, words: Iterable[str]) -> None:
+        if name not in said:
+            refuse_numbers(source, place.name, name, words)
+
+    check = check_words if source.guessed else None
+    table, weights = filled(source, place, names, picked, weight_column, check)
     table = replace(table, selected=selector is not None, unmatched=unmatched)
     if listed:
         labels = tuple(str(k) for k in range(len(table.labels)))

@@ -27,6 +27,7 @@ class Reading:
     columns : str, optional
         Comma-separated names and shell globs; ``num:`` and ``cat:`` restrict a glob to single
         numbers or categories, ``!`` excludes and always wins, only exclusions mean all but these.
+        ``cat:`` also says that a text column of mostly numbers holds categories, such as codes.
         Columns of plain arrays are named by position: ``0,2`` or ``0-3``. A backslash guards a
         comma.
     weights, weights_p, weights_q : str, optional

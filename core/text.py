@@ -1,14 +1,16 @@
 """CSV and TSV, read twice: for the types of all columns, then for the chosen columns alone."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from io import BytesIO
 from typing import Any
 
-from divmatch.errors import FileError
+from divmatch.errors import FileError, SampleError, at_row, counted
 from divmatch.places import Place, damage
 from divmatch.sources import Source, load_arrow, naming, types_of
 
+NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
 BLOCKS = (1 << 20, 16 << 20)  # bytes of text parsed at once; no row may be longer than the last
 
 
@@ -36,7 +38,36 @@ def text_source(place: Place, kind: str, source: str | BytesIO) -> Source:
                 for start in range(0, len(batch), size):
                     yield batch.slice(start, size)
 
-    return Source(types, rows, batches)
+    return Source(types, rows, batches, guessed=True)
+
+
+def refuse_numbers(source: Source, where: str, name: str, words: Iterable[str]) -> None:
+    """Refuse a column that is text only because of a few cells: its numbers are no categories."""
+    distinct, numbers = 0, 0
+    for word in words:
+        distinct += 1
+        numbers += _is_number(word)
+    if not distinct / 2 < numbers < distinct:
+        return
+    first, values, bad, row = ("", 0), 0, 0, 0
+    for batch in source.batches([name], 1 << 16):
+        for value in batch.column(name).to_pylist():
+            values += value is not None
+            if value is not None and not _is_number(value):
+                first = first if bad else (value, row)
+                bad += 1
+            row += 1
+    shown = first[0] if len(first[0]) <= 20 else first[0][:20] + "..."
+    raise SampleError(
+        f"{where}: column '{name}' is text because of '{shown}' {at_row(first[1])}; {bad} of "
+        f"{counted(values, 'value')} {'is' if bad == 1 else 'are'} no number: correct "
+        f"{'it' if bad == 1 else 'them'}, leave the column out with --columns '!{name}', or say "
+        f"that it holds categories with --columns '*,cat:{name}'"
+    )
+
+
+def _is_number(word: str) -> bool:
+    return NUMBER.fullmatch(word) is not None
 
 
 def _surveyed(kind: str, stream: Callable[[], Any]) -> tuple[Any, int, int]:

@@ -194,7 +194,10 @@ def test_large_integers_are_rounded_to_float64():
         (np.zeros(3, "M8[s]"), "holds datetime64[s] values, not numbers"),
         (np.zeros(3, "V4"), "values, not numbers"),
         (np.array([1.0, np.inf, -np.inf]), "column '0' has 2 infinite values, first at row 1"),
-        (np.array([1.0, np.nan]), "column '0' has 1 missing value, first at row 1; choose --na"),
+        (
+            np.array([1.0, np.nan]),
+            "column '0' has 1 missing value, first at row 1 (from 0); choose --na",
+        ),
     ],
 )
 def test_arrays_that_are_no_samples_are_refused(array, words):
@@ -493,7 +496,7 @@ def test_two_picked_columns_need_no_common_name():
 
 def test_ragged_lists_name_the_first_row():
     parquet_of(emb=[[1.0, 2.0]] * 3 + [[1.0]] + [[1.0, 2.0, 3.0]])
-    assert "column 'emb' has 1 number at row 3, expected 2" in refusal("t.parquet")
+    assert "column 'emb' has 1 number at row 3 (from 0), expected 2" in refusal("t.parquet")
 
 
 def test_ragged_lists_name_the_row_of_the_file_when_sampled():

@@ -11,7 +11,7 @@ import pytest
 from pyarrow import csv
 
 from divmatch import ndjson, text
-from divmatch.errors import FileError
+from divmatch.errors import DivmatchError, FileError, SampleError
 from divmatch.files import describe, read_table
 from divmatch.tables import Reading
 
@@ -72,7 +72,7 @@ def outcome(path: str):
     """The table as plain values, or the one line that reading it ends in."""
     try:
         table = read_table(path, Reading())
-    except FileError as error:
+    except DivmatchError as error:
         return str(error)
     columns = [(c.name, c.kind, c.type, c.words) for c in table.columns]
     return columns, table.numbers.tobytes(), table.codes.tobytes()
@@ -255,3 +255,59 @@ def test_many_objects_side_by_side_are_no_nesting():
 def test_marks_and_spaces_around_objects_are_no_fault(text_):
     Path("a.ndjson").write_text(text_, encoding="utf-8", newline="")
     assert read_table("a.ndjson", Reading()).numbers[:, 0].tolist() == [1, 2]
+
+
+def dirty(path: str = "a.csv", *, bad: str = "oops", at: int = 100) -> str:
+    """A column of numbers with one word among them, which makes all of it text."""
+    values = [f"{k / 8}" for k in range(200)]
+    values.insert(at, bad)
+    Path(path).write_text("\n".join(["k,x", *(f"{k},{v}" for k, v in enumerate(values)), ""]))
+    return path
+
+
+def test_a_word_among_numbers_is_refused_by_row():
+    with pytest.raises(SampleError) as caught:
+        read_table(dirty(), Reading())
+    assert str(caught.value) == (
+        "a.csv: column 'x' is text because of 'oops' at row 100 (from 0); 1 of 201 values is no "
+        "number: correct it, leave the column out with --columns '!x', or say that it holds "
+        "categories with --columns '*,cat:x'"
+    )
+
+
+@pytest.mark.parametrize("columns", ["x", "*", "k,x", "!k"])
+def test_choosing_a_column_does_not_say_that_it_holds_categories(columns):
+    with pytest.raises(SampleError, match="is text because of 'oops'"):
+        read_table(dirty(), Reading(columns=columns))
+
+
+@pytest.mark.parametrize("columns", ["cat:x", "*,cat:x", "cat:*"])
+def test_numbers_are_categories_where_the_user_says_so(columns):
+    table = read_table(dirty(), Reading(columns=columns))
+    assert len(table.categories[0].words) == 201
+
+
+def test_a_word_among_numbers_is_seen_outside_the_sampled_rows():
+    dirty(at=0)
+    for seed in range(3):
+        with pytest.raises(SampleError, match="at row 0"):
+            read_table("a.csv", Reading(sample=2, seed=seed))
+
+
+def test_a_column_left_out_may_hold_anything():
+    assert read_table(dirty(), Reading(columns="!x")).names == ("k",)
+
+
+def test_info_shows_words_among_numbers():
+    assert describe(dirty())["columns"][1]["kind"] == "cat"
+
+
+@pytest.mark.parametrize("words", [["a", "b", "1"], ["a", "1"], ["A1", "B2"], ["1-2", "3-4"]])
+def test_words_with_few_numbers_are_categories(words):
+    Path("a.csv").write_text("\n".join(["k,x", *(f"1,{word}" for word in words * 20)]))
+    assert read_table("a.csv", Reading()).categories[0].words == tuple(sorted(words))
+
+
+def test_text_that_json_calls_text_holds_categories():
+    Path("a.ndjson").write_text('{"x": "1"}\n{"x": "2"}\n{"x": "oops"}\n')
+    assert read_table("a.ndjson", Reading()).categories[0].words == ("1", "2", "oops")
