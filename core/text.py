@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import Any
 
@@ -24,7 +25,10 @@ def text_source(place: Place, kind: str, source: str | BytesIO) -> Source:
         return arrow.BufferReader(source.getvalue())
 
     with damage(place.name, kind):
-        schema, rows, block = _surveyed(kind, stream)
+        schema, rows, layout = _surveyed(_Layout(kind), stream)
+        if len(schema) == 1:  # a blank line is a row whose only value is missing
+            layout = _Layout(kind, leading=_blank_lines(stream().read(1 << 16)))
+            schema, rows, layout = _surveyed(layout, stream)
         _check_header(schema.names, place.name)
     with naming(place.name):
         types = types_of(schema)
@@ -32,7 +36,7 @@ def text_source(place: Place, kind: str, source: str | BytesIO) -> Source:
     def batches(wanted: list[str], size: int) -> Iterator[Any]:
         from pyarrow import csv
 
-        options = _options(kind, block, {name: types[name] for name in wanted})
+        options = layout.options({name: types[name] for name in wanted})
         with damage(place.name, kind), csv.open_csv(stream(), **options) as reader:
             for batch in reader:
                 for start in range(0, len(batch), size):
@@ -70,7 +74,30 @@ def _is_number(word: str) -> bool:
     return NUMBER.fullmatch(word) is not None
 
 
-def _surveyed(kind: str, stream: Callable[[], Any]) -> tuple[Any, int, int]:
+@dataclass(frozen=True)
+class _Layout:
+    """How a file is cut into rows; with ``leading``, blank lines are rows after that many."""
+
+    kind: str
+    block: int = 0
+    leading: int | None = None
+
+    def options(self, only: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """How all columns are read, or these alone with types that are known."""
+        from pyarrow import csv
+
+        chosen = {} if only is None else {"include_columns": list(only), "column_types": only}
+        return {
+            "read_options": csv.ReadOptions(block_size=self.block, skip_rows=self.leading or 0),
+            "parse_options": csv.ParseOptions(
+                delimiter="\t" if self.kind == "tsv" else ",",
+                ignore_empty_lines=self.leading is None,
+            ),
+            "convert_options": csv.ConvertOptions(strings_can_be_null=True, **chosen),
+        }
+
+
+def _surveyed(layout: _Layout, stream: Callable[[], Any]) -> tuple[Any, int, _Layout]:
     """Schema and number of rows as if the file were read in one piece; the block that serves.
 
     A stream takes its types from the first block and stops where a later value does not fit. They
@@ -80,22 +107,17 @@ def _surveyed(kind: str, stream: Callable[[], Any]) -> tuple[Any, int, int]:
     from pyarrow import ArrowException, csv
 
     for block in BLOCKS:
-        with suppress(ArrowException), csv.open_csv(stream(), **_options(kind, block)) as reader:
-            return reader.schema, sum(len(batch) for batch in reader), block
-    table = csv.read_csv(stream(), **_options(kind, BLOCKS[-1]))
-    return table.schema, table.num_rows, BLOCKS[-1]
+        layout = replace(layout, block=block)
+        with suppress(ArrowException), csv.open_csv(stream(), **layout.options()) as reader:
+            return reader.schema, sum(len(batch) for batch in reader), layout
+    table = csv.read_csv(stream(), **layout.options())
+    return table.schema, table.num_rows, layout
 
 
-def _options(kind: str, block: int, only: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """How all columns are read, or these alone with types that are known."""
-    from pyarrow import csv
-
-    chosen = {} if only is None else {"include_columns": list(only), "column_types": only}
-    return {
-        "read_options": csv.ReadOptions(block_size=block),
-        "parse_options": csv.ParseOptions(delimiter="\t" if kind == "tsv" else ","),
-        "convert_options": csv.ConvertOptions(strings_can_be_null=True, **chosen),
-    }
+def _blank_lines(start: bytes) -> int:
+    """How many blank lines a file starts with."""
+    text = start.removeprefix(b"\xef\xbb\xbf")
+    return len((text[: len(text) - len(text.lstrip(b"\r\n"))] + b".").splitlines()) - 1
 
 
 def _check_header(names: Sequence[str], where: str) -> None:

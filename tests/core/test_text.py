@@ -311,3 +311,17 @@ def test_words_with_few_numbers_are_categories(words):
 def test_text_that_json_calls_text_holds_categories():
     Path("a.ndjson").write_text('{"x": "1"}\n{"x": "2"}\n{"x": "oops"}\n')
     assert read_table("a.ndjson", Reading()).categories[0].words == ("1", "2", "oops")
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("before", [0, 3])
+def test_a_blank_line_of_a_single_column_is_a_missing_value(end, before, blocks):
+    lines = [*[""] * before, "x", *["1"] * 200, "", "3", "", ""]
+    Path("a.csv").write_bytes(end.join(lines).encode())
+    found = read_table("a.csv", Reading()).values("x")
+    np.testing.assert_array_equal(found, [*[1] * 200, np.nan, 3, np.nan])
+
+
+def test_a_blank_line_between_several_columns_is_no_row():
+    Path("a.csv").write_text("x,y\n1,2\n\n3,4\n\n")
+    assert read_table("a.csv", Reading()).rows == 2
