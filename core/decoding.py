@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from divmatch.errors import FileError, at_row, counted
 from divmatch.places import Place, damage
+from divmatch.samples import EXACT, rounds
 from divmatch.sources import Source, kind_of, load_arrow
 from divmatch.tables import Column, Table, labels_of
 
@@ -34,6 +35,7 @@ def filled(
     codes = np.empty((rows, sum(column.kind == "cat" for column in columns)), dtype=np.int32)
     words: list[dict[str, int]] = [{} for _ in range(codes.shape[1])]
     weights = np.empty(source.rows) if weight_column else None
+    rounded = dict.fromkeys(names, False)
     start = filled = 0
     wanted = list(dict.fromkeys([*names, *([weight_column] if weight_column else [])]))
     size = max(64, min(1 << 16, BATCH_BYTES // (8 * max(1, len(labels)))))
@@ -60,6 +62,7 @@ def filled(
                         codes[filled:stop, code] = _codes(values, words[code])
                 code += 1
                 continue
+            rounded[column.name] |= _rounds(values)
             into = numbers[filled:stop, number : number + column.width]
             if column.kind == "list":
                 _lists(values, into, here, start, f"{place.name}: column '{column.name}'")
@@ -83,7 +86,15 @@ def filled(
         for column in columns
     ]
     table = Table(
-        place.name, place.kind, source.rows, tuple(columns), labels, numbers, codes, picked=picked
+        place.name,
+        place.kind,
+        source.rows,
+        tuple(columns),
+        labels,
+        numbers,
+        codes,
+        picked=picked,
+        rounded=tuple(name for name in names if rounded[name]),
     )
     return table, weights
 
@@ -118,6 +129,22 @@ def _numbers(values: Any) -> NDArray[np.float64]:
     values = getattr(values, "storage", values)
     found: NDArray[np.float64] = values.cast("float64", safe=False).to_numpy(zero_copy_only=False)
     return found
+
+
+def _rounds(values: Any) -> bool:
+    """Whether whole numbers lose digits as float64; min and max settle nearly all columns."""
+    from pyarrow import compute, types
+
+    values = getattr(values, "storage", values)
+    if hasattr(values, "value_lengths"):
+        values = values.flatten()
+    if not (types.is_int64(values.type) or types.is_uint64(values.type)):
+        return False
+    ends = compute.min_max(values)
+    low, high = ends["min"].as_py(), ends["max"].as_py()
+    if low is None or (low >= -EXACT and high <= EXACT):
+        return False
+    return rounds(values.drop_null().to_numpy(zero_copy_only=False))
 
 
 def _lists(

@@ -26,7 +26,7 @@ from divmatch.places import (
     standard_input,
     whole,
 )
-from divmatch.samples import as_weights
+from divmatch.samples import as_weights, rounds
 from divmatch.sources import Source, columns_of, kind_of, load_arrow
 from divmatch.summaries import duplicates, summaries
 from divmatch.tables import Column, Reading, Table
@@ -184,7 +184,16 @@ def _from_array(array: NDArray[Any], place: Place, reading: Reading, role: str) 
         plain=True,
         picked=picked,
     )
-    return _weighted(_narrowed(table, reading, hidden), weights, weights_from)
+    table = _narrowed(table, reading, hidden)
+    return _weighted(replace(table, rounded=_rounded(table)), weights, weights_from)
+
+
+def _rounded(table: Table) -> tuple[str, ...]:
+    """The columns of a plain array whose whole numbers float64 cannot hold."""
+    if table.numbers.dtype.kind not in "iu" or table.numbers.dtype.itemsize < 8:
+        return ()
+    columns = zip(table.labels, table.numbers.T, strict=True)
+    return tuple(label for label, column in columns if rounds(column))
 
 
 def _narrowed(table: Table, reading: Reading, hidden: set[str]) -> Table:

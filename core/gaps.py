@@ -92,6 +92,20 @@ def fill_note(rows: Rows, heading: Table, *, categories: bool) -> list[tuple[str
     ]
 
 
+def rounding_note(table: Table) -> list[tuple[str, str]]:
+    """Say which columns hold whole numbers that float64 does not tell apart."""
+    if not table.rounded:
+        return []
+    many = len(table.rounded) > 1
+    return [
+        (
+            "W26",
+            f"column{'s' if many else ''} {shortlist(table.rounded)} of {table.name} "
+            f"hold{'' if many else 's'} whole numbers beyond 2^53, which were rounded",
+        )
+    ]
+
+
 def means_of(rows: Rows) -> Points:
     """Means of the values that are there, NaN where there are none."""
     means: Points = rows.masses @ rows.numbers

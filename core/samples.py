@@ -11,6 +11,7 @@ from divmatch.errors import SampleError, at_row, counted
 
 Points = NDArray[np.float64]  # (n, d), finite, C order
 Weights = NDArray[np.float64]  # (n,), non-negative, sums to 1
+EXACT = 2**53  # up to it float64 holds every whole number
 T = TypeVar("T")
 
 
@@ -101,6 +102,19 @@ def check_finite(points: Points, name: str) -> None:
             f"{name}: {counted(len(rows), 'row')} with NaN or infinite values "
             f"(first: row {rows[0]}, column {column}, both from 0); choose --na drop or --na mean"
         )
+
+
+def rounds(whole: NDArray[Any]) -> bool:
+    """Whether float64 loses digits of these numbers: only integers beyond 2^53 can."""
+    if whole.dtype.kind not in "iu" or whole.dtype.itemsize < 8 or not whole.size:
+        return False
+    if int(whole.min()) >= -EXACT and int(whole.max()) <= EXACT:
+        return False
+    floats = whole.astype(np.float64)
+    beyond = floats >= float(np.iinfo(whole.dtype).max)  # rounded up to what the type cannot hold
+    with np.errstate(invalid="ignore"):
+        back = floats.astype(whole.dtype)
+    return bool((beyond | (back != whole)).any())
 
 
 def as_weights(values: ArrayLike, rows: int, name: str) -> Weights:

@@ -107,7 +107,8 @@ class Table:
     ``numbers`` is (n, d) of any real type, the ``num`` and ``list`` columns in order; ``codes`` is
     (n, c), the ``cat`` columns in order, -1 where missing. A plain array is one ``list`` column
     without a name. ``selected`` marks a column that the user picked by ``file::column``: it is
-    matched by position, as the columns of a plain array are.
+    matched by position, as the columns of a plain array are. ``rounded`` names the columns of whole
+    numbers that float64 cannot hold.
     """
 
     name: str
@@ -123,6 +124,7 @@ class Table:
     weights: Weights | None = None
     weights_from: str | None = None
     unmatched: tuple[str, ...] = ()
+    rounded: tuple[str, ...] = ()
 
     @property
     def categories(self) -> tuple[Column, ...]:

@@ -771,6 +771,62 @@ def test_text_is_no_weight():
     assert "column 'w' holds string, no weights" in refusal("t.parquet", weights="w")
 
 
+# -- whole numbers beyond 2^53 --------------------------------------------------------------------
+
+
+def notes(path: str, **options: object) -> list[tuple[str, str]]:
+    reading = Reading(**{"scale": "none"} | options)
+    (samples,) = encode(read_table(path, reading), reading=reading)
+    return samples.origin["notes"]
+
+
+LARGE = np.array([1, 2**53 + 1, 3])
+
+
+@pytest.mark.parametrize("kind", ["npy", "npz", "parquet", "csv", "ndjson"])
+def test_rounded_whole_numbers_are_a_warning_with_file_and_column(kind):
+    path = write(kind, rows=np.column_stack([LARGE, [1, 2, 3]]))
+    name = "0" if kind in ("npy", "npz") else "c0"
+    assert notes(path) == [
+        ("W26", f"column '{name}' of {path} holds whole numbers beyond 2^53, which were rounded")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("values", "rounded"),
+    [
+        ([2**53, -(2**53)], False),
+        ([2**53 + 2, 2**62], False),
+        ([2**53 + 1], True),
+        ([-(2**53) - 1], True),
+        ([2**63 - 1], True),
+        ([-(2**63)], False),
+    ],
+)
+@pytest.mark.parametrize("kind", ["npy", "parquet"])
+def test_only_what_is_rounded_is_warned_of(values, rounded, kind):
+    assert bool(notes(write(kind, rows=np.array(values)[:, None]))) == rounded
+
+
+@pytest.mark.parametrize(("value", "rounded"), [(2**64 - 1, True), (2**63, False)])
+@pytest.mark.parametrize("kind", ["npy", "parquet"])
+def test_unsigned_numbers_may_be_rounded_too(kind, value, rounded):
+    path = write(kind, rows=np.array([[value]], dtype="u8"))
+    assert bool(notes(path)) == rounded
+
+
+def test_rounded_numbers_in_lists_and_beside_gaps_are_seen():
+    parquet_of(e=[[1, 2**53 + 1]] * 2, g=pa.array([None, 2**60 + 1]))
+    assert "columns 'e', 'g' of t.parquet hold" in notes("t.parquet", na="drop")[0][1]
+
+
+def test_columns_and_rows_left_out_are_not_warned_of():
+    path = write("npy", rows=np.column_stack([LARGE, [1, 2, 3]]))
+    assert notes(path, columns="1") == []
+    parquet_of(x=LARGE, y=[1, 2, 3])
+    assert notes("t.parquet", columns="y") == []
+
+
 # -- lists of files, info -----------------------------------------------------------------------
 
 
