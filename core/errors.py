@@ -21,6 +21,12 @@ class FileError(DivmatchError):
     """A file is missing, unreadable, damaged, or lacks what was asked of it."""
 
 
+class RoomError(DivmatchError):
+    """A file needs more memory than there is."""
+
+    exit_code = 4
+
+
 class DeviceError(DivmatchError):
     """The device that was asked for is not there."""
 
