@@ -56,7 +56,12 @@ def at_row(number: int) -> str:
 
 def suggestion(name: str, known: Iterable[str]) -> str:
     """`; did you mean 'energy'?` for a near miss, else the empty string."""
+    near = nearest(name, known)
+    return "" if near is None else f"; did you mean '{near}'?"
+
+
+def nearest(name: str, known: Iterable[str], *, similar: float = 0.6) -> str | None:
+    """The known name most like this one, if one is at least as similar as that."""
     from difflib import get_close_matches  # 5 ms, and only a mistake pays them
 
-    near = get_close_matches(name, list(known), n=1)
-    return f"; did you mean '{near[0]}'?" if near else ""
+    return next(iter(get_close_matches(name, list(known), n=1, cutoff=similar)), None)

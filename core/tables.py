@@ -31,8 +31,9 @@ class Reading:
         Columns of plain arrays are named by position: ``0,2`` or ``0-3``. A backslash guards a
         comma.
     weights, weights_p, weights_q : str, optional
-        A column with one weight a row, for both files or for one; for one also a .npy or
-        .npz::key file. The column of ``weights`` is never data.
+        A column with one weight a row, for both files or for one; for one also a file of its own, an
+        array or a table's only or picked column (``w.csv::w``). The column of ``weights`` is never
+        data.
     na : str
         Missing values are an error, drop their row, become the mean of the reference, or become a
         category (an extra 0/1 column for numbers). Infinite values are always an error.

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import Any
@@ -12,6 +12,7 @@ from divmatch.places import Place, damage
 from divmatch.sources import Source, load_arrow, naming, types_of
 
 NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
+RAGGED = re.compile(r"Row #(\d+): Expected (\d+) columns, got (\d+): (.*)", re.DOTALL)
 BLOCKS = (1 << 20, 16 << 20)  # bytes of text parsed at once; no row may be longer than the last
 
 
@@ -24,7 +25,7 @@ def text_source(place: Place, kind: str, source: str | BytesIO) -> Source:
             return arrow.OSFile(source)
         return arrow.BufferReader(source.getvalue())
 
-    with damage(place.name, kind):
+    with damage(place.name, kind), _raggedness(place.name):
         schema, rows, layout = _surveyed(_Layout(kind), stream)
         if len(schema) == 1:  # a blank line is a row whose only value is missing
             layout = _Layout(kind, leading=_blank_lines(stream().read(1 << 16)))
@@ -82,13 +83,17 @@ class _Layout:
     block: int = 0
     leading: int | None = None
 
-    def options(self, only: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    def options(
+        self, only: Mapping[str, Any] | None = None, *, threads: bool = True
+    ) -> dict[str, Any]:
         """How all columns are read, or these alone with types that are known."""
         from pyarrow import csv
 
         chosen = {} if only is None else {"include_columns": list(only), "column_types": only}
         return {
-            "read_options": csv.ReadOptions(block_size=self.block, skip_rows=self.leading or 0),
+            "read_options": csv.ReadOptions(
+                block_size=self.block, skip_rows=self.leading or 0, use_threads=threads
+            ),
             "parse_options": csv.ParseOptions(
                 delimiter="\t" if self.kind == "tsv" else ",",
                 ignore_empty_lines=self.leading is None,
@@ -110,8 +115,29 @@ def _surveyed(layout: _Layout, stream: Callable[[], Any]) -> tuple[Any, int, _La
         layout = replace(layout, block=block)
         with suppress(ArrowException), csv.open_csv(stream(), **layout.options()) as reader:
             return reader.schema, sum(len(batch) for batch in reader), layout
-    table = csv.read_csv(stream(), **layout.options())
+    try:
+        table = csv.read_csv(stream(), **layout.options())
+    except ArrowException:  # only one thread alone knows the row
+        table = csv.read_csv(stream(), **layout.options(threads=False))
     return table.schema, table.num_rows, layout
+
+
+@contextmanager
+def _raggedness(where: str) -> Iterator[None]:
+    """A row that is too short or too long is named by its number, as all messages count rows."""
+    from pyarrow import ArrowInvalid
+
+    try:
+        yield
+    except ArrowInvalid as error:
+        found = RAGGED.search(str(error))
+        if found is None:
+            raise
+        row, cells, shown = int(found[1]) - 2, int(found[3]), " ".join(found[4].split())
+        raise FileError(
+            f"{where}: has {counted(cells, 'cell')} {at_row(row)}, expected {found[2]} as in the "
+            f"header: '{shown[:40] + '...' * (len(shown) > 40)}'; correct this row"
+        ) from None
 
 
 def _blank_lines(start: bytes) -> int:

@@ -434,6 +434,21 @@ def test_a_missing_file_gets_a_suggestion():
     )
 
 
+@pytest.mark.parametrize("near", ["one.npy", "sig.py", "missing.py", "missing", "ming.npy"])
+def test_only_close_names_of_readable_files_are_suggested(near):
+    Path(near).write_text("x")
+    assert refusal("missing.npy") == "missing.npy: no such file"
+
+
+def test_the_same_name_of_another_kind_is_suggested():
+    write("csv")
+    assert refusal("a.npy") == "a.npy: no such file; did you mean 'a.csv'?"
+
+
+def test_an_empty_name_is_shown():
+    assert refusal("") == "'': no such file"
+
+
 @pytest.mark.parametrize(
     ("path", "words"),
     [
@@ -799,6 +814,37 @@ def test_weights_come_from_a_file_of_their_own(given_):
     assert table.weights_from == given_
 
 
+@pytest.mark.parametrize(
+    "given_", ["w.csv", "w.parquet", "w.ndjson", "w.csv::w", "two.csv::w", "two.parquet::w"]
+)
+def test_weights_come_from_a_column_of_another_table(given_):
+    Path("w.csv").write_text("w\n1\n1\n2\n0\n")
+    Path("w.ndjson").write_text("".join(f'{{"w": {w}}}\n' for w in (1, 1, 2, 0)))
+    Path("two.csv").write_text("id,w\n1,1\n1,1\n2,2\n2,0\n")
+    parquet_of("w.parquet", w=[1, 1, 2, 0])
+    parquet_of("two.parquet", id=[1, 2, 3, 4], w=[1, 1, 2, 0])
+    np.testing.assert_array_equal(read(write("npy"), weights_p=given_).weights, [1, 1, 2, 0])
+
+
+def test_weights_from_a_table_of_several_columns_need_its_name():
+    parquet_of("w.parquet", id=[1, 2, 3, 4], w=[1, 1, 2, 0])
+    assert refusal(write("npy"), weights_p="w.parquet") == (
+        "w.parquet: holds 2 columns; pick the one with the weights, w.parquet::COLUMN with COLUMN "
+        "one of 'id', 'w'"
+    )
+
+
+@pytest.mark.parametrize("given_", ["w.npy", "w.csv", "w.parquet::w", "w.npz::w"])
+def test_weights_in_a_file_that_is_missing_are_refused(given_):
+    assert refusal(write("npy"), weights_p=given_) == f"{given_}: no such file"
+
+
+def test_a_column_with_the_name_of_a_file_is_the_column():
+    parquet_of(x=[1.0, 2.0], **{"w.csv": [1.0, 3.0]})
+    Path("w.csv").write_text("w\n5\n5\n")
+    assert read("t.parquet", weights_p="w.csv").weights.tolist() == [1, 3]
+
+
 def test_weights_of_q_leave_p_alone():
     np.save("w.npy", [1, 1, 2, 0])
     assert read(write("npy"), weights_q="w.npy").weights is None
@@ -827,7 +873,7 @@ def test_dropped_rows_drop_their_weight():
         ([1.0, -1.0, 1.0, 1.0], "weight -1.0 at row 1"),
         ([1.0, np.nan, 1.0, 1.0], "weight nan at row 1"),
         ([0.0, 0.0, 0.0, 0.0], "all weights are zero"),
-        (["a", "b", "c", "d"], "holds no numbers"),
+        (["a", "b", "c", "d"], "column '0' holds string, no weights"),
     ],
 )
 def test_unusable_weights_are_refused(weights, words):

@@ -148,7 +148,7 @@ def test_a_late_kind_decides_what_a_pattern_chooses(blocks):
 
 def test_a_ragged_row_in_a_late_block_is_refused(blocks):
     Path("a.csv").write_text("x,y\n" + "1,2\n" * 200 + "3\n")
-    with pytest.raises(FileError, match="Expected 2 columns, got 1"):
+    with pytest.raises(FileError, match="has 1 cell at row 200"):
         read_table("a.csv", Reading(columns="x"))
 
 
@@ -325,3 +325,27 @@ def test_a_blank_line_of_a_single_column_is_a_missing_value(end, before, blocks)
 def test_a_blank_line_between_several_columns_is_no_row():
     Path("a.csv").write_text("x,y\n1,2\n\n3,4\n\n")
     assert read_table("a.csv", Reading()).rows == 2
+
+
+@pytest.mark.parametrize(
+    ("text_", "row"),
+    [
+        ("x,y\n1,2\n3\n4,5\n", 1),
+        ("\nx,y\n\n1,2\n\n3\n", 1),
+        ("x,y\n" + "1,2\n" * 200 + "3\n", 200),
+        ('x,y\n"1\n",2\n3\n', 1),
+    ],
+)
+def test_a_row_with_a_cell_too_few_is_named_by_its_number(text_, row, blocks):
+    Path("a.csv").write_text(text_)
+    with pytest.raises(FileError) as caught:
+        read_table("a.csv", Reading())
+    assert str(caught.value) == (
+        f"a.csv: has 1 cell at row {row} (from 0), expected 2 as in the header: '3'; correct this row"
+    )
+
+
+def test_a_row_with_a_cell_too_many_is_named_by_its_number(blocks):
+    Path("a.csv").write_text("\n\nx\n1\n2,3\n")
+    with pytest.raises(FileError, match=r"has 2 cells at row 1 \(from 0\), expected 1"):
+        read_table("a.csv", Reading())
