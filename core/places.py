@@ -152,13 +152,15 @@ def _why_not(path: str, error: Exception) -> str:
         names = sorted(os.listdir(os.path.dirname(path) or "."))
     except OSError:
         names = []
+    parts = [os.path.splitext(name) for name in names]
+    readable = [(stem, suffix) for stem, suffix in parts if suffix.lower() in SUFFIXES]
+    # Suffixes make all names alike, so the stems decide.
     stem, suffix = os.path.splitext(os.path.basename(path))
-    # Suffixes are alike in any case; of equal stems the one with the same suffix comes last.
-    names.sort(key=lambda name: name.endswith(suffix))
-    parts = (os.path.splitext(name) for name in names)
-    stems = {own: own + kind for own, kind in parts if kind.lower() in SUFFIXES}
-    near = nearest(stem, stems, similar=0.75)
-    return "no such file" if near is None else f"no such file; did you mean '{stems[near]}'?"
+    near = nearest(stem, (own for own, _ in readable), similar=0.75)
+    if near is None:
+        return "no such file"
+    kind = nearest(suffix, (kind for own, kind in readable if own == near), similar=0.0)
+    return f"no such file; did you mean '{near}{kind}'?"
 
 
 def reason(error: Exception) -> str:
