@@ -164,7 +164,12 @@ class Job:
 
     def _dressed(self, result: Result, name: str, reference: Samples, sample: Samples) -> Result:
         read = notes_of(sample)
-        self.session.warn((*read, *result.warnings), f"{sample.name}: {name}: ")
+        where = f"{sample.name}: "
+        notes = (
+            replace(note, message=note.message.removeprefix(where))  # named once is enough
+            for note in (*read, *result.warnings)
+        )
+        self.session.warn(tuple(notes), f"{where}{name}: ")
         return replace(
             result,
             id=name,

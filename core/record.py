@@ -25,6 +25,7 @@ CODES = {
     "W21": "a column is constant in the reference and was not scaled",
     "W22": "missing values were filled in with the reference's mean",
     "W23": "categories that the reference does not have",
+    "W26": "whole numbers beyond 2^53 were rounded",
     "E00": "a sample set could not be scored",
     "E01": "the data allow no number",
 }
