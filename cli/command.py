@@ -1,18 +1,20 @@
 """How a command shows itself: examples first, options by section; used by the help and by man."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import click
 
-from divmatch.cli.configuration import apply_configuration
+from divmatch.cli.configuration import apply_configuration, named, origin
+from divmatch.errors import DivmatchError, SettingError
 
 
 class Command(click.Command):
     """A command with examples and with options grouped in sections.
 
     ``sections`` maps a heading to the names of the options below it; what is in none of them comes
-    first, under "Settings".
+    first, under "Settings". ``prepare`` is what the callback does before it reads data.
     """
 
     def __init__(
@@ -21,6 +23,7 @@ class Command(click.Command):
         examples: Sequence[str] = (),
         notes: str = "",
         sections: Mapping[str, Sequence[click.Parameter]] | None = None,
+        prepare: Callable[[dict[str, Any]], Any] | None = None,
         **rest: Any,
     ) -> None:
         rest.setdefault("context_settings", {"help_option_names": ["-h", "--help"]})
@@ -28,11 +31,30 @@ class Command(click.Command):
         self.examples = tuple(examples)
         self.notes = notes
         self.sections = sections or {}
+        self.prepare = prepare
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse, after the configuration has given its defaults."""
         apply_configuration(ctx, args)
-        return super().parse_args(ctx, args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.BadParameter as error:
+            where = origin(ctx, error.param) if error.param else None
+            if where is None:
+                raise
+            message = " ".join(error.message.split()).rstrip(".")
+            raise SettingError(f"{where}: {message}") from None
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run; an error names the file or the variable that a value comes from."""
+        with _named_errors(ctx):
+            return super().invoke(ctx)
+
+    def check(self, ctx: click.Context) -> None:
+        """Check the values of all options, as far as that goes without data."""
+        if self.prepare is not None:
+            with _named_errors(ctx):
+                self.prepare(ctx.params)
 
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Usage, examples, what it computes, options."""
@@ -60,6 +82,17 @@ class Command(click.Command):
             **{title: list(parameters) for title, parameters in self.sections.items()},
             "Help": tail,
         }
+
+
+@contextmanager
+def _named_errors(ctx: click.Context) -> Iterator[None]:
+    try:
+        yield
+    except DivmatchError as error:
+        message = named(ctx, str(error))
+        if message == str(error):
+            raise
+        raise type(error)(message) from None
 
 
 class Group(click.Group):

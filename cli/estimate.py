@@ -1,5 +1,6 @@
 """One command for each quantity, made from its declaration."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import product
 from typing import Any
@@ -47,6 +48,9 @@ def command_of(name: str) -> click.Command:
     def run(**options: Any) -> int:
         return estimate(of, options)
 
+    def prepare(options: dict[str, Any]) -> object:
+        return prepared(of, options)
+
     return Command(
         name,
         callback=run,
@@ -61,6 +65,7 @@ def command_of(name: str) -> click.Command:
         help=f"{of.help}\n\n{ARGUMENTS}",
         short_help=of.help,
         sections=sections,
+        prepare=prepare,
         notes=methods_text(of),
         epilog=f"man divmatch-{name} has formulas, ranges, biases, cost and sources.",
     )
@@ -114,10 +119,7 @@ def methods_text(of: Quantity) -> str:
 
 def estimate(of: Quantity, options: dict[str, Any]) -> int:
     """Run one quantity on two files."""
-    session = Session(of.name, options)
-    given = {name: options[name] for name in of.settings() if options[name] is not None}
-    chosen = of.chosen(options["method"], given)
-    several = listed(chosen, given)
+    session, chosen, several = prepared(of, options)
     x, y = read_pair(session, options["reference"], options["candidate"])
     with session.running():
         results = session.infer_all(chosen, x, y, several)
@@ -127,6 +129,16 @@ def estimate(of: Quantity, options: dict[str, Any]) -> int:
                 for other in session.infer_all(chosen, y, x, several)
             ]
     return finish(session, results, x, y)
+
+
+def prepared(
+    of: Quantity, options: Mapping[str, Any]
+) -> tuple[Session, Estimator, list[dict[str, Any]]]:
+    """What can be said before any data are read: the session, the method, its settings."""
+    session = Session(of.name, options)
+    given = {name: options[name] for name in of.settings() if options[name] is not None}
+    chosen = of.chosen(options["method"], given)
+    return session, chosen, listed(chosen, given)
 
 
 def listed(chosen: Estimator, given: dict[str, Any]) -> list[dict[str, Any]]:

@@ -1,14 +1,16 @@
 """The lazy command group: help and completion read a static table and import no estimator."""
 
+import os
 from importlib import import_module
 from typing import Any
 
 import click
 
 from divmatch.catalogue import COMMANDS, QUANTITIES, SECTIONS
-from divmatch.cli.main import USAGE, say
-from divmatch.errors import suggestion
+from divmatch.cli.main import COMPLETE, USAGE, say
+from divmatch.errors import SettingError, suggestion
 
+SHELLS = ("bash", "zsh", "fish")
 EPILOG = "divmatch COMMAND --help shows examples and every option; divmatch help lists topics."
 
 
@@ -94,6 +96,21 @@ def app(ctx: click.Context) -> int | None:
         click.echo(ctx.get_help(), err=True)
         ctx.exit(USAGE)
     return None
+
+
+def complete(wanted: str) -> int:
+    """What a shell asked for through the environment: its script, or the completions of a line."""
+    from click.shell_completion import shell_complete
+
+    shell, _, task = wanted.partition("_")
+    if shell not in SHELLS or task not in ("source", "complete"):
+        known = ", ".join(f"{name}_source" for name in SHELLS)
+        raise SettingError(f"{COMPLETE}={wanted}: expected {known}; see divmatch completion")
+    place = os.environ.get("COMP_CWORD", "")
+    given = "COMP_WORDS" in os.environ and (shell == "fish" or place.isdecimal())
+    if task == "complete" and not given:
+        raise SettingError(f"{COMPLETE}={wanted}: COMP_WORDS and COMP_CWORD must hold the line")
+    return shell_complete(app, {}, "divmatch", COMPLETE, wanted)
 
 
 def complain(error: click.ClickException) -> int:

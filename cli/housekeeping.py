@@ -10,7 +10,7 @@ import click
 from divmatch.catalogue import COMMANDS as CATALOGUE
 from divmatch.catalogue import QUANTITIES, STATISTICS
 from divmatch.cli.command import Command
-from divmatch.cli.main import OK, USAGE, printable, say
+from divmatch.cli.main import COMPLETE, OK, USAGE, printable, say
 from divmatch.cli.options import KINDS
 from divmatch.errors import counted
 
@@ -200,14 +200,14 @@ def run_completion(shell: str) -> int:
     if made is None:
         say(f"error: completion {shell}: expected bash, zsh or fish")
         return USAGE
-    click.echo(made(app, {}, "divmatch", "_DIVMATCH_COMPLETE").source_template % _names())
+    click.echo(made(app, {}, "divmatch", COMPLETE).source_template % _names())
     return OK
 
 
 def _names() -> dict[str, str]:
     return {
         "complete_func": "_divmatch_completion",
-        "complete_var": "_DIVMATCH_COMPLETE",
+        "complete_var": COMPLETE,
         "prog_name": "divmatch",
     }
 

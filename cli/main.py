@@ -4,11 +4,16 @@
 deaths by SIGINT, SIGPIPE and SIGTERM. Click alone exits 1 for a broken pipe, Ctrl-C and a crash.
 """
 
+import errno
 import os
 import signal
 import sys
 
+COMPLETE = "_DIVMATCH_COMPLETE"  # the variable that a shell sets to ask for completions
 OK, GATE, USAGE, INCONCLUSIVE, OUTPUT, BUG = 0, 1, 2, 3, 4, 70
+
+# Only a write can end so, and every file but standard output is written under its name.
+CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EBADF)
 
 # One level of threads: ours. BLAS on several would change digits with their number.
 for _name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS"):
@@ -36,6 +41,8 @@ def run(arguments: list[str] | None = None) -> int:
     except OSError as error:
         _mute_stdout()
         where = f"{error.filename}: " if error.filename else ""
+        if not where and error.errno in CANNOT_WRITE:
+            where = "standard output: "
         say(f"error: {where}{error.strerror or error}")
         return OUTPUT
     except MemoryError:
@@ -55,8 +62,6 @@ def run(arguments: list[str] | None = None) -> int:
 
 def say(message: str, prefix: str = "divmatch: ") -> None:
     """One line on standard error; a closed or full standard error loses it and nothing else."""
-    if sys.stderr is None:  # print would take standard output instead
-        return
     if sys.stderr is None:  # closed: print would write to standard output instead
         return
     try:
@@ -75,13 +80,18 @@ def printable(text: str) -> str:
 def _invoke(arguments: list[str]) -> int:
     import click
 
-    from divmatch.cli.group import app, complain
+    from divmatch.cli.group import app, complain, complete
     from divmatch.errors import DivmatchError
 
-    if sys.stdout is not None and hasattr(sys.stdout, "reconfigure"):
+    if sys.stdout is None:  # click would print nothing and call it done
+        say("error: -: standard output is closed; give -o FILE and > /dev/null")
+        return OUTPUT
+    if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")  # odd file names must not end a run
     try:
-        app._main_shell_completion({}, "divmatch", None)
+        wanted = os.environ.get(COMPLETE)
+        if wanted:
+            return complete(wanted)
         with app.make_context("divmatch", arguments) as context:
             result = app.invoke(context)
         return result if isinstance(result, int) else OK

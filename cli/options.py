@@ -31,6 +31,21 @@ class Number(click.FloatRange):
         return made
 
 
+class Finite(click.types.FloatParamType):
+    """Any number that is one."""
+
+    name = "number"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Refuse NaN, and infinity, which no value could pass or fail."""
+        made: float = super().convert(value, param, ctx)
+        if made - made != 0:
+            self.fail(f"{value!r} is not a finite number", param, ctx)
+        return made
+
+
 class WholeNumber(click.IntRange):
     """A whole number in a range, called so where it is refused."""
 
@@ -123,7 +138,7 @@ def gate_options() -> list[click.Parameter]:
             "--max",
             "maximum",
             metavar="X",
-            type=Number(),
+            type=Finite(),
             envvar="DIVMATCH_MAX",
             help="Fail (exit 1) above X.",
         ),
@@ -131,7 +146,7 @@ def gate_options() -> list[click.Parameter]:
             "--min",
             "minimum",
             metavar="X",
-            type=Number(),
+            type=Finite(),
             envvar="DIVMATCH_MIN",
             help="Fail (exit 1) below X.",
         ),

@@ -77,7 +77,7 @@ def result_line(result: Result, report: Report) -> str:
     """`energy distance  0.0312   95% CI 0.0274 .. 0.0351   p = 0.001 (999 permutations)   n = ...`."""
     parts = [f"{title(result, report)}  {measured(result)}"]
     if result.ci:
-        parts.append(interval(result))
+        parts.append(f"{interval(result)}{_moved(result)}")
     if result.error:
         parts.append(f"+- {short(result.error['monte_carlo_se'])} Monte Carlo")
     if result.test:
@@ -115,15 +115,32 @@ def interval(result: Result) -> str:
     return f"{ci.level * 100:g}% CI {short(ci.low)} .. {short(ci.high)}"
 
 
+def _moved(result: Result) -> str:
+    """Why an interval misses its own value."""
+    ci, bias = result.ci, result.bias
+    if ci is None or not bias or ci.low <= result.value <= ci.high:
+        return ""
+    return f" (interval moved by bias {bias['estimate']:.2g})"
+
+
 def convention(result: Result) -> str:
     """Method and settings: the same two files give other numbers under other conventions."""
     settings = [
-        f"{key}={short(value) if isinstance(value, float) else value}"
+        f"{key}={_told(value) if isinstance(value, float) else value}"
         for key, value in result.params.items()
         if key != "reason" and value is not None and not isinstance(value, Mapping)
     ]
     why = [f"({result.params['reason']})"] if "reason" in result.params else []
     return " ".join([result.method, *settings, *why])
+
+
+def _told(value: float) -> str:
+    """Four significant digits, or as many as tell the number from a whole one."""
+    digits, text = 4, short(value)
+    while text.isdecimal() and float(text) != value:
+        digits += 1
+        text = f"{value:.{digits}g}"
+    return text
 
 
 def verdict_lines(report: Report) -> list[str]:
@@ -293,7 +310,11 @@ def github_of(report: Report) -> str:
     for result in report.results:
         for note in result.warnings:
             level = "error" if note.code.startswith("E") else "warning"
-            lines.append(f"::{level} title={note.code}::{_escaped(note.message)}")
+            named = result.sample is None or result.sample in note.message
+            where = "" if named else f"{result.sample}: {result.id}: "
+            lines.append(
+                f"::{level} title={note.code}::{_escaped(printable(where + note.message))}"
+            )
     return "".join(line + "\n" for line in lines)
 
 

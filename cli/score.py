@@ -34,6 +34,7 @@ from divmatch.estimator import Estimator, parse_metric, quantity
 from divmatch.record import Note, Result
 from divmatch.samples import Samples
 
+Metric = tuple[str, Estimator, dict[str, Any]]  # its id, the estimator, checked settings
 DELIMITERS = {"csv": ",", "tsv": "\t"}
 DEFAULT_METRICS = "energy,mmd,sliced"
 
@@ -42,8 +43,7 @@ def run(**options: Any) -> int:
     """Score every sample set; a bad file is an error row, and the rest go on."""
     from divmatch.files import check_readable
 
-    session = Session("score", options)
-    metrics = [parsed(text) for text in split_metrics(options["metrics"])]
+    session, metrics = prepared(options)
     paths = sample_paths(options)
     check_readable([options["ref"]])
     session.spare([options["ref"], *paths])
@@ -65,6 +65,12 @@ def run(**options: Any) -> int:
     return session.report(job.inputs, rows, verdict, say_results=not streamed.active, text=table)
 
 
+def prepared(options: Mapping[str, Any]) -> tuple[Session, list[Metric]]:
+    """What can be said before any data are read."""
+    session = Session("score", options)
+    return session, [parsed(text) for text in split_metrics(options["metrics"])]
+
+
 def split_metrics(text: str) -> list[str]:
     """`energy,mmd:kernel=laplace,bandwidth=2,kl:k=5`: a part with = but no colon goes on with its metric."""
     found: list[str] = []
@@ -81,15 +87,20 @@ def split_metrics(text: str) -> list[str]:
     return found
 
 
-def parsed(text: str) -> tuple[str, Estimator, dict[str, Any]]:
+def parsed(text: str) -> Metric:
     """A metric as (id, estimator, settings)."""
-    estimator, settings = parse_metric(text)
+    try:
+        estimator, settings = parse_metric(text)
+    except SettingError as error:
+        raise SettingError(f"--metrics: {error}") from None
     return text, estimator, settings
 
 
 def sample_paths(options: Mapping[str, Any]) -> list[str]:
     """The sample sets of the command line and of --files-from."""
     paths = list(options["samples"])
+    if options["nul"] and not options["files_from"]:
+        raise SettingError("-0: ends the names in --files-from; give --files-from FILE too")
     if options["files_from"]:
         from divmatch.files import files_from
 
@@ -107,9 +118,7 @@ def sample_paths(options: Mapping[str, Any]) -> list[str]:
 class Job:
     """The reference, read once; its trees, bandwidth and within-sums live on its samples."""
 
-    def __init__(
-        self, session: Session, metrics: Sequence[tuple[str, Estimator, dict[str, Any]]]
-    ) -> None:
+    def __init__(self, session: Session, metrics: Sequence[Metric]) -> None:
         self.session = session
         self.metrics = metrics
         self.inputs: list[dict[str, Any]] = []
@@ -155,7 +164,12 @@ class Job:
 
     def _dressed(self, result: Result, name: str, reference: Samples, sample: Samples) -> Result:
         read = notes_of(sample)
-        self.session.warn((*read, *result.warnings), f"{sample.name}: {name}: ")
+        where = f"{sample.name}: "
+        notes = (
+            replace(note, message=note.message.removeprefix(where))  # named once is enough
+            for note in (*read, *result.warnings)
+        )
+        self.session.warn(tuple(notes), f"{where}{name}: ")
         return replace(
             result,
             id=name,
@@ -322,6 +336,7 @@ COMMANDS: dict[str, click.Command] = {
         "rest go on, and the exit code is 2.",
         short_help="Score many sample sets against one reference: one row each.",
         sections=_SECTIONS,
+        prepare=prepared,
         epilog="man divmatch-score has more.",
     )
 }

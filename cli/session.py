@@ -12,11 +12,12 @@ from typing import Any
 
 from divmatch.cli import gate, render
 from divmatch.cli.main import GATE, INCONCLUSIVE, OK, OUTPUT, USAGE, say
-from divmatch.errors import InconclusiveError, OutputError, SettingError, counted
+from divmatch.errors import InconclusiveError, SettingError, counted
 from divmatch.record import Note, Result, document
 from divmatch.samples import Samples
 from divmatch.tables import Reading
 
+READ = ("weights_p", "weights_q", "files_from", "config")  # options that may name an input
 PRECEDENCE = (OUTPUT, USAGE, GATE, INCONCLUSIVE, OK)
 
 
@@ -31,17 +32,23 @@ class Session:
 
     def __post_init__(self) -> None:
         """Refuse outputs that cannot be written before any work is done."""
+        from divmatch.budget import memory_budget
         from divmatch.outputs import check_writable
 
         self.seed = seed_of(str(self.options["seed"]))
+        self.reading()
+        memory_budget(self.options["max_memory"])
         for path in self.options["output"]:
             render.form_of(path)
         check_writable(self.options["output"], self.options["mkdir"])
+        least, most = self.options["minimum"], self.options["maximum"]
+        if least is not None and most is not None and least > most:
+            raise SettingError(f"--min {least:g} is above --max {most:g}: no value could pass")
 
     def spare(self, inputs: Sequence[str]) -> None:
         """Refuse outputs that would replace an input."""
         for path in self.options["output"]:
-            for name in inputs:
+            for name in (*inputs, *filter(None, map(self.options.get, READ))):
                 file = name if os.path.exists(name) else name.partition("::")[0]
                 if os.path.isfile(path) and os.path.exists(file) and os.path.samefile(path, file):
                     raise SettingError(f"-o {path}: is the input {name}; choose another name")
@@ -162,13 +169,14 @@ class Session:
         say_results: bool = True,
         text: Any = None,
     ) -> int:
-        """Write every output, then standard output, then decide the exit code."""
+        """Write every output, then standard output; the exit code, as the document has it."""
+        code = self.exit_code(results, verdict)
         whole = document(
             self.command,
             inputs,
             {"seed": self.seed, **self.settings},
             [result.as_dict() for result in results],
-            verdict=verdict,
+            verdict=verdict and _final(verdict, code),
             run=self.run_block(),
         )
         report = render.Report(whole, tuple(results), text or render.text_of, self._colour())
@@ -182,7 +190,7 @@ class Session:
         usage = f" ({self.run_block()})" if self.options["verbose"] > 1 else ""
         if usage:
             say(f"run{usage}")
-        return self.exit_code(results, verdict)
+        return code
 
     def exit_code(self, results: Sequence[Result], verdict: Mapping[str, Any] | None) -> int:
         """4 > 2 > 1 > 3 > 0 over everything that happened."""
@@ -227,10 +235,13 @@ class Session:
         return bool(os.environ.get("FORCE_COLOR")) or terminal
 
 
+def _final(verdict: Mapping[str, Any], code: int) -> dict[str, Any]:
+    """The verdict with the code that the process ends with: an error outweighs what was decided."""
+    return {**verdict, "exit_code": code} | ({"status": "error"} if code == USAGE else {})
+
+
 def show(data: str | bytes) -> None:
     """Result on standard output, and nothing else ever goes there."""
-    if sys.stdout is None:
-        raise OutputError("-: standard output is closed; give -o FILE and > /dev/null")
     if isinstance(data, str):
         sys.stdout.write(data)
     else:

@@ -1,6 +1,7 @@
 """`divmatch test`: whether both files could come from one distribution."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -13,7 +14,7 @@ from divmatch.cli.options import Number, option
 from divmatch.cli.render import Report, interval, result_line, short, title, verdict_lines
 from divmatch.cli.session import Session
 from divmatch.errors import SettingError
-from divmatch.estimator import parse_metric
+from divmatch.estimator import Estimator, parse_metric
 from divmatch.record import Result
 
 ALPHA = 0.05
@@ -22,10 +23,8 @@ KNOWN = [*QUANTITIES, *STATISTICS]
 
 def run(**options: Any) -> int:
     """Estimate, permute, say what was seen and what could have been."""
-    session = Session("test", options)
-    chosen, settings = parse_metric(options["statistic"], scoring=False)
+    session, chosen, settings = prepared(options)
     alpha = options["alpha"]
-    check_permutations(options["permutations"], alpha)
     x, y = read_pair(session, options["reference"], options["candidate"])
     with session.running():
         result = session.infer(chosen, x, y, settings)
@@ -41,6 +40,17 @@ def run(**options: Any) -> int:
     session.verdict = verdict  # type: ignore[method-assign, assignment]
     session.settings["alpha"] = alpha if alpha is not None else ALPHA
     return finish(session, [result], x, y, text=text_of)
+
+
+def prepared(options: Mapping[str, Any]) -> tuple[Session, Estimator, dict[str, Any]]:
+    """What can be said before any data are read."""
+    session = Session("test", options)
+    try:
+        chosen, settings = parse_metric(options["statistic"], scoring=False)
+    except SettingError as error:
+        raise SettingError(f"--statistic: {error}") from None
+    check_permutations(options["permutations"], options["alpha"])
+    return session, chosen, settings
 
 
 def check_permutations(permutations: int, alpha: float | None) -> None:
@@ -127,6 +137,7 @@ COMMANDS: dict[str, click.Command] = {
         "value that would have been seen in four cases out of five at this n.",
         short_help="Two-sample test: could both files come from one distribution?",
         sections=_SECTIONS,
+        prepare=prepared,
         epilog="man divmatch-test has more.",
     )
 }

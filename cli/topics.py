@@ -31,7 +31,10 @@ energy, mmd, sliced, test --statistic knn and kl --method gaussian take ties as 
 .npy  .npz::key  .parquet (a file, a folder, a quoted glob)  .csv  .tsv  .ndjson  .jsonl  and - for
 standard input, at most once. file::name picks an array of an .npz or one column, such as a list
 column of embeddings. Nothing is ever unpickled. Text columns become one 0/1 column a category,
-scaled so that two different categories lie at distance 1.""",
+scaled so that two different categories lie at distance 1. A text column of a .csv or .tsv whose
+words are mostly numbers is refused, for a single bad cell would make every number a category;
+where they are codes, --columns '*,cat:zip' says so. A blank line is a missing value where a .csv or
+.tsv has one column, and nothing where it has several.""",
     "formats": """\
 -f text|value|json|ndjson|csv|tsv|markdown|junit|github   on standard output
 -o FILE   also a file, by suffix: .json .ndjson .csv .tsv .md .txt .xml .parquet; repeatable

@@ -36,6 +36,13 @@ def chosen(
     return names, tuple(unmatched)
 
 
+def called_categories(pattern: str | None, names: Sequence[str]) -> set[str]:
+    """Which of these ``--columns`` says to hold categories: ``cat:zip``, ``cat:*_code``."""
+    pieces = _pieces(pattern or "")
+    globs = [piece[4:] for piece in pieces if piece.startswith("cat:") and piece not in names]
+    return {name for name in names if any(_fits(name, glob) for glob in globs)}
+
+
 def not_found(name: str, known: Mapping[str, Any] | Sequence[str]) -> str:
     """`column 'amout' not found; did you mean 'amount'?`, or what there is instead."""
     near = suggestion(name, known)
@@ -73,8 +80,8 @@ def _matches(piece: str, kinds: Mapping[str, str]) -> set[str]:
         if all(name in kinds for name in span):
             return set(span)
     kind, glob = (piece[:3], piece[4:]) if piece[:4] in ("num:", "cat:") else ("", piece)
-    return {
-        name
-        for name, own in kinds.items()
-        if kind in ("", own) and (name == glob or fnmatchcase(name, glob))
-    }
+    return {name for name, own in kinds.items() if kind in ("", own) and _fits(name, glob)}
+
+
+def _fits(name: str, glob: str) -> bool:
+    return name == glob or fnmatchcase(name, glob)

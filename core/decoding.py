@@ -1,14 +1,15 @@
 """Decoding: columns that arrive in batches become the arrays of a table, made once."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from divmatch.errors import FileError, counted
+from divmatch.errors import FileError, at_row, counted
 from divmatch.places import Place, damage
+from divmatch.samples import EXACT, rounds
 from divmatch.sources import Source, kind_of, load_arrow
 from divmatch.tables import Column, Table, labels_of
 
@@ -21,8 +22,12 @@ def filled(
     names: list[str],
     picked: NDArray[np.int64] | None,
     weight_column: str | None,
+    check_words: Callable[[str, Iterable[str]], None] | None = None,
 ) -> tuple[Table, NDArray[np.float64] | None]:
-    """Stream the columns into arrays made once; weights come for all rows, for their check."""
+    """Stream the columns into arrays made once; weights come for all rows, for their check.
+
+    ``check_words`` gets the name and the words of each categorical column, of all rows too.
+    """
     columns = headings(source, place.name, names)
     labels = labels_of(columns)
     rows = source.rows if picked is None else len(picked)
@@ -30,6 +35,7 @@ def filled(
     codes = np.empty((rows, sum(column.kind == "cat" for column in columns)), dtype=np.int32)
     words: list[dict[str, int]] = [{} for _ in range(codes.shape[1])]
     weights = np.empty(source.rows) if weight_column else None
+    rounded = dict.fromkeys(names, False)
     start = filled = 0
     wanted = list(dict.fromkeys([*names, *([weight_column] if weight_column else [])]))
     size = max(64, min(1 << 16, BATCH_BYTES // (8 * max(1, len(labels)))))
@@ -49,9 +55,14 @@ def filled(
             values = part.column(column.name)
             if column.kind == "cat":
                 with damage(place.name, f"text in column '{column.name}'"):
-                    codes[filled:stop, code] = _codes(values, words[code])
+                    if check_words is not None and here is not None:
+                        every = _codes(batch.column(column.name), words[code])
+                        codes[filled:stop, code] = every[here - start]
+                    else:
+                        codes[filled:stop, code] = _codes(values, words[code])
                 code += 1
                 continue
+            rounded[column.name] |= _rounds(values)
             into = numbers[filled:stop, number : number + column.width]
             if column.kind == "list":
                 fill_lists(values, into, here, start, f"{place.name}: column '{column.name}'")
@@ -63,6 +74,10 @@ def filled(
         raise FileError(
             f"{place.name}: promises {counted(rows, 'row')}, but holds {filled}; write it anew"
         )
+    categories = [column.name for column in columns if column.kind == "cat"]
+    if check_words is not None:
+        for name, found in zip(categories, words, strict=True):
+            check_words(name, found)
     known = iter(range(len(words)))
     columns = [
         replace(column, words=_sorted_words(codes, k, words[k]))
@@ -71,7 +86,15 @@ def filled(
         for column in columns
     ]
     table = Table(
-        place.name, place.kind, source.rows, tuple(columns), labels, numbers, codes, picked=picked
+        place.name,
+        place.kind,
+        source.rows,
+        tuple(columns),
+        labels,
+        numbers,
+        codes,
+        picked=picked,
+        rounded=tuple(name for name in names if rounded[name]),
     )
     return table, weights
 
@@ -109,6 +132,22 @@ def numbers_of(values: Any) -> NDArray[np.float64]:
     return found
 
 
+def _rounds(values: Any) -> bool:
+    """Whether whole numbers lose digits as float64; min and max settle nearly all columns."""
+    from pyarrow import compute, types
+
+    values = getattr(values, "storage", values)
+    if hasattr(values, "value_lengths"):
+        values = values.flatten()
+    if not (types.is_int64(values.type) or types.is_uint64(values.type)):
+        return False
+    ends = compute.min_max(values)
+    low, high = ends["min"].as_py(), ends["max"].as_py()
+    if low is None or (low >= -EXACT and high <= EXACT):
+        return False
+    return rounds(values.drop_null().to_numpy(zero_copy_only=False))
+
+
 def fill_lists(
     values: Any, into: NDArray[Any], picked: NDArray[Any] | None, start: int, where: str
 ) -> None:
@@ -121,7 +160,7 @@ def fill_lists(
     if len(ragged):
         row = int(ragged[0]) + start if picked is None else int(picked[ragged[0]])
         raise FileError(
-            f"{where} has {counted(int(lengths[ragged[0]]), 'number')} at row {row}, expected {width} as in "
+            f"{where} has {counted(int(lengths[ragged[0]]), 'number')} {at_row(row)}, expected {width} as in "
             f"the first row; leave it out or make the lists equally long"
         )
     if not width:  # no list holds anything

@@ -7,7 +7,14 @@ import numpy as np
 
 from divmatch.columns import not_found, shortlist
 from divmatch.errors import FileError, SampleError, counted
-from divmatch.gaps import fill_note, holes_of, means_of, refuse_blank, refuse_gaps
+from divmatch.gaps import (
+    fill_note,
+    holes_of,
+    means_of,
+    refuse_blank,
+    refuse_gaps,
+    rounding_note,
+)
 from divmatch.kernels.execution import execution
 from divmatch.matching import Rows, aligned
 from divmatch.samples import Points, Samples, as_weights
@@ -138,7 +145,8 @@ class Encoder:
         if weights is not None:
             weights = as_weights(weights, len(points), table.name)
         words = [column.words for column in columns]
-        return Rows(table, points, holes, codes_used, words, weights, dropped)
+        notes = rounding_note(table)
+        return Rows(table, points, holes, codes_used, words, weights, dropped, notes)
 
     def _filled(self, rows: Rows) -> Rows:
         """Put the means of the reference where numbers are missing."""

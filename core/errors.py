@@ -21,6 +21,12 @@ class FileError(DivmatchError):
     """A file is missing, unreadable, damaged, or lacks what was asked of it."""
 
 
+class RoomError(DivmatchError):
+    """A file needs more memory than there is."""
+
+    exit_code = 4
+
+
 class DeviceError(DivmatchError):
     """The device that was asked for is not there."""
 
@@ -43,9 +49,19 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun if number == 1 else many}"
 
 
+def at_row(number: int) -> str:
+    """`at row 17 (from 0)`: rows are counted as NumPy and pandas count them, and messages say so."""
+    return f"at row {number} (from 0)"
+
+
 def suggestion(name: str, known: Iterable[str]) -> str:
     """`; did you mean 'energy'?` for a near miss, else the empty string."""
+    near = nearest(name, known)
+    return "" if near is None else f"; did you mean '{near}'?"
+
+
+def nearest(name: str, known: Iterable[str], *, similar: float = 0.6) -> str | None:
+    """The known name most like this one, if one is at least as similar as that."""
     from difflib import get_close_matches  # 5 ms, and only a mistake pays them
 
-    near = get_close_matches(name, list(known), n=1)
-    return f"; did you mean '{near[0]}'?" if near else ""
+    return next(iter(get_close_matches(name, list(known), n=1, cutoff=similar)), None)

@@ -223,8 +223,7 @@ def quantity(name: str) -> Quantity:
         import_module(known[name][0])  # all of its methods, whoever loaded some of them before
     elif name not in REGISTRY:
         raise SettingError(
-            f"no quantity is called '{name}'{suggestion(name, known)} "
-            f"(known: {', '.join(QUANTITIES)})"
+            f"no quantity is called '{name}'{suggestion(name, known)} (known: {', '.join(known)})"
         )
     return REGISTRY[name]
 

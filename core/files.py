@@ -1,6 +1,6 @@
 """Files: every way that rows come in; a damaged file gets one line, never a traceback."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from io import BytesIO
 from typing import Any
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from divmatch.arrays import load_array
-from divmatch.columns import chosen, no_value, not_found
+from divmatch.columns import called_categories, chosen, no_value, not_found, shortlist
 from divmatch.decoding import filled
 from divmatch.errors import FileError, SampleError, counted
 from divmatch.ndjson import ndjson_source
@@ -22,15 +22,16 @@ from divmatch.places import (
     damage,
     files_from,
     locate,
+    names_file,
     sniffed,
     standard_input,
     whole,
 )
-from divmatch.samples import as_weights
+from divmatch.samples import as_weights, rounds
 from divmatch.sources import Source, columns_of, kind_of, load_arrow
 from divmatch.summaries import duplicates, summaries
 from divmatch.tables import Column, Reading, Table
-from divmatch.text import text_source
+from divmatch.text import refuse_numbers, text_source
 
 __all__ = ["check_readable", "describe", "files_from", "parquet_bytes", "read_table"]
 
@@ -184,7 +185,16 @@ def _from_array(array: NDArray[Any], place: Place, reading: Reading, role: str) 
         plain=True,
         picked=picked,
     )
-    return _weighted(_narrowed(table, reading, hidden), weights, weights_from)
+    table = _narrowed(table, reading, hidden)
+    return _weighted(replace(table, rounded=_rounded(table)), weights, weights_from)
+
+
+def _rounded(table: Table) -> tuple[str, ...]:
+    """The columns of a plain array whose whole numbers float64 cannot hold."""
+    if table.numbers.dtype.kind not in "iu" or table.numbers.dtype.itemsize < 8:
+        return ()
+    columns = zip(table.labels, table.numbers.T, strict=True)
+    return tuple(label for label, column in columns if rounds(column))
 
 
 def _narrowed(table: Table, reading: Reading, hidden: set[str]) -> Table:
@@ -228,7 +238,14 @@ def _from_columns(source: Source, place: Place, reading: Reading, role: str) -> 
                 else f"{place.name}: column '{name}' holds {source.types[name]}, no weights"
             )
     picked = _picked(source.rows, reading, role)
-    table, weights = filled(source, place, names, picked, weight_column)
+    said = called_categories(reading.columns, names)
+
+    def check_words(name: str, words: Iterable[str]) -> None:
+        if name not in said:
+            refuse_numbers(source, place.name, name, words)
+
+    check = check_words if source.guessed else None
+    table, weights = filled(source, place, names, picked, weight_column, check)
     table = replace(table, selected=selector is not None, unmatched=unmatched)
     if listed:
         labels = tuple(str(k) for k in range(len(table.labels)))
@@ -267,8 +284,7 @@ def _weights_from(
     """Where the weights of this file are, and the columns that are no data because of it."""
     own = _own_weights(reading, role)
     given = own or reading.weights or ""
-    is_file = own is not None and (own.endswith(".npy") or ".npz" in own)
-    if given not in known and not is_file:
+    if given not in known and not (own and names_file(own)):
         raise FileError(f"{where}: weights: {not_found(given, known)}")
     return given, {given, reading.weights or given} & set(known)
 
@@ -278,15 +294,12 @@ def _weighted(table: Table, weights: NDArray[Any] | None, given: str | None) -> 
     if given is None:
         return table
     if weights is None:
-        place = locate(given)
-        loaded = open_place(place, None)
-        if isinstance(loaded, Source) or loaded.size != table.rows:
-            size = "no numbers" if isinstance(loaded, Source) else counted(loaded.size, "weight")
+        where, weights = given, _weights_in(given)
+        if len(weights) != table.rows:
             raise FileError(
-                f"{given}: holds {size}, but {table.name} has {counted(table.rows, 'row')}; "
-                "give one a row"
+                f"{given}: holds {counted(len(weights), 'weight')}, but {table.name} has "
+                f"{counted(table.rows, 'row')}; give one a row"
             )
-        where, weights = given, np.array(loaded, dtype=np.float64).reshape(-1)
     else:
         where = f"{table.name}: column '{given}'"
     with np.errstate(over="ignore"):
@@ -295,3 +308,22 @@ def _weighted(table: Table, weights: NDArray[Any] | None, given: str | None) -> 
             weights = weights / weights.max()  # their sum must not overflow
     kept = weights if table.picked is None else weights[table.picked]
     return replace(table, weights=kept, weights_from=given)
+
+
+def _weights_in(given: str) -> NDArray[np.float64]:
+    """The weights in a file of their own: an array, or the only or the picked column of a table."""
+    place = locate(given)
+    loaded = open_place(place, None)
+    if not isinstance(loaded, Source):
+        return np.array(loaded, dtype=np.float64).reshape(-1)
+    kinds = {name: kind_of(type_) for name, type_ in loaded.types.items()}
+    name = picked_column(loaded, place, kinds) or (next(iter(kinds)) if len(kinds) == 1 else None)
+    if name is None:
+        raise FileError(
+            f"{given}: holds {counted(len(kinds), 'column')}; pick the one with the weights, "
+            f"{given}::COLUMN with COLUMN one of {shortlist(kinds)}"
+        )
+    if kinds[name] != "num":
+        raise FileError(f"{given}: column '{name}' holds {loaded.types[name]}, no weights")
+    weights = filled(loaded, place, [], None, name)[1]
+    return np.empty(0) if weights is None else weights

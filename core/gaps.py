@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from divmatch.columns import no_value, shortlist
-from divmatch.errors import SampleError, counted
+from divmatch.errors import SampleError, at_row, counted
 from divmatch.matching import Rows
 from divmatch.samples import Points
 from divmatch.tables import Table
@@ -23,7 +23,7 @@ def holes_of(points: Points, table: Table, labels: Sequence[str]) -> NDArray[np.
         rows = np.flatnonzero(infinite[:, column])
         raise SampleError(
             f"{table.name}: column '{labels[column]}' has {counted(len(rows), 'infinite value')}, first "
-            f"at row {table.row(int(rows[0]))}; correct or remove these rows"
+            f"{at_row(table.row(int(rows[0])))}; correct or remove these rows"
         )
     holes = np.isnan(points)
     return holes if holes.any() else None
@@ -44,7 +44,7 @@ def refuse_gaps(
         rows = np.flatnonzero(missing[:, column])
         raise SampleError(
             f"{table.name}: column '{labels[column]}' has {counted(len(rows), 'missing value')}, first "
-            f"at row {table.row(int(rows[0]))}; choose --na drop or --na {way}"
+            f"{at_row(table.row(int(rows[0])))}; choose --na drop or --na {way}"
         )
 
 
@@ -88,6 +88,20 @@ def fill_note(rows: Rows, heading: Table, *, categories: bool) -> list[tuple[str
             "W22",
             f"{counted(count, 'missing value')} in column{'s' if len(names) > 1 else ''} "
             f"{shortlist(names)} of {rows.table.name} replaced by the mean of the reference",
+        )
+    ]
+
+
+def rounding_note(table: Table) -> list[tuple[str, str]]:
+    """Say which columns hold whole numbers that float64 does not tell apart."""
+    if not table.rounded:
+        return []
+    many = len(table.rounded) > 1
+    return [
+        (
+            "W26",
+            f"column{'s' if many else ''} {shortlist(table.rounded)} of {table.name} "
+            f"hold{'' if many else 's'} whole numbers beyond 2^53, which were rounded",
         )
     ]
 

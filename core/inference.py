@@ -90,7 +90,10 @@ def infer_all(
     made = []
     for settings, estimate, found, test in zip(several, estimates, subsamples, tests, strict=True):
         result = _result(estimator, x, y, settings, estimate, found, level)
-        made.append(replace(result, test=test, id=_id(estimator, settings, len(several))))
+        notes = tuple(_advised(note, tested=test is not None) for note in result.warnings)
+        made.append(
+            replace(result, test=test, warnings=notes, id=_id(estimator, settings, len(several)))
+        )
     return made
 
 
@@ -124,12 +127,18 @@ def _result(
     level: float,
 ) -> Result:
     se, interval, bias, notes = interval_of(estimator, estimate, found, x, y, level)
-    notes = (*estimate.notes, *_weight_notes(x, y), *_doubts(estimator, x, y, settings), *notes)
+    notes = (
+        *estimate.notes,
+        *_infinite_notes(estimate),
+        *_weight_notes(x, y),
+        *_doubts(estimator, x, y, settings),
+        *notes,
+    )
     of = estimator.quantity
     return Result(
         metric=of.name,
         method=estimator.method,
-        value=estimate.value,
+        value=estimate.value + 0.0,  # no minus zero
         unit=of.unit_of(settings),
         direction=of.direction,
         n=(x.n, y.n),
@@ -165,6 +174,22 @@ def _seed_of(estimator: Estimator, seed: int) -> dict[str, Any]:
 def _held(estimate: Estimate, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Automatic settings as they came out on the pooled data: the same for every split."""
     return {name: estimate.params[name] for name in settings if name in estimate.params}
+
+
+def _advised(note: Note, *, tested: bool) -> Note:
+    """What to go by where the interval is not valid: the p-value."""
+    if note.code != "W04":
+        return note
+    advice = "go by the p-value" if tested else "use --permutations for a p-value"
+    return replace(note, message=f"{note.message}; {advice}")
+
+
+def _infinite_notes(estimate: Estimate) -> tuple[Note, ...]:
+    """Say that an infinite value is not a finding, where the method has not said it."""
+    if math.isfinite(estimate.value) or any(note.code == "W02" for note in estimate.notes):
+        return ()
+    message = "the rows that carry weight give no finite number: the value decides no limit"
+    return (Note("W02", message),)
 
 
 def _weight_notes(x: Samples, y: Samples) -> tuple[Note, ...]:

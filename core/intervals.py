@@ -143,8 +143,8 @@ def interval_of(
             *notes,
             Note(
                 "W04",
-                f"value is within two standard errors of zero ({estimate.value:.3g} < 2 x {se:.2g}): "
-                "the interval is not valid there; use --permutations for a p-value",
+                f"value is not above two standard errors ({estimate.value:.3g} < 2 x {se:.2g}): "
+                "the interval is not valid there",
             ),
         )
     centre = estimate.value - correction.bias

@@ -2,6 +2,8 @@
 
 Blocks are cut at line ends and parsed one by one. pyarrow's own way over several blocks ends the
 process where a later block holds another type than the first, and cannot turn null into a list.
+It also ends the process where the first value is null, and where nesting exhausts the stack, so
+every line is looked at before it gets there.
 """
 
 import re
@@ -9,11 +11,16 @@ from collections.abc import Iterator, Mapping
 from io import BytesIO
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from divmatch.errors import FileError
 from divmatch.places import Place, damage
 from divmatch.sources import Source
 
 BLOCK_BYTES = 4 << 20  # text parsed at once, up to the end of its last line
+DEEPEST = 64  # objects and lists inside each other: pyarrow recurses, and would exhaust the stack
+STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 
 
 def ndjson_source(place: Place, source: str | BytesIO) -> Source:
@@ -42,30 +49,83 @@ def _parsed(
     if only is not None:
         known = schema(list(only.items()))
         parsing = json.ParseOptions(explicit_schema=known, unexpected_field_behavior="ignore")
-    before = 0
     with damage(place.name, "ndjson"):
-        for block in _blocks(source):
+        for block, before in _blocks(source):
+            if only is None:  # the first of the two passes
+                _check_lines(block, before, place.name)
+            if block.isspace():
+                continue
             reading = json.ReadOptions(use_threads=False, block_size=len(block) + 1)
             try:
-                table = json.read_json(BufferReader(block), reading, parsing)
-            except ArrowInvalid as error:  # which counts the rows of this block alone
-                raise ArrowInvalid(_shifted(str(error), before)) from None
-            before += table.num_rows
-            yield table
+                yield json.read_json(BufferReader(block), reading, parsing)
+            except ArrowInvalid as error:
+                raise ArrowInvalid(_by_line(str(error), block, before)) from None
 
 
-def _shifted(message: str, rows: int) -> str:
-    """The message with its row counted from the start of the file."""
-    return re.sub(r"(?<=in row )\d+", lambda row: str(int(row[0]) + rows), message)
-
-
-def _blocks(source: str | BytesIO) -> Iterator[bytes]:
-    """Whole lines, about a block at once."""
+def _blocks(source: str | BytesIO) -> Iterator[tuple[bytes, int]]:
+    """Whole lines, about a block at once, and how many lines came before."""
+    before = 0
     with open(source, "rb") if isinstance(source, str) else BytesIO(source.getvalue()) as file:
         while block := file.read(BLOCK_BYTES):
             block += file.readline()
-            if not block.isspace():
-                yield block
+            yield block, before
+            before += block.count(b"\n")
+
+
+def _check_lines(block: bytes, before: int, where: str) -> None:
+    """Refuse what pyarrow does not survive: a line that is no object, one nested too deeply."""
+    data = np.frombuffer(block, dtype=np.uint8)
+    starts, stops = _lines(data)
+    odd = (data[starts] != ord("{")) | (data[stops - 1] != ord("}"))
+    for k in np.flatnonzero(odd):
+        line = block[starts[k] : stops[k]].strip().removeprefix(b"\xef\xbb\xbf")
+        if line and not (line.startswith(b"{") and line.endswith(b"}")):
+            shown = line[:20].decode(errors="backslashreplace") + "..." * (len(line) > 20)
+            raise FileError(
+                f"{where}: line {before + k + 1} holds no whole object: '{shown}'; write one on "
+                'each line, such as {"x": 1}'
+            )
+    opened = np.add.reduceat(_either(data, b"{["), starts, dtype=np.int32)
+    for k in np.flatnonzero(opened > DEEPEST):
+        if _depth(block[starts[k] : stops[k]]) > DEEPEST:
+            raise FileError(
+                f"{where}: line {before + k + 1} is nested more than {DEEPEST} deep; write "
+                "numbers, text or lists of numbers"
+            )
+
+
+def _lines(data: NDArray[np.uint8]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Where each line of a block starts and stops, without its end mark."""
+    ends = np.flatnonzero(data == ord("\n"))
+    starts = np.concatenate([[0], ends + 1])
+    stops = np.concatenate([ends, [len(data)]])
+    if starts[-1] == len(data):
+        starts, stops = starts[:-1], stops[:-1]
+    carried = data[stops - 1] == ord("\r")  # at an empty line this looks at the one before
+    return starts, np.maximum(stops - carried, starts)
+
+
+def _either(data: NDArray[np.uint8], two: bytes) -> NDArray[np.bool_]:
+    """Where either of two bytes is."""
+    found: NDArray[np.bool_] = (data == two[0]) | (data == two[1])
+    return found
+
+
+def _depth(line: bytes) -> int:
+    """How many objects and lists are open at once; brackets in text do not count."""
+    data = np.frombuffer(STRING.sub(b"", line), dtype=np.uint8)
+    steps = _either(data, b"{[").astype(np.int8) - _either(data, b"}]").astype(np.int8)
+    return int(np.cumsum(steps, dtype=np.int64).max())
+
+
+def _by_line(message: str, block: bytes, before: int) -> str:
+    """The message with the line of the file where pyarrow counts rows of this block."""
+    lines = [k for k, line in enumerate(block.split(b"\n")) if line.strip()]
+
+    def numbered(row: re.Match[str]) -> str:
+        return f"in line {before + lines[min(int(row[1]), len(lines) - 1)] + 1}"
+
+    return re.sub(r"in row (\d+)", numbered, message)
 
 
 def _joined(one: Any, other: Any, name: str, where: str) -> Any:

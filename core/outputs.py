@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import BinaryIO
 
-from divmatch.errors import OutputError
+from divmatch.errors import OutputError, SettingError
 
 STREAMS = {"-": 1, "/dev/stdout": 1, "/dev/stderr": 2}
 
@@ -77,6 +77,8 @@ def check_writable(paths: Iterable[str], mkdir: bool = False) -> None:
 
     Raises
     ------
+    SettingError
+        For a file that is named twice.
     OutputError
         Naming the file, what is wrong and what to do.
     """
@@ -88,7 +90,7 @@ def check_writable(paths: Iterable[str], mkdir: bool = False) -> None:
                 raise OutputError(f"{path}: may not be written (permission denied)")
             continue
         if target in seen:
-            raise OutputError(f"{path}: is named twice as an output; choose another name")
+            raise SettingError(f"-o {path}: is named twice as an output; choose another name")
         seen.add(target)
         if not path or path.endswith("/") or os.path.isdir(target):
             raise OutputError(f"{path}: is a folder, expected a file name")

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from divmatch.errors import DivmatchError, FileError, suggestion
+from divmatch.errors import DivmatchError, FileError, nearest
 
 SUFFIXES = {
     ".npy": "npy",
@@ -82,7 +82,7 @@ def locate(text: str) -> Place:
     except (OSError, ValueError) as error:
         parts = _globbed(path)
         if not parts:
-            raise FileError(f"{text}: {_why_not(path, error)}") from None
+            raise FileError(f"{text or repr(text)}: {_why_not(path, error)}") from None
         return _parts(text, parts, selector)
     if stat.S_ISDIR(mode):
         return _parts(text, _folder(path), selector)
@@ -96,6 +96,12 @@ def locate(text: str) -> Place:
     if selector is not None and kind == "npy":
         raise FileError(f"{text}: an .npy file holds one array, '::' picks nothing; drop the '::'")
     return Place(text, kind, (path,), selector)
+
+
+def names_file(text: str) -> bool:
+    """Whether a name that may also be a column's is a file's: it exists, or its suffix says so."""
+    path = _split(text)[0]
+    return os.path.splitext(path)[1].lower() in SUFFIXES or os.path.exists(path)
 
 
 def _split(text: str) -> tuple[str, str | None]:
@@ -139,14 +145,22 @@ def _parts(text: str, paths: Sequence[str], selector: str | None) -> Place:
 
 
 def _why_not(path: str, error: Exception) -> str:
-    """No such file, with the nearest name beside it."""
+    """No such file, with the nearest name of a readable one beside it."""
     if not isinstance(error, FileNotFoundError):
         return reason(error)
     try:
-        near = suggestion(os.path.basename(path), os.listdir(os.path.dirname(path) or "."))
+        names = sorted(os.listdir(os.path.dirname(path) or "."))
     except OSError:
-        near = ""
-    return f"no such file{near}"
+        names = []
+    parts = [os.path.splitext(name) for name in names]
+    readable = [(stem, suffix) for stem, suffix in parts if suffix.lower() in SUFFIXES]
+    # Suffixes make all names alike, so the stems decide.
+    stem, suffix = os.path.splitext(os.path.basename(path))
+    near = nearest(stem, (own for own, _ in readable), similar=0.75)
+    if near is None:
+        return "no such file"
+    kind = nearest(suffix, (kind for own, kind in readable if own == near), similar=0.0)
+    return f"no such file; did you mean '{near}{kind}'?"
 
 
 def reason(error: Exception) -> str:
@@ -226,7 +240,8 @@ def damage(name: str, kind: str) -> Iterator[None]:
     except PermissionError as error:
         raise FileError(f"{name}: {reason(error)}") from None
     except Exception as error:  # decoders raise nearly every type there is
-        text = " ".join(str(error).split())[:160].rstrip(".;: ")
+        text = re.sub(r"<[\w.]+ object at \w+>", "...", " ".join(str(error).split()))
+        text = text[:160].rstrip(".;: ")
         detail = f" ({text})" if text else ""
         raise FileError(
             f"{name}: cannot be read as {kind}{detail}; it is damaged or something else, "

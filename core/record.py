@@ -11,7 +11,7 @@ CODES = {
     "W01": "an unbiased estimate of a non-negative quantity came out negative",
     "W02": "the quantity is infinite, or suspected to be",
     "W03": "tied rows",
-    "W04": "the estimate is within two standard errors of zero, where the interval is not valid",
+    "W04": "the estimate is not clearly above what equal distributions give: the interval is not valid",
     "W05": "a cap on the number of neighbours was hit",
     "W06": "the Monte Carlo error asked for was not reached",
     "W07": "the samples hardly overlap: the estimate is too small",
@@ -33,6 +33,7 @@ CODES = {
     "W23": "categories that the reference does not have",
     "W24": "no method of the automatic choice is reliable here",
     "W25": "many cells hold too few rows for the plug-in's corrections",
+    "W26": "whole numbers beyond 2^53 were rounded",
     "E00": "a sample set could not be scored",
     "E01": "the data allow no number",
 }

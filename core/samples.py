@@ -7,10 +7,11 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from divmatch.errors import SampleError, counted
+from divmatch.errors import SampleError, at_row, counted
 
 Points = NDArray[np.float64]  # (n, d), finite, C order
 Weights = NDArray[np.float64]  # (n,), non-negative, sums to 1
+EXACT = 2**53  # up to it float64 holds every whole number
 T = TypeVar("T")
 
 
@@ -99,8 +100,21 @@ def check_finite(points: Points, name: str) -> None:
         column = int(np.flatnonzero(bad[rows[0]])[0])
         raise SampleError(
             f"{name}: {counted(len(rows), 'row')} with NaN or infinite values "
-            f"(first: row {rows[0]}, column {column}); choose --na drop or --na mean"
+            f"(first: row {rows[0]}, column {column}, both from 0); choose --na drop or --na mean"
         )
+
+
+def rounds(whole: NDArray[Any]) -> bool:
+    """Whether float64 loses digits of these numbers: only integers beyond 2^53 can."""
+    if whole.dtype.kind not in "iu" or whole.dtype.itemsize < 8 or not whole.size:
+        return False
+    if int(whole.min()) >= -EXACT and int(whole.max()) <= EXACT:
+        return False
+    floats = whole.astype(np.float64)
+    beyond = floats >= float(np.iinfo(whole.dtype).max)  # rounded up to what the type cannot hold
+    with np.errstate(invalid="ignore"):
+        back = floats.astype(whole.dtype)
+    return bool((beyond | (back != whole)).any())
 
 
 def as_weights(values: ArrayLike, rows: int, name: str) -> Weights:
@@ -114,7 +128,9 @@ def as_weights(values: ArrayLike, rows: int, name: str) -> Weights:
     weights = weights.reshape(rows).astype(np.float64)
     bad = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
     if len(bad):
-        raise SampleError(f"{name}: weight {weights[bad[0]]} at row {bad[0]}; weights must be >= 0")
+        raise SampleError(
+            f"{name}: weight {weights[bad[0]]} {at_row(int(bad[0]))}; weights must be >= 0"
+        )
     if not weights.max() > 0:
         raise SampleError(f"{name}: all weights are zero")
     with np.errstate(over="ignore"):

@@ -21,6 +21,7 @@ class Source:
     rows: int
     batches: Callable[[list[str], int], Iterator[Any]]  # names, rows a batch
     from_array: bool = False  # '::' has already picked the array
+    guessed: bool = False  # types are what the cells look like, nobody declared them
 
 
 def load_arrow(name: str) -> Any:

@@ -27,11 +27,13 @@ class Reading:
     columns : str, optional
         Comma-separated names and shell globs; ``num:`` and ``cat:`` restrict a glob to single
         numbers or categories, ``!`` excludes and always wins, only exclusions mean all but these.
+        ``cat:`` also says that a text column of mostly numbers holds categories, such as codes.
         Columns of plain arrays are named by position: ``0,2`` or ``0-3``. A backslash guards a
         comma.
     weights, weights_p, weights_q : str, optional
-        A column with one weight a row, for both files or for one; for one also a .npy or
-        .npz::key file. The column of ``weights`` is never data.
+        A column with one weight a row, for both files or for one; for one also a file of its own, an
+        array or a table's only or picked column (``w.csv::w``). The column of ``weights`` is never
+        data.
     na : str
         Missing values are an error, drop their row, become the mean of the reference, or become a
         category (an extra 0/1 column for numbers). Infinite values are always an error.
@@ -106,7 +108,8 @@ class Table:
     ``numbers`` is (n, d) of any real type, the ``num`` and ``list`` columns in order; ``codes`` is
     (n, c), the ``cat`` columns in order, -1 where missing. A plain array is one ``list`` column
     without a name. ``selected`` marks a column that the user picked by ``file::column``: it is
-    matched by position, as the columns of a plain array are.
+    matched by position, as the columns of a plain array are. ``rounded`` names the columns of whole
+    numbers that float64 cannot hold.
     """
 
     name: str
@@ -122,6 +125,7 @@ class Table:
     weights: Weights | None = None
     weights_from: str | None = None
     unmatched: tuple[str, ...] = ()
+    rounded: tuple[str, ...] = ()
 
     @property
     def categories(self) -> tuple[Column, ...]:

@@ -14,7 +14,7 @@ Power = Annotated[float, Setting("power p of the Euclidean distance", above=0, b
 ENERGY = Quantity(
     "energy",
     title="energy distance",
-    unit="data unit^{power:g}",
+    unit="data unit^{power:.12g}",
     direction="symmetric",
     default="u",
     degenerate=True,

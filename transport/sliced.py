@@ -214,7 +214,7 @@ def _near_null(value: float, noise: float, p: int) -> tuple[Note, ...]:
         Note(
             "W04",
             f"samples of these sizes from one distribution would be about {noise:.3g} apart: "
-            f"at {value:.3g} the interval is not valid; use --permutations for a p-value",
+            f"at {value:.3g} the interval is not valid",
         ),
     )
 

@@ -1,10 +1,10 @@
 """Measure child processes: CPU seconds, wall seconds, peak memory; medians of interleaved runs."""
 
+import json
 import os
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -12,19 +12,34 @@ RUNS = 3
 DIVMATCH = str(Path(sys.executable).parent / "divmatch")
 
 
+# A process of its own: a child's peak memory starts with that of the process that forked it.
+LAUNCHER = """
+import json, os, subprocess, sys, time
+start = time.perf_counter()
+child = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
+_, status, usage = os.wait4(child.pid, 0)
+child.returncode = os.waitstatus_to_exitcode(status)
+print(json.dumps({
+    "code": child.returncode,
+    "wall": time.perf_counter() - start,
+    "cpu": usage.ru_utime + usage.ru_stime,
+    "mb": usage.ru_maxrss / 1024,
+}))
+"""
+
+
 def run(command: Sequence[str], env: Mapping[str, str] | None = None) -> dict[str, float]:
     """One run of a command: wall and CPU seconds, peak resident MB."""
-    start = time.perf_counter()
-    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, env={**clean(), **(env or {})})
-    _, status, usage = os.wait4(child.pid, 0)
-    child.returncode = os.waitstatus_to_exitcode(status)
-    if child.returncode:
-        raise RuntimeError(f"{command} exited with {child.returncode}")
-    return {
-        "wall": time.perf_counter() - start,
-        "cpu": usage.ru_utime + usage.ru_stime,
-        "mb": usage.ru_maxrss / 1024,
-    }
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", LAUNCHER, *command],
+        stdout=subprocess.PIPE,
+        check=True,
+        env={**clean(), **(env or {})},
+    )
+    found: dict[str, float] = json.loads(done.stdout)
+    if found.pop("code"):
+        raise RuntimeError(f"{command} failed")
+    return found
 
 
 def clean() -> dict[str, str]:

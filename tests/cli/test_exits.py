@@ -92,8 +92,10 @@ def test_precedence_of_exit_codes(here, line, code):
 @FULL
 @pytest.mark.parametrize("line", ["--help", "energy p.npy q.npy", "score p.npy q.npy -q -f csv"])
 def test_full_disk_is_exit_four_in_one_line(run, line):
-    found = run(shell=f"divmatch {line} > /dev/full")
-    assert (found.returncode, found.stderr.count("\n")) == (4, 1)
+    for unbuffered in ("", "1"):
+        found = run(shell=f"divmatch {line} > /dev/full", PYTHONUNBUFFERED=unbuffered)
+        assert (found.returncode, found.stderr.count("\n")) == (4, 1)
+        assert "error: standard output: No space left" in found.stderr
 
 
 @FULL
@@ -124,8 +126,9 @@ def test_bug_is_exit_seventy_and_shows_its_traceback_only_on_request(run, tmp_pa
     assert loud.returncode == 70
 
 
-def test_closed_standard_output_is_exit_four(run):
-    found = run(shell="divmatch energy p.npy q.npy >&-")
+@pytest.mark.parametrize("line", ["energy p.npy q.npy", "list", "--help", "config show"])
+def test_closed_standard_output_is_exit_four(run, line):
+    found = run(shell=f"divmatch {line} >&-")
     assert (found.returncode, found.stderr.count("\n")) == (4, 1)
 
 
@@ -204,7 +207,7 @@ def test_kill_leaves_old_or_new_content(data, tmp_path):
         ("out.docx", 2, "no format has the suffix '.docx'"),
         ("absent/out.json", 4, "no such folder"),
         ("p.npy/out.json", 4, "is a file, expected a folder"),
-        ("out.json -o out.json", 4, "named twice"),
+        ("out.json -o out.json", 2, "named twice"),
     ],
 )
 def test_bad_output_is_refused_before_the_data_are_read(here, out, code, says):
@@ -220,6 +223,21 @@ def test_an_input_is_never_replaced(here, data, line):
     code, printed, errors = here(f"{line} -o {data}/own.csv")
     assert (code, printed, "is the input own.csv" in errors) == (2, "", True)
     assert (data / "own.csv").read_text().startswith("0,1,2,3\n")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "score p.npy q.npy --files-from own.txt",
+        "energy p.npy q.npy --config own.txt",
+        "energy p.npy q.npy --weights-p own.txt",
+    ],
+)
+def test_a_file_that_an_option_reads_is_an_input_too(here, data, line):
+    (data / "own.txt").write_text("#\n")
+    code, printed, errors = here(f"{line} -o own.txt")
+    assert (code, printed, "is the input own.txt" in errors) == (2, "", True)
+    assert (data / "own.txt").read_text() == "#\n"
 
 
 def test_mkdir_makes_the_folders(here, data):

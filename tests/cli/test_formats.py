@@ -141,3 +141,39 @@ def test_both_prints_both_directions(here):
     assert "Q||P" in second
     back = here("kl q.npy p.npy -f value")[1].strip()
     assert back in second
+
+
+def test_warning_near_zero_asks_for_permutations_until_they_are_run(here):
+    for name in ("energy", "sliced"):
+        assert "use --permutations" in here(f"{name} p.npy near.npy")[2]
+        errors = here(f"{name} p.npy near.npy -B 19")[2]
+        assert ("W04" in errors, "use --permutations" in errors) == (True, False)
+
+
+def test_warning_of_a_negative_value_calls_it_not_above(here, data):
+    (data / "ends.csv").write_text("x\n0\n1\n")
+    assert "value is not above two standard errors (-" in here("energy ends.csv ends.csv")[2]
+
+
+def test_zero_has_no_sign(here):
+    printed = here("mmd line-p.npy line-p.npy --method v -f value -q")[1]
+    assert printed == "0.0\n"
+
+
+def test_an_unknown_statistic_lists_every_known_one(here):
+    assert "known: kl, mmd, energy, sliced, knn" in here("test p.npy q.npy --statistic foo")[2]
+
+
+def test_a_setting_next_to_a_whole_number_is_told_from_it(here):
+    assert " power=1.9999999 " in here("energy p.npy q.npy --power 1.9999999 -q")[1]
+    assert " power=1 " in here("energy p.npy q.npy -q")[1]
+
+
+def test_the_unit_has_every_digit_of_the_power(here):
+    printed = here("energy p.npy q.npy --power 1.9999999 -q -f json")[1]
+    assert json.loads(printed)["results"][0]["unit"] == "data unit^1.9999999"
+
+
+def test_github_names_the_sample_of_a_warning(here):
+    printed = here("score p.npy near.npy --metrics sliced -f github -q")[1]
+    assert "::warning title=W04::near.npy: sliced: samples of these sizes" in printed

@@ -20,6 +20,11 @@ def test_help_shows_examples_before_options(here, name, flag):
     assert printed.index("Examples:") < printed.index("--help ")
 
 
+@pytest.mark.parametrize("name", [*QUANTITIES, "test", "score"])
+def test_help_shows_no_range_without_ends(here, name):
+    assert "None" not in here(f"{name} --help")[1]
+
+
 def test_alone_it_prints_its_help_as_an_error(run):
     found = run()
     assert (found.returncode, found.stdout) == (2, "")

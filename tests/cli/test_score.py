@@ -157,3 +157,9 @@ def test_every_row_is_held_against_the_limit(here):
 def test_progress_events_are_json(here):
     errors = here("score p.npy q.npy near.npy --metrics energy --progress json -q")[2]
     assert [(event["done"], event["total"]) for event in rows(errors)] == [(1, 2), (2, 2)]
+
+
+def test_an_error_names_the_sample_set_once(here, data):
+    np.save(data / "single.npy", np.ones((1, 4)))
+    _, _, errors = here("score p.npy single.npy --metrics energy")
+    assert errors.startswith("divmatch: error: single.npy: energy: one row ")

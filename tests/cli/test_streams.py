@@ -132,6 +132,25 @@ def test_completion_of_commands_options_and_words(run, words, position, expected
     assert found.stderr == ""
 
 
+@pytest.mark.parametrize(
+    ("variables", "says"),
+    [
+        ({"_DIVMATCH_COMPLETE": "foo"}, "expected bash_source"),
+        ({"_DIVMATCH_COMPLETE": "bash_foo"}, "expected bash_source"),
+        ({"_DIVMATCH_COMPLETE": "tcsh_source"}, "expected bash_source"),
+        ({"_DIVMATCH_COMPLETE": "bash_complete"}, "COMP_WORDS and COMP_CWORD"),
+        (
+            {"_DIVMATCH_COMPLETE": "bash_complete", "COMP_WORDS": "d", "COMP_CWORD": "x"},
+            "COMP_WORDS and COMP_CWORD",
+        ),
+    ],
+)
+def test_completion_that_no_shell_asked_for_is_refused_in_one_line(run, variables, says):
+    found = run("list", **variables)
+    assert (found.returncode, found.stdout, found.stderr.count("\n")) == (2, "", 1)
+    assert says in found.stderr
+
+
 def test_completion_of_a_command_imports_no_package(data):
     env = {
         **os.environ,

@@ -18,7 +18,7 @@ from hypothesis.extra import numpy as hnp
 from pyarrow import parquet
 
 from divmatch.encoding import encode
-from divmatch.errors import DivmatchError, FileError, SampleError
+from divmatch.errors import DivmatchError, FileError, RoomError, SampleError
 from divmatch.files import check_readable, describe, files_from, read_table
 from divmatch.tables import Reading
 
@@ -194,7 +194,10 @@ def test_large_integers_are_rounded_to_float64():
         (np.zeros(3, "M8[s]"), "holds datetime64[s] values, not numbers"),
         (np.zeros(3, "V4"), "values, not numbers"),
         (np.array([1.0, np.inf, -np.inf]), "column '0' has 2 infinite values, first at row 1"),
-        (np.array([1.0, np.nan]), "column '0' has 1 missing value, first at row 1; choose --na"),
+        (
+            np.array([1.0, np.nan]),
+            "column '0' has 1 missing value, first at row 1 (from 0); choose --na",
+        ),
     ],
 )
 def test_arrays_that_are_no_samples_are_refused(array, words):
@@ -274,6 +277,93 @@ def test_a_member_that_claims_more_than_the_archive_holds_is_refused():
     refusal("a.npz")
 
 
+def bomb(rows: int, size: int) -> None:
+    """An archive whose member says to have that many rows, and holds that many bytes of zeros."""
+    text = f"{{'descr': '<f8', 'fortran_order': False, 'shape': ({rows}, 1), }}"
+    with zipfile.ZipFile("a.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("x.npy", header(text) + bytes(size))
+
+
+@pytest.fixture
+def _little_memory(monkeypatch):
+    monkeypatch.setattr("divmatch.arrays.free_memory", lambda: 1 << 20)
+
+
+@pytest.fixture
+def _nothing_inflated(monkeypatch):
+    monkeypatch.setattr(np.lib.npyio.NpzFile, "__getitem__", None)
+
+
+@pytest.mark.usefixtures("_little_memory", "_nothing_inflated")
+def test_an_archive_that_inflates_beyond_the_memory_is_refused_unread():
+    bomb(1 << 18, 8 << 18)
+    with pytest.raises(RoomError) as caught:
+        read("a.npz")
+    assert caught.value.exit_code == 4
+    assert str(caught.value) == (
+        "a.npz: 'x' needs 2 MiB of memory, and 1 MiB are free; save it as .npy, which is read in place"
+    )
+
+
+@pytest.mark.usefixtures("_little_memory")
+def test_an_npy_larger_than_the_memory_is_mapped():
+    np.save("a.npy", np.zeros((1 << 18, 1)))
+    assert read("a.npy").rows == 1 << 18
+
+
+@pytest.mark.usefixtures("_little_memory")
+def test_a_stream_that_is_in_memory_already_is_read(monkeypatch):
+    np.save("a.npy", np.zeros((1 << 18, 1)))
+    os.mkfifo("pipe")
+    with subprocess.Popen(["sh", "-c", "cat a.npy > pipe"]):
+        assert read("pipe").rows == 1 << 18
+
+
+@pytest.mark.usefixtures("_nothing_inflated")
+def test_a_member_that_holds_less_than_it_promises_is_refused_unread():
+    bomb(10**12, 64)
+    assert "promises 8000000000000 bytes, but holds 64" in refusal("a.npz")
+
+
+def test_a_whole_archive_is_read():
+    np.savez_compressed("a.npz", x=ROWS)
+    np.testing.assert_array_equal(points("a.npz"), ROWS)
+
+
+@pytest.mark.parametrize("kind", ["npy", "npz", "pipe"])
+def test_bytes_after_the_array_are_refused(kind):
+    data = Path(write("npy")).read_bytes() + b"more"
+    Path("b.npy").write_bytes(data)
+    if kind == "npz":
+        with zipfile.ZipFile("b.npz", "w") as archive:
+            archive.writestr("x.npy", data)
+    if kind == "pipe":
+        os.mkfifo("b.pipe")
+        with subprocess.Popen(["sh", "-c", "cat b.npy > b.pipe"]):
+            message = refusal("b.pipe")
+    else:
+        message = refusal(f"b.{kind}")
+    assert "promises 96 bytes, but holds 100; write it anew" in message
+
+
+def test_fields_with_foreign_names_are_read():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about version 3.0 of the format
+        np.save("a.npy", np.array([(1, 2.0)], dtype=[("größe", "i4"), ("日", "f8")]))
+    assert read("a.npy").names == ("größe", "日")
+
+
+def test_a_header_that_is_no_literal_leaks_nothing():
+    text = "{'descr': __import__('os'), 'fortran_order': False, 'shape': (5, 3), }"
+    Path("a.npy").write_bytes(header(text) + bytes(120))
+    assert refusal("a.npy") == "a.npy: its header cannot be read; it is damaged, write it anew"
+
+
+def test_an_archive_without_an_array_says_so():
+    zipfile.ZipFile("a.npz", "w").close()
+    assert refusal("a.npz") == "a.npz: holds no array; write it anew"
+
+
 def test_text_called_npy_is_refused():
     Path("a.npy").write_text("1,2\n3,4\n")
     assert "is no .npy file, it starts with" in refusal("a.npy")
@@ -318,11 +408,6 @@ def test_a_member_that_is_no_array_is_refused():
     assert "is no array" in refusal("a.npz")
 
 
-def test_an_empty_archive_is_refused():
-    zipfile.ZipFile("a.npz", "w").close()
-    refusal("a.npz")
-
-
 # -- names --------------------------------------------------------------------------------------
 
 
@@ -347,6 +432,21 @@ def test_a_missing_file_gets_a_suggestion():
     assert refusal("referense.npy") == (
         "referense.npy: no such file; did you mean 'reference.npy'?"
     )
+
+
+@pytest.mark.parametrize("near", ["one.npy", "sig.py", "missing.py", "missing", "ming.npy"])
+def test_only_close_names_of_readable_files_are_suggested(near):
+    Path(near).write_text("x")
+    assert refusal("missing.npy") == "missing.npy: no such file"
+
+
+def test_the_same_name_of_another_kind_is_suggested():
+    write("csv")
+    assert refusal("a.npy") == "a.npy: no such file; did you mean 'a.csv'?"
+
+
+def test_an_empty_name_is_shown():
+    assert refusal("") == "'': no such file"
 
 
 @pytest.mark.parametrize(
@@ -493,7 +593,7 @@ def test_two_picked_columns_need_no_common_name():
 
 def test_ragged_lists_name_the_first_row():
     parquet_of(emb=[[1.0, 2.0]] * 3 + [[1.0]] + [[1.0, 2.0, 3.0]])
-    assert "column 'emb' has 1 number at row 3, expected 2" in refusal("t.parquet")
+    assert "column 'emb' has 1 number at row 3 (from 0), expected 2" in refusal("t.parquet")
 
 
 def test_ragged_lists_name_the_row_of_the_file_when_sampled():
@@ -714,6 +814,37 @@ def test_weights_come_from_a_file_of_their_own(given_):
     assert table.weights_from == given_
 
 
+@pytest.mark.parametrize(
+    "given_", ["w.csv", "w.parquet", "w.ndjson", "w.csv::w", "two.csv::w", "two.parquet::w"]
+)
+def test_weights_come_from_a_column_of_another_table(given_):
+    Path("w.csv").write_text("w\n1\n1\n2\n0\n")
+    Path("w.ndjson").write_text("".join(f'{{"w": {w}}}\n' for w in (1, 1, 2, 0)))
+    Path("two.csv").write_text("id,w\n1,1\n1,1\n2,2\n2,0\n")
+    parquet_of("w.parquet", w=[1, 1, 2, 0])
+    parquet_of("two.parquet", id=[1, 2, 3, 4], w=[1, 1, 2, 0])
+    np.testing.assert_array_equal(read(write("npy"), weights_p=given_).weights, [1, 1, 2, 0])
+
+
+def test_weights_from_a_table_of_several_columns_need_its_name():
+    parquet_of("w.parquet", id=[1, 2, 3, 4], w=[1, 1, 2, 0])
+    assert refusal(write("npy"), weights_p="w.parquet") == (
+        "w.parquet: holds 2 columns; pick the one with the weights, w.parquet::COLUMN with COLUMN "
+        "one of 'id', 'w'"
+    )
+
+
+@pytest.mark.parametrize("given_", ["w.npy", "w.csv", "w.parquet::w", "w.npz::w"])
+def test_weights_in_a_file_that_is_missing_are_refused(given_):
+    assert refusal(write("npy"), weights_p=given_) == f"{given_}: no such file"
+
+
+def test_a_column_with_the_name_of_a_file_is_the_column():
+    parquet_of(x=[1.0, 2.0], **{"w.csv": [1.0, 3.0]})
+    Path("w.csv").write_text("w\n5\n5\n")
+    assert read("t.parquet", weights_p="w.csv").weights.tolist() == [1, 3]
+
+
 def test_weights_of_q_leave_p_alone():
     np.save("w.npy", [1, 1, 2, 0])
     assert read(write("npy"), weights_q="w.npy").weights is None
@@ -742,7 +873,7 @@ def test_dropped_rows_drop_their_weight():
         ([1.0, -1.0, 1.0, 1.0], "weight -1.0 at row 1"),
         ([1.0, np.nan, 1.0, 1.0], "weight nan at row 1"),
         ([0.0, 0.0, 0.0, 0.0], "all weights are zero"),
-        (["a", "b", "c", "d"], "holds no numbers"),
+        (["a", "b", "c", "d"], "column '0' holds string, no weights"),
     ],
 )
 def test_unusable_weights_are_refused(weights, words):
@@ -766,6 +897,62 @@ def test_an_unknown_weight_column_gets_a_suggestion():
 def test_text_is_no_weight():
     parquet_of(x=[1.0], w=["heavy"])
     assert "column 'w' holds string, no weights" in refusal("t.parquet", weights="w")
+
+
+# -- whole numbers beyond 2^53 --------------------------------------------------------------------
+
+
+def notes(path: str, **options: object) -> list[tuple[str, str]]:
+    reading = Reading(**{"scale": "none"} | options)
+    (samples,) = encode(read_table(path, reading), reading=reading)
+    return samples.origin["notes"]
+
+
+LARGE = np.array([1, 2**53 + 1, 3])
+
+
+@pytest.mark.parametrize("kind", ["npy", "npz", "parquet", "csv", "ndjson"])
+def test_rounded_whole_numbers_are_a_warning_with_file_and_column(kind):
+    path = write(kind, rows=np.column_stack([LARGE, [1, 2, 3]]))
+    name = "0" if kind in ("npy", "npz") else "c0"
+    assert notes(path) == [
+        ("W26", f"column '{name}' of {path} holds whole numbers beyond 2^53, which were rounded")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("values", "rounded"),
+    [
+        ([2**53, -(2**53)], False),
+        ([2**53 + 2, 2**62], False),
+        ([2**53 + 1], True),
+        ([-(2**53) - 1], True),
+        ([2**63 - 1], True),
+        ([-(2**63)], False),
+    ],
+)
+@pytest.mark.parametrize("kind", ["npy", "parquet"])
+def test_only_what_is_rounded_is_warned_of(values, rounded, kind):
+    assert bool(notes(write(kind, rows=np.array(values)[:, None]))) == rounded
+
+
+@pytest.mark.parametrize(("value", "rounded"), [(2**64 - 1, True), (2**63, False)])
+@pytest.mark.parametrize("kind", ["npy", "parquet"])
+def test_unsigned_numbers_may_be_rounded_too(kind, value, rounded):
+    path = write(kind, rows=np.array([[value]], dtype="u8"))
+    assert bool(notes(path)) == rounded
+
+
+def test_rounded_numbers_in_lists_and_beside_gaps_are_seen():
+    parquet_of(e=[[1, 2**53 + 1]] * 2, g=pa.array([None, 2**60 + 1]))
+    assert "columns 'e', 'g' of t.parquet hold" in notes("t.parquet", na="drop")[0][1]
+
+
+def test_columns_and_rows_left_out_are_not_warned_of():
+    path = write("npy", rows=np.column_stack([LARGE, [1, 2, 3]]))
+    assert notes(path, columns="1") == []
+    parquet_of(x=LARGE, y=[1, 2, 3])
+    assert notes("t.parquet", columns="y") == []
 
 
 # -- lists of files, info -----------------------------------------------------------------------

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from divmatch.errors import OutputError
+from divmatch.errors import OutputError, SettingError
 from divmatch.outputs import check_writable, whole_file, write_whole
 
 AS_ROOT = os.geteuid() == 0
@@ -222,7 +222,7 @@ def test_folders_cannot_be_made_below_a_file():
 
 def test_one_file_cannot_take_two_outputs():
     os.symlink("a", "b")
-    with pytest.raises(OutputError, match="b: is named twice"):
+    with pytest.raises(SettingError, match="b: is named twice"):
         check_writable(["a", "b"])
 
 

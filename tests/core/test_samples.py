@@ -66,11 +66,17 @@ def test_weights_given_with_samples_are_not_ignored():
         ),
         (
             [[1.0, np.nan], [2.0, 3.0]],
-            r"x: 1 row with NaN or infinite values \(first: row 0, column 1\)",
+            r"x: 1 row with NaN or infinite values \(first: row 0, column 1, both from 0\)",
         ),
-        ([[1.0], [np.inf], [np.nan]], r"x: 2 rows with NaN .*\(first: row 1, column 0\)"),
-        ([[np.inf], [-np.inf]], r"x: 2 rows with NaN .*\(first: row 0, column 0\)"),
-        (np.float16([[np.inf], [0]]), r"x: 1 row with NaN .*\(first: row 0, column 0\)"),
+        (
+            [[1.0], [np.inf], [np.nan]],
+            r"x: 2 rows with NaN .*\(first: row 1, column 0, both from 0\)",
+        ),
+        ([[np.inf], [-np.inf]], r"x: 2 rows with NaN .*\(first: row 0, column 0, both from 0\)"),
+        (
+            np.float16([[np.inf], [0]]),
+            r"x: 1 row with NaN .*\(first: row 0, column 0, both from 0\)",
+        ),
     ],
 )
 def test_mistake_names_the_sample(values, message):
@@ -104,7 +110,7 @@ def test_weights_may_be_a_row_or_a_column(shape):
         (np.ones((3, 3)), r"shape \(3, 3\)"),
         (["a", "b", "c"], "type <U1"),
         (5.0, r"shape \(\)"),
-        ([1, -1, 1], "x: weight -1.0 at row 1; weights must be >= 0"),
+        ([1, -1, 1], r"x: weight -1.0 at row 1 \(from 0\); weights must be >= 0"),
         ([1, 1, np.nan], "x: weight nan at row 2"),
         ([np.inf, 1, 1], "x: weight inf at row 0"),
         ([0, 0, 0], "x: all weights are zero"),

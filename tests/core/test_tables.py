@@ -212,7 +212,7 @@ def test_a_missing_value_is_an_error_by_default():
     with pytest.raises(SampleError) as caught:
         points(table("gen.parquet", id=[1, 2, 3, 4], age=[1, NAN, 2, NAN]))
     assert str(caught.value) == (
-        "gen.parquet: column 'age' has 2 missing values, first at row 1; "
+        "gen.parquet: column 'age' has 2 missing values, first at row 1 (from 0); "
         "choose --na drop or --na mean"
     )
 

@@ -11,7 +11,7 @@ import pytest
 from pyarrow import csv
 
 from divmatch import ndjson, text
-from divmatch.errors import FileError
+from divmatch.errors import DivmatchError, FileError, SampleError
 from divmatch.files import describe, read_table
 from divmatch.tables import Reading
 
@@ -72,7 +72,7 @@ def outcome(path: str):
     """The table as plain values, or the one line that reading it ends in."""
     try:
         table = read_table(path, Reading())
-    except FileError as error:
+    except DivmatchError as error:
         return str(error)
     columns = [(c.name, c.kind, c.type, c.words) for c in table.columns]
     return columns, table.numbers.tobytes(), table.codes.tobytes()
@@ -112,9 +112,9 @@ def test_json_of_two_kinds_in_one_block_is_refused_in_one_line():
         read_table("a.ndjson", Reading())
 
 
-def test_a_broken_line_is_counted_from_the_start_of_the_file(blocks):
-    Path("a.ndjson").write_text(objects(["1"] * 500) + "{oops}\n")
-    with pytest.raises(FileError, match=r"in row 500\b"):
+def test_a_broken_line_is_named_by_its_number_in_the_file(blocks):
+    Path("a.ndjson").write_text("\n" + objects(["1"] * 500) + "\n{oops}\n")
+    with pytest.raises(FileError, match=r"in line 503\b"):
         read_table("a.ndjson", Reading())
 
 
@@ -148,7 +148,7 @@ def test_a_late_kind_decides_what_a_pattern_chooses(blocks):
 
 def test_a_ragged_row_in_a_late_block_is_refused(blocks):
     Path("a.csv").write_text("x,y\n" + "1,2\n" * 200 + "3\n")
-    with pytest.raises(FileError, match="Expected 2 columns, got 1"):
+    with pytest.raises(FileError, match="has 1 cell at row 200"):
         read_table("a.csv", Reading(columns="x"))
 
 
@@ -211,3 +211,141 @@ def test_piped_text_is_read_in_blocks_too(blocks, monkeypatch):
     monkeypatch.setattr(sys, "stdin", Piped())
     table = read_table("-", Reading())
     assert (table.rows, table.numbers.max(), table.categories[0].words) == (301, 1.5, ("u", "v"))
+
+
+@pytest.mark.parametrize("line", ["null", "1", "[1]", '"x"', "{", '{"x": 1} null', "hello"])
+def test_a_line_that_is_no_object_is_refused_by_number(line, blocks):
+    Path("a.ndjson").write_text(f'{{"x": 1}}\n\n{line}\n{{"x": 2}}\n')
+    with pytest.raises(FileError, match=r"^a\.ndjson: line 3 holds no whole object: "):
+        read_table("a.ndjson", Reading())
+
+
+def test_a_first_line_of_null_ends_in_one_line():
+    Path("a.ndjson").write_text('null\n{"x": 1}\n')
+    code = (
+        "from divmatch.errors import FileError; from divmatch.files import read_table\n"
+        "from divmatch.tables import Reading\n"
+        "try: read_table('a.ndjson', Reading())\n"
+        "except FileError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("a.ndjson: line 1 holds no whole object: 'null'; ")
+
+
+@pytest.mark.parametrize("depth", [65, 3000, 100_000])
+@pytest.mark.parametrize("hidden", ["", "]" * 200, r"\"" + "]" * 200])
+def test_objects_nested_too_deeply_are_refused(depth, hidden):
+    deep = f'{{"s": "{hidden}", "x": {"[" * depth}{"]" * depth}}}\n'
+    Path("a.ndjson").write_text('{"s": "", "x": []}\n' + deep)
+    with pytest.raises(FileError, match=r"^a\.ndjson: line 2 is nested more than 64 deep; "):
+        read_table("a.ndjson", Reading())
+
+
+def test_brackets_in_text_are_no_nesting():
+    Path("a.ndjson").write_text('{"c": "' + "[" * 200 + r"\"{" + '"}\n')
+    assert read_table("a.ndjson", Reading()).rows == 1
+
+
+def test_many_objects_side_by_side_are_no_nesting():
+    Path("a.ndjson").write_text('{"x": 1, "o": [' + ", ".join(['{"y": 1}'] * 100) + "]}\n")
+    assert read_table("a.ndjson", Reading(columns="x")).rows == 1
+
+
+@pytest.mark.parametrize("text_", ['\ufeff{"x": 1}\r\n{"x": 2}\r\n', '  {"x": 1}  \n\t{"x": 2}'])
+def test_marks_and_spaces_around_objects_are_no_fault(text_):
+    Path("a.ndjson").write_text(text_, encoding="utf-8", newline="")
+    assert read_table("a.ndjson", Reading()).numbers[:, 0].tolist() == [1, 2]
+
+
+def dirty(path: str = "a.csv", *, bad: str = "oops", at: int = 100) -> str:
+    """A column of numbers with one word among them, which makes all of it text."""
+    values = [f"{k / 8}" for k in range(200)]
+    values.insert(at, bad)
+    Path(path).write_text("\n".join(["k,x", *(f"{k},{v}" for k, v in enumerate(values)), ""]))
+    return path
+
+
+def test_a_word_among_numbers_is_refused_by_row():
+    with pytest.raises(SampleError) as caught:
+        read_table(dirty(), Reading())
+    assert str(caught.value) == (
+        "a.csv: column 'x' is text because of 'oops' at row 100 (from 0); 1 of 201 values is no "
+        "number: correct it, leave the column out with --columns '!x', or say that it holds "
+        "categories with --columns '*,cat:x'"
+    )
+
+
+@pytest.mark.parametrize("columns", ["x", "*", "k,x", "!k"])
+def test_choosing_a_column_does_not_say_that_it_holds_categories(columns):
+    with pytest.raises(SampleError, match="is text because of 'oops'"):
+        read_table(dirty(), Reading(columns=columns))
+
+
+@pytest.mark.parametrize("columns", ["cat:x", "*,cat:x", "cat:*"])
+def test_numbers_are_categories_where_the_user_says_so(columns):
+    table = read_table(dirty(), Reading(columns=columns))
+    assert len(table.categories[0].words) == 201
+
+
+def test_a_word_among_numbers_is_seen_outside_the_sampled_rows():
+    dirty(at=0)
+    for seed in range(3):
+        with pytest.raises(SampleError, match="at row 0"):
+            read_table("a.csv", Reading(sample=2, seed=seed))
+
+
+def test_a_column_left_out_may_hold_anything():
+    assert read_table(dirty(), Reading(columns="!x")).names == ("k",)
+
+
+def test_info_shows_words_among_numbers():
+    assert describe(dirty())["columns"][1]["kind"] == "cat"
+
+
+@pytest.mark.parametrize("words", [["a", "b", "1"], ["a", "1"], ["A1", "B2"], ["1-2", "3-4"]])
+def test_words_with_few_numbers_are_categories(words):
+    Path("a.csv").write_text("\n".join(["k,x", *(f"1,{word}" for word in words * 20)]))
+    assert read_table("a.csv", Reading()).categories[0].words == tuple(sorted(words))
+
+
+def test_text_that_json_calls_text_holds_categories():
+    Path("a.ndjson").write_text('{"x": "1"}\n{"x": "2"}\n{"x": "oops"}\n')
+    assert read_table("a.ndjson", Reading()).categories[0].words == ("1", "2", "oops")
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("before", [0, 3])
+def test_a_blank_line_of_a_single_column_is_a_missing_value(end, before, blocks):
+    lines = [*[""] * before, "x", *["1"] * 200, "", "3", "", ""]
+    Path("a.csv").write_bytes(end.join(lines).encode())
+    found = read_table("a.csv", Reading()).values("x")
+    np.testing.assert_array_equal(found, [*[1] * 200, np.nan, 3, np.nan])
+
+
+def test_a_blank_line_between_several_columns_is_no_row():
+    Path("a.csv").write_text("x,y\n1,2\n\n3,4\n\n")
+    assert read_table("a.csv", Reading()).rows == 2
+
+
+@pytest.mark.parametrize(
+    ("text_", "row"),
+    [
+        ("x,y\n1,2\n3\n4,5\n", 1),
+        ("\nx,y\n\n1,2\n\n3\n", 1),
+        ("x,y\n" + "1,2\n" * 200 + "3\n", 200),
+        ('x,y\n"1\n",2\n3\n', 1),
+    ],
+)
+def test_a_row_with_a_cell_too_few_is_named_by_its_number(text_, row, blocks):
+    Path("a.csv").write_text(text_)
+    with pytest.raises(FileError) as caught:
+        read_table("a.csv", Reading())
+    assert str(caught.value) == (
+        f"a.csv: has 1 cell at row {row} (from 0), expected 2 as in the header: '3'; correct this row"
+    )
+
+
+def test_a_row_with_a_cell_too_many_is_named_by_its_number(blocks):
+    Path("a.csv").write_text("\n\nx\n1\n2,3\n")
+    with pytest.raises(FileError, match=r"has 2 cells at row 1 \(from 0\), expected 1"):
+        read_table("a.csv", Reading())
