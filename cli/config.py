@@ -59,6 +59,8 @@ def _check_command(command: click.Command, name: str, path: str | None) -> None:
     """Parse the command with its defaults, and go as far as it can without data."""
     data = ["-" for parameter in command.params if isinstance(parameter, click.Argument)]
     asked = [] if path is None else ["--config", path]
+    if any(p.required for p in command.params if isinstance(p, click.Option)):
+        return  # nothing can be said of a command without what only its user knows
     with command.make_context(name, [*asked, *data]) as context:
         if context.params.get("seed") == "random":
             context.params["seed"] = "0"  # a check draws none

@@ -55,12 +55,21 @@ class Session:
 
     def reading(self) -> Reading:
         """The options that say how files are read."""
-        if self.options["columns"] is not None and not self.options["columns"].strip(" ,"):
+        columns = self.options.get("columns")
+        if columns is not None and not columns.strip(" ,"):
             raise SettingError("--columns: names no column; leave it out to use all of them")
-        names = ("columns", "weights", "na", "sample", "scale", "categorical", "stdin_format")
-        chosen: dict[str, Any] = {name: self.options[name] for name in names}
-        for name in ("weights_p", "weights_q"):
-            chosen[name] = self.options.get(name)
+        names = (
+            "columns",
+            "weights",
+            "na",
+            "sample",
+            "scale",
+            "categorical",
+            "stdin_format",
+            "weights_p",
+            "weights_q",
+        )
+        chosen = {name: self.options[name] for name in names if name in self.options}
         return Reading(**chosen, seed=self.seed)
 
     @contextmanager

@@ -112,7 +112,7 @@ def test_a_wrong_value_is_one_line_that_names_file_and_key(here, place, content,
     ("content", "says"),
     [
         ("[energy]\npower = 3", "power: 3.0: expected a number above 0"),
-        ("[kl]\nk = 0", "k: 0: expected a whole number"),
+        ("[kl]\nk = 0", "k: 0: expected auto or a whole number"),
         ("[kl]\nmethod = 'foo'", "method: foo: expected one of"),
         ("[score]\nmetrics = 'foo'", "metrics: no quantity is called 'foo'"),
         ("[test]\nstatistic = 'foo'", "statistic: no quantity is called 'foo'"),
