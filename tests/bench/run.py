@@ -15,6 +15,8 @@ SUITES = (
     "bench_sliced",
     "bench_probs",
     "bench_critics",
+    "bench_kl",
+    "bench_accuracy",
 )
 PACKAGES = (
     "divmatch",
