@@ -20,6 +20,7 @@ Classifier = Annotated[
 ]
 LEAST_P = 2.0**-1022  # a p-value is never 0
 LEVEL = 0.95  # of the certified lower bound of the total variation
+MANY_NUMBERS = 1_000_000  # below, threads of gradient boosting wait for each other
 
 C2ST = Quantity(
     "c2st",
@@ -202,7 +203,8 @@ def _scores(deal: Deal, classifier: str, rng: np.random.Generator) -> Array:
 
     model = HistGradientBoostingClassifier(random_state=0)
     weights = mass[seen] * np.count_nonzero(seen)
-    with threadpool_limits(limits=execution().threads, user_api="openmp"):  # else all cores
+    threads = execution().threads if deal.points.size > MANY_NUMBERS else 1  # else all cores
+    with threadpool_limits(limits=threads, user_api="openmp"):
         model.fit(deal.points[seen], deal.p[seen], sample_weight=weights)
         scores: Array = model.decision_function(deal.points)
     return scores

@@ -403,7 +403,7 @@ def awkward():
     rng = np.random.default_rng(24)
     many = rng.normal(size=(30, 2))
     return {
-        "sizes far apart": (many, rng.normal(size=(200, 2))),
+        "sizes far apart": (many, rng.normal(size=(120, 2))),
         "rounded": (np.round(many), np.round(rng.normal(size=(24, 2)))),
         "duplicates": (np.repeat(many, 3, axis=0), np.repeat(many[:8] + 1, 5, axis=0)),
         "a sample and itself": (many, many.copy()),
@@ -539,7 +539,7 @@ def test_two_samples_of_one_distribution_are_at_distance_zero(name, method):
     rng = np.random.default_rng(32)
     n, m = (60, 50) if method == "lipschitz" else (300, 250)  # cubic time
     rows = rng.normal(size=(n, 2)), rng.normal(size=(m, 2))
-    found = measure(name, method, *suited(method, *rows), permutations=99)
+    found = measure(name, method, *suited(method, *rows), permutations=49)
     null = found.test.null
     assert found.value == pytest.approx(null["mean"], abs=LUCK(null["sd"]))
     assert null["mean"] == pytest.approx(

@@ -118,7 +118,7 @@ def test_unshared_cells_are_finite_for_bounded_kinds():
 
 
 def test_few_expected_rows_are_said():
-    assert codes(result("kl", "discrete", [0, 1, 2] * 3, [0, 1, 2] * 3)) == ["W25"]
+    assert "W25" in codes(result("kl", "discrete", [0, 1, 2] * 3, [0, 1, 2] * 3))
 
 
 def test_order_inf_is_the_largest_log_ratio():
