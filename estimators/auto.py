@@ -27,7 +27,7 @@ def kl_auto(x: Samples, y: Samples, *, rng: np.random.Generator) -> Estimate:
     gaussian (in the columns and in their normal scores, which leave KL as it is) and classifier each
     predict, for rows that they have not seen, which sample a row belongs to. Among those whose
     logistic loss is within one standard error of the least, the first in this order gives the value,
-    the influences and the warnings; in more than three columns nnr comes last. Where skewness and
+    the influences and the warnings; in more than two columns nnr comes last. Where skewness and
     kurtosis do not speak against two Gaussians, gaussian comes first, and three standard errors are
     needed to overrule it. The result says which method was chosen, why, and the losses.
 

@@ -15,6 +15,7 @@ from divmatch.samples import Samples
 
 Array = NDArray[np.float64]
 Rows = slice | NDArray[np.bool_]
+SEEN = 2  # rows of a label from which 1 / (2 k) is the noise of the loss: measured
 NO_SKILL = math.log(2.0)  # the loss of a model that knows nothing
 
 
@@ -56,16 +57,19 @@ def evidence(x: Samples, y: Samples, at_x: Array, at_y: Array) -> Evidence:
 def of_labels(x: Samples, y: Samples, counts: Counts, rows: tuple[Rows, Rows]) -> Evidence:
     """Of the labels around every row, which do not count the row itself.
 
-    Counts out of k labels make the loss 1 / (2 k) larger than the ratio in the ball would. That is
-    taken off: a mean over rows averages it out, but not what the ball blurs.
+    Counts out of k labels make the loss 1 / (2 k) larger than the ratio in the ball would, and about
+    half of that where a label is hardly seen. That is taken off: a mean over rows averages it out,
+    but not what the ball blurs.
     """
     found = []
-    for samples, at, ratio, around, sign in (
-        (x, rows[0], counts.ratio_x, counts.own_x + counts.other_x, 1.0),
-        (y, rows[1], counts.ratio_y, counts.own_y + counts.other_y, -1.0),
+    for samples, at, ratio, own, other, sign in (
+        (x, rows[0], counts.ratio_x, counts.own_x, counts.other_x, 1.0),
+        (y, rows[1], counts.ratio_y, counts.own_y, counts.other_y, -1.0),
     ):
+        seen = np.where(np.minimum(own, other) < SEEN, 0.5, 1.0)
+        noise = seen * 0.5 / np.maximum(own + other, 1.0)
         losses = np.zeros(samples.n)
-        losses[at] = np.logaddexp(0.0, -sign * np.log(ratio)) - 0.5 / np.maximum(around, 1.0)
+        losses[at] = np.logaddexp(0.0, -sign * np.log(ratio)) - noise
         found.append(losses)
     return Evidence(found[0], found[1], x.masses(), y.masses())
 

@@ -27,7 +27,7 @@ from divmatch.samples import Samples
 
 FOLDS = 5
 SAME_LOSS = 1e-3  # nats; less is no evidence
-FEW_COLUMNS = 3  # in more, a ball of k rows is too wide to be preferred
+FEW_COLUMNS = 2  # in more, a ball of k rows is too wide to be preferred
 MOST_NEIGHBOURS = 32  # more cost time and blur; the mean over the rows averages out their noise
 
 
