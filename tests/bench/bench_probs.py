@@ -8,6 +8,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from tests.bench.measure import peak_mb
+
 ROWS, CLASSES = 100_000, 1_000
 CASES = (("probabilities", "kl"), ("probabilities", "kl,js,tv"), ("logits", "kl"))
 
@@ -16,7 +18,7 @@ def rows() -> list[dict[str, object]]:
     """One row a case; compiled kernels are warm, and the files are in the page cache."""
     with tempfile.TemporaryDirectory() as folder:
         # in a process of its own: children count their parent's memory as theirs
-        subprocess.run([sys.executable, __file__, folder], check=True)
+        subprocess.run([sys.executable, "-m", "tests.bench.bench_probs", folder], check=True)
         made = []
         for source, kinds in CASES:
             found = measured(folder, source, kinds)
@@ -49,7 +51,7 @@ def write(folder: Path) -> None:
 def measured(folder: str, source: str, kinds: str) -> dict[str, float]:
     """A process of its own: least of interleaved runs, and its peak memory before the peer's."""
     done = subprocess.run(
-        [sys.executable, __file__, folder, source, kinds],
+        [sys.executable, "-m", "tests.bench.bench_probs", folder, source, kinds],
         capture_output=True,
         check=True,
         env=os.environ | {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
@@ -59,8 +61,6 @@ def measured(folder: str, source: str, kinds: str) -> dict[str, float]:
 
 
 def _one(folder: str, source: str, kinds: str) -> None:
-    import resource
-
     import numpy as np
 
     from divmatch.budget import available_threads
@@ -90,7 +90,7 @@ def _one(folder: str, source: str, kinds: str) -> None:
         return time.perf_counter() - start
 
     ours()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+    peak = peak_mb()
     runs = [(timed(ours), timed(peer), timed(load)) for _ in range(3)]
     best = [min(run[k] for run in runs) for k in range(3)]
     print(json.dumps({"ours": best[0], "peer": best[1], "load": best[2], "mb": peak}))

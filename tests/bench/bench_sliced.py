@@ -6,6 +6,8 @@ import subprocess
 import sys
 import time
 
+from tests.bench.measure import peak_mb
+
 CASES = ((10_000, 10, 200), (100_000, 64, 500))
 
 
@@ -30,7 +32,7 @@ def rows() -> list[dict[str, object]]:
 
 def _measured(side: str, *case: int) -> dict[str, float]:
     done = subprocess.run(
-        [sys.executable, __file__, side, *map(str, case)],
+        [sys.executable, "-m", "tests.bench.bench_sliced", side, *map(str, case)],
         capture_output=True,
         check=True,
         env=os.environ
@@ -41,8 +43,6 @@ def _measured(side: str, *case: int) -> dict[str, float]:
 
 
 def _one(side: str, n: int, d: int, count: int) -> None:
-    import resource
-
     import numpy as np
 
     rng = np.random.default_rng(0)
@@ -68,7 +68,7 @@ def _one(side: str, n: int, d: int, count: int) -> None:
         start = time.perf_counter()
         work()
         seconds.append(time.perf_counter() - start)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+    peak = peak_mb()
     print(json.dumps({"seconds": min(seconds), "mb": peak}))
 
 

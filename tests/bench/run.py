@@ -31,8 +31,8 @@ PACKAGES = (
 )
 HEAD = """# Benchmarks
 
-Medians of interleaved runs, all in one `make bench` run. `ratio` is peer / ours: larger is better
-for us; for start-up it is ours / peer. Written by `tests/bench/run.py`.
+Medians of interleaved runs; both sides of a row come from one run. `ratio` is peer / ours: larger is
+better for us; for start-up it is ours / peer. Written by `tests/bench/run.py`.
 
 {machine}
 
