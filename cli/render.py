@@ -77,7 +77,7 @@ def result_line(result: Result, report: Report) -> str:
     """`energy distance  0.0312   95% CI 0.0274 .. 0.0351   p = 0.001 (999 permutations)   n = ...`."""
     parts = [f"{title(result, report)}  {measured(result)}"]
     if result.ci:
-        parts.append(f"{interval(result)}{_moved(result)}")
+        parts.append(f"{interval(result)}{_why_moved(result)}")
     if result.error:
         parts.append(f"+- {short(result.error['monte_carlo_se'])} Monte Carlo")
     if result.test:
@@ -115,12 +115,15 @@ def interval(result: Result) -> str:
     return f"{ci.level * 100:g}% CI {short(ci.low)} .. {short(ci.high)}"
 
 
-def _moved(result: Result) -> str:
-    """Why an interval misses its own value."""
-    ci, bias = result.ci, result.bias
-    if ci is None or not bias or ci.low <= result.value <= ci.high:
-        return ""
-    return f" (interval moved by bias {bias['estimate']:.2g})"
+def moved(result: Result) -> bool:
+    """Whether the interval misses its own value, because it is moved by the value's bias."""
+    ci = result.ci
+    return ci is not None and bool(result.bias) and not ci.low <= result.value <= ci.high
+
+
+def _why_moved(result: Result) -> str:
+    bias = result.bias
+    return f" (interval moved by bias {bias['estimate']:.2g})" if bias and moved(result) else ""
 
 
 def convention(result: Result) -> str:

@@ -24,6 +24,7 @@ from divmatch.cli.render import (
     delimited,
     delimited_header,
     flat,
+    moved,
     ndjson_row,
     short,
     verdict_lines,
@@ -234,6 +235,9 @@ class Stream:
 # ---------------------------------------------------------------------------------- the table
 
 
+MOVED = "*"
+
+
 def table(report: Report) -> str:
     """The league table: a row a sample set, sorted by the first metric, nearest first."""
     ids = report.document["settings"]["metrics"]
@@ -245,6 +249,8 @@ def table(report: Report) -> str:
     failed = [r for r in report.results if r.status in ("error", "inconclusive")]
     reference = report.name("ref")
     foot = f"reference {reference}; value [{level * 100:g}% interval]; smaller is nearer"
+    if any(moved(result) for result in report.results):
+        foot += f"; {MOVED} interval moved by the value's bias"
     lines = [*columns([head, *body]), foot]
     lost = sum(any(r in failed for r in found.values()) for _, found in sets)
     if lost:
@@ -288,7 +294,8 @@ def _cell(result: Result | None) -> str:
         return result.status if result else "error"
     if result.ci is None:
         return short(result.value)
-    mark = " p=" + short(result.test.p_value) if result.test else ""
+    mark = MOVED if moved(result) else ""
+    mark += " p=" + short(result.test.p_value) if result.test else ""
     return f"{short(result.value)} [{short(result.ci.low)}, {short(result.ci.high)}]{mark}"
 
 
