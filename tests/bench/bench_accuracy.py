@@ -17,9 +17,9 @@ from scipy import stats
 
 import divmatch
 
-RUNS = 40
+RUNS = 20
 ROWS = 1000
-METHODS = ("knn", "knn-reduced", "gaussian", "nnr", "classifier")
+METHODS = ("knn", "gaussian", "classifier")
 
 
 @dataclass(frozen=True)
