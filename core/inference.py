@@ -12,14 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from divmatch.errors import InconclusiveError, SettingError
-from divmatch.estimator import (
-    Array,
-    Estimate,
-    Estimator,
-    Labels,
-    Pooled,
-    quantity,
-)
+from divmatch.estimator import Array, Estimate, Estimator, Labels, Pooled, quantity
 from divmatch.intervals import Subsampled, interval_of, normal_quantile, subsampled
 from divmatch.kernels.execution import execution, one_blas_thread
 from divmatch.randomness import stream

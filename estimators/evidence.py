@@ -183,31 +183,38 @@ def standardised(x: Samples, y: Samples) -> tuple[Samples, Samples]:
 
 def whitened(x: Samples, y: Samples) -> tuple[Samples, Samples]:
     """Principal axes of the covariance within the samples, each divided by its spread."""
-    covariance = _within(x, y)
-    scale = np.sqrt(np.diag(covariance))
-    scale[scale == 0] = 1.0
-    variances, axes = np.linalg.eigh(covariance / np.outer(scale, scale))
+    scale, correlation = _correlation(x, y)
+    variances, axes = np.linalg.eigh(correlation)
     kept = variances > 1e-12 * variances[-1]
     return _moved(x, y, (axes / scale[:, None])[:, kept] / np.sqrt(variances[kept]))
 
 
 def correlated(x: Samples, y: Samples, least: float = 0.3) -> bool:
     """Whether two columns are so correlated within the samples that whitening moves the rows."""
-    covariance = _within(x, y)
-    scale = np.sqrt(np.diag(covariance))
-    scale[scale == 0] = 1.0
-    correlation = np.abs(covariance / np.outer(scale, scale))
+    correlation = np.abs(_correlation(x, y)[1])
     return bool((correlation - np.diag(np.diag(correlation))).max() > least)
 
 
+def _correlation(x: Samples, y: Samples) -> tuple[Array, Array]:
+    """The spread of every column within the samples, 1 where constant, and the correlations."""
+    covariance = _within(x, y)
+    scale = np.sqrt(np.diag(covariance))
+    scale[scale == 0] = 1.0
+    return scale, covariance / np.outer(scale, scale)
+
+
 def _within(x: Samples, y: Samples) -> Array:
-    """The mean of both covariances."""
-    total = np.zeros((x.d, x.d))
-    for samples in (x, y):
-        weights = samples.masses()
-        centred = samples.points - weights @ samples.points
-        total += 0.5 * (centred * weights[:, None]).T @ centred
-    return total
+    """The mean of both covariances, found once for a pair of samples."""
+
+    def made() -> tuple[Samples, Array]:
+        total = np.zeros((x.d, x.d))
+        for samples in (x, y):
+            weights = samples.masses()
+            centred = samples.points - weights @ samples.points
+            total += 0.5 * (centred * weights[:, None]).T @ centred
+        return x, total
+
+    return y.once(("covariance within", id(x)), made)[1]
 
 
 def _moved(x: Samples, y: Samples, matrix: Array) -> tuple[Samples, Samples]:

@@ -5,14 +5,13 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from divmatch.kernels.cpu.elementary import exponential
 from divmatch.kernels.cpu.jit import compiled, inlined
 
 Array = NDArray[np.float64]
 
 TILE_ROWS = 256
 TILE_COLUMNS = 512
-LOG2_E = 1.4426950408889634
-LN2_HIGH, LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10
 
 
 def tile(x: Array, y: Array, profile: str, scale: float) -> Array:
@@ -33,28 +32,6 @@ def tile(x: Array, y: Array, profile: str, scale: float) -> Array:
         squares(x, columns, out)
         np.power(out, 0.5 * scale, out=out)  # NumPy's power is vectorised, the compiler's is not
     return out
-
-
-@inlined
-def exponential(value: float) -> float:
-    """Exp for value <= 0, relative error below 4e-16; written out so that the loops vectorise."""
-    value = max(value, -700.0)
-    k = np.floor(value * LOG2_E + 0.5)
-    r = value - k * LN2_HIGH - k * LN2_LOW
-    p = 2.08767569878681e-09
-    p = p * r + 2.505210838544172e-08
-    p = p * r + 2.755731922398589e-07
-    p = p * r + 2.7557319223985893e-06
-    p = p * r + 2.48015873015873e-05
-    p = p * r + 0.0001984126984126984
-    p = p * r + 0.001388888888888889
-    p = p * r + 0.008333333333333333
-    p = p * r + 0.041666666666666664
-    p = p * r + 0.16666666666666666
-    p = p * r + 0.5
-    p = p * r + 1.0
-    p = p * r + 1.0
-    return p * np.int64((np.int64(k) + np.int64(1023)) << np.int64(52)).view(np.float64)
 
 
 @inlined

@@ -6,18 +6,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from divmatch.kernels.cpu.elementary import exponential, growth, logarithm
 from divmatch.kernels.cpu.jit import compiled, inlined
-from divmatch.kernels.cpu.pairwise import exponential
 
 Array = NDArray[np.float64]
 
 LN2 = math.log(2.0)
-LN2_HIGH, LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10
-LOG2_E = 1.4426950408889634
-ROOT_HALF = np.uint64(0x3FE6A09E667F3BCD)  # bits of √½
-TO_ONE = np.uint64(0x3FF0000000000000 - 0x3FE6A09E667F3BCD)
-MANTISSA = np.uint64(0x000FFFFFFFFFFFFF)
-EXPONENT = np.uint64(52)
 TINY = 1e-150  # ratios of larger masses neither overflow nor vanish
 ROUNDING = 1e-12  # masses that add up to a bound but for rounding keep it
 BUCKETS, FINENESS = 1041, np.uint64(48)  # 16 to an octave, from 2⁻⁶⁴ to 1
@@ -43,48 +37,6 @@ def row_sums(
     else:
         of_masses(p, q, codes, numbers, limits, keep, tolerance, source == "counts", sums, wrong)
     return sums, wrong
-
-
-@inlined
-def logarithm(ratio: float, excess: float) -> float:
-    """Ln of a normal ratio, relative error below 4e-16; ``excess`` is ratio − 1 with all its digits."""
-    bits = np.float64(ratio).view(np.uint64) + TO_ONE
-    k = np.float64(np.int64(bits >> EXPONENT) - np.int64(1023))
-    m = np.uint64((bits & MANTISSA) + ROOT_HALF).view(np.float64)
-    f = excess if k == 0.0 else m - 1.0
-    s = f / (2.0 + f)
-    z = s * s
-    r = 1.531383769920937332e-01 + z * 1.479819860510011700e-01
-    r = 1.818357216161805012e-01 + z * r
-    r = 2.222219843214978396e-01 + z * r
-    r = 2.857142874366239149e-01 + z * r
-    r = 3.999999999940941908e-01 + z * r
-    r = z * (6.666666666666735130e-01 + z * r)
-    half = 0.5 * f * f
-    return k * LN2_HIGH - ((half - (s * (half + r) + k * LN2_LOW)) - f)
-
-
-@inlined
-def growth(value: float) -> float:
-    """exp(value) − 1 with all its digits near 0; inf above 709."""
-    x = min(max(value, -700.0), 709.0)
-    k = np.floor(x * LOG2_E + 0.5)
-    r = x - k * LN2_HIGH - k * LN2_LOW
-    y = 2.08767569878681e-09
-    y = y * r + 2.505210838544172e-08
-    y = y * r + 2.755731922398589e-07
-    y = y * r + 2.7557319223985893e-06
-    y = y * r + 2.48015873015873e-05
-    y = y * r + 0.0001984126984126984
-    y = y * r + 0.001388888888888889
-    y = y * r + 0.008333333333333333
-    y = y * r + 0.041666666666666664
-    y = y * r + 0.16666666666666666
-    y = y * r + 0.5
-    y = y * r + 1.0
-    power = np.int64((np.int64(k) + np.int64(1023)) << np.int64(52)).view(np.float64)
-    grown = power * (y * r) + (power - 1.0)
-    return np.inf if value > 709.0 else grown
 
 
 # ------------------------------------------------------------------------------ rows to buffers

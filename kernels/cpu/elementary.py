@@ -1,0 +1,74 @@
+"""Exponentials and logarithms of the compiled twins, written out so that the loops vectorise."""
+
+import numpy as np
+
+from divmatch.kernels.cpu.jit import inlined
+
+LN2_HIGH, LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10
+LOG2_E = 1.4426950408889634
+ROOT_HALF = np.uint64(0x3FE6A09E667F3BCD)  # bits of √½
+TO_ONE = np.uint64(0x3FF0000000000000 - 0x3FE6A09E667F3BCD)
+MANTISSA = np.uint64(0x000FFFFFFFFFFFFF)
+EXPONENT = np.uint64(52)
+
+
+@inlined
+def slope(r: float) -> float:
+    """(exp(r) − 1) / r for |r| <= ln(2) / 2."""
+    p = 2.08767569878681e-09
+    p = p * r + 2.505210838544172e-08
+    p = p * r + 2.755731922398589e-07
+    p = p * r + 2.7557319223985893e-06
+    p = p * r + 2.48015873015873e-05
+    p = p * r + 0.0001984126984126984
+    p = p * r + 0.001388888888888889
+    p = p * r + 0.008333333333333333
+    p = p * r + 0.041666666666666664
+    p = p * r + 0.16666666666666666
+    p = p * r + 0.5
+    return p * r + 1.0
+
+
+@inlined
+def power_of_two(k: float) -> float:
+    """2^k for a whole number k."""
+    return np.int64((np.int64(k) + np.int64(1023)) << np.int64(52)).view(np.float64)
+
+
+@inlined
+def exponential(value: float) -> float:
+    """Exp for value <= 0, relative error below 4e-16."""
+    value = max(value, -700.0)
+    k = np.floor(value * LOG2_E + 0.5)
+    r = value - k * LN2_HIGH - k * LN2_LOW
+    return (slope(r) * r + 1.0) * power_of_two(k)
+
+
+@inlined
+def growth(value: float) -> float:
+    """exp(value) − 1 with all its digits near 0; inf above 709."""
+    x = min(max(value, -700.0), 709.0)
+    k = np.floor(x * LOG2_E + 0.5)
+    r = x - k * LN2_HIGH - k * LN2_LOW
+    power = power_of_two(k)
+    grown = power * (slope(r) * r) + (power - 1.0)
+    return np.inf if value > 709.0 else grown
+
+
+@inlined
+def logarithm(ratio: float, excess: float) -> float:
+    """Ln of a normal ratio, relative error below 4e-16; ``excess`` is ratio − 1 with all its digits."""
+    bits = np.float64(ratio).view(np.uint64) + TO_ONE
+    k = np.float64(np.int64(bits >> EXPONENT) - np.int64(1023))
+    m = np.uint64((bits & MANTISSA) + ROOT_HALF).view(np.float64)
+    f = excess if k == 0.0 else m - 1.0
+    s = f / (2.0 + f)
+    z = s * s
+    r = 1.531383769920937332e-01 + z * 1.479819860510011700e-01
+    r = 1.818357216161805012e-01 + z * r
+    r = 2.222219843214978396e-01 + z * r
+    r = 2.857142874366239149e-01 + z * r
+    r = 3.999999999940941908e-01 + z * r
+    r = z * (6.666666666666735130e-01 + z * r)
+    half = 0.5 * f * f
+    return k * LN2_HIGH - ((half - (s * (half + r) + k * LN2_LOW)) - f)
