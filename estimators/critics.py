@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from divmatch.errors import InconclusiveError
+from divmatch.errors import InconclusiveError, counted
 from divmatch.estimators.logistic import Problems, Rows, fit
 from divmatch.record import Note
 from divmatch.samples import Samples
@@ -156,7 +156,7 @@ def _sorted(
     kept = np.flatnonzero(masses > 0)
     if len(kept) < folds:
         raise InconclusiveError(
-            f"{samples.name}: {len(kept)} rows carry weight, at least --folds {folds} are needed"
+            f"{samples.name}: {counted(len(kept), 'row')} {'carries' if len(kept) == 1 else 'carry'} weight, at least --folds {folds} are needed"
         )
     points = samples.points[np.ix_(kept, columns)]
     order = np.lexsort((masses[kept], *points.T[::-1]))
