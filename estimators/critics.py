@@ -155,8 +155,10 @@ def _sorted(
     masses = _rounded(samples.masses())
     kept = np.flatnonzero(masses > 0)
     if len(kept) < folds:
+        verb = "carries" if len(kept) == 1 else "carry"
         raise InconclusiveError(
-            f"{samples.name}: {counted(len(kept), 'row')} {'carries' if len(kept) == 1 else 'carry'} weight, at least --folds {folds} are needed"
+            f"{samples.name}: {counted(len(kept), 'row')} {verb} weight, at least --folds {folds} are "
+            "needed"
         )
     points = samples.points[np.ix_(kept, columns)]
     order = np.lexsort((masses[kept], *points.T[::-1]))
