@@ -29,8 +29,8 @@ class Estimate:
     ``terms_x`` and ``terms_y`` hold each row's first-order influence on the value: the variance of
     their weighted means is the variance of the value. ``error`` is the standard error of a Monte
     Carlo approximation inside the method. ``bias`` is what the estimate is expected to be above the
-    truth; the value keeps it, the interval is moved by it. ``params`` says what automatic settings
-    came out as.
+    truth; the value keeps it, the interval is moved by it, and widened by ``doubt`` on either side.
+    ``params`` says what automatic settings came out as.
     """
 
     value: float
@@ -38,6 +38,7 @@ class Estimate:
     terms_y: Array | None = None
     error: float | None = None
     bias: float = 0.0
+    doubt: float = 0.0
     params: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[Note, ...] = ()
     exact: bool = True

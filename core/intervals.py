@@ -132,7 +132,7 @@ def interval_of(
         few = Note("W10", f"n = {x.n}, {y.n}: too few rows for a standard error")
         return None, None, estimate.bias, (few,)
     se = math.hypot(se, estimate.error or 0.0)
-    correction = Correction(estimate.bias, se)
+    correction = Correction(estimate.bias, se, estimate.doubt)
     if found and estimator.rate:
         correction = extrapolated(estimate.value, replace(found, se=se), estimator.rate(x.d))
     notes = correction.notes()

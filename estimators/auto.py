@@ -7,6 +7,7 @@ import numpy as np
 
 from divmatch.errors import InconclusiveError
 from divmatch.estimator import Estimate, Estimator, Pooled, Quantity, influence_se
+from divmatch.estimators.balls import places
 from divmatch.estimators.divergences import FDIV, KIND, KL, ORDER, RENYI, Kind, Order, Tsallis
 from divmatch.estimators.label_estimates import automatic, f_reading, planned, renyi_reading
 from divmatch.estimators.rivals import Choice, Rival, choice
@@ -197,6 +198,7 @@ def _auto(
     notes = (
         *taken.notes,
         *_far_apart(taken, found),
+        *_atoms(taken, x, y),
         *_cursed(found.taken),
         *_disagreeing(taken, found.taken, near),
     )
@@ -242,6 +244,24 @@ def _far_apart(taken: Estimate, found: Choice) -> tuple[Note, ...]:
     )
 
 
+def _atoms(taken: Estimate, x: Samples, y: Samples) -> tuple[Note, ...]:
+    """Values that P repeats and Q, which repeats none, does not have: a density hides them."""
+    place = places(np.concatenate([x.points, y.points]))
+    of_x, of_y = place.of_row[: x.n], place.of_row[x.n :]
+    in_x, in_y = (np.bincount(of, minlength=len(place.points)) for of in (of_x, of_y))
+    alone = float(x.masses() @ ((in_x[of_x] > 1) & (in_y[of_x] == 0)))
+    repeated = float(y.masses() @ (place.copies[of_y] > 1))
+    if alone <= UNSEEN or repeated > UNSEEN or "W07" in {note.code for note in taken.notes}:
+        return ()
+    return (
+        Note(
+            "W07",
+            f"{alone:.0%} of the rows of P are repeated values that Q, whose rows differ, does not have: "
+            "if they are no matter of rounding, Q has no mass there, and the value is too small or inf",
+        ),
+    )
+
+
 def _cursed(rival: Rival) -> tuple[Note, ...]:
     """Neighbours in many columns."""
     if rival.method != "nnr" or rival.x.d <= CURSED:
@@ -249,8 +269,8 @@ def _cursed(rival: Rival) -> tuple[Note, ...]:
     return (
         Note(
             "W24",
-            f"neighbours predict best in {rival.x.d} columns, where they are biased towards zero: "
-            "the value is not reliable; give more rows or fewer columns",
+            f"neighbours predict best in {rival.x.d} columns, where their balls are too wide to see where "
+            "the ratio changes: the value is not reliable; give more rows or fewer columns",
         ),
     )
 

@@ -52,6 +52,13 @@ class Counts:
         """(m/n) N / (M + 1) at the rows of Q: unbiased, and finite where no row of Q is near."""
         return self.m / self.n * self.other_y / (self.own_y + 1.0)
 
+    @property
+    def swapped(self) -> "Counts":
+        """The counts of Q against P."""
+        return Counts(
+            self.own_y, self.other_y, self.own_x, self.other_x, self.b, self.a, self.m, self.n
+        )
+
 
 def forward_kl(c: Counts) -> float:
     """KL(P || Q) = Σ aᵢ (ψ(Mᵢ + 1) − ψ(Nᵢ + 1)) + ln(m / (n − 1)), at the rows of P."""
@@ -63,22 +70,19 @@ def forward_kl(c: Counts) -> float:
 
 def backward_kl(c: Counts) -> float:
     """KL(Q || P), the same at the rows of Q."""
-    from scipy.special import digamma
-
-    terms = digamma(c.own_y + 1.0) - digamma(c.other_y + 1.0)
-    return float(c.b @ terms) + math.log(c.n / (c.m - 1.0))
+    return forward_kl(c.swapped)
 
 
 def power(c: Counts, s: float) -> tuple[float, float]:
     """Sign and logarithm of I_s = E_Q (p/q)^s: (m/n)^s Σ bⱼ G_s(Nⱼ, Mⱼ), at the rows of Q."""
     if abs(s - 1.0) <= NEAR_ONE:
-        sign, log = _mean_power(c.a, c.own_x, c.other_x, s - 1.0)
+        sign, log = mean_power(c.a, c.own_x, c.other_x, s - 1.0)
         return sign, log + (s - 1.0) * math.log(c.m / (c.n - 1.0))
-    sign, log = _mean_power(c.b, c.other_y, c.own_y, s)
+    sign, log = mean_power(c.b, c.other_y, c.own_y, s)
     return sign, log + s * math.log(c.m / c.n)
 
 
-def _mean_power(weights: Array, above: Array, below: Array, s: float) -> tuple[float, float]:
+def mean_power(weights: Array, above: Array, below: Array, s: float) -> tuple[float, float]:
     """Sign and log of the mean of Γ(N+1) Γ(M+1) / (Γ(N+1−s) Γ(M+1+s)), N above and M below.
 
     A pole of the denominator gives 0.

@@ -14,6 +14,7 @@ from divmatch.estimators import label_counts as labelled
 from divmatch.estimators.balls import Membership, Place, places, sums_in_balls
 from divmatch.estimators.generators import alpha as power_generator
 from divmatch.estimators.generators import generator
+from divmatch.estimators.label_bias import first_order, first_order_power
 from divmatch.estimators.label_counts import Counts
 from divmatch.kernels.execution import in_order
 from divmatch.record import Note
@@ -28,9 +29,13 @@ SMALLEST_K = 5
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """What is read off the counts: a value, the influences of the rows, the share out of reach."""
+    """What is read off the counts: a value and its influences, the share of rows out of reach.
+
+    ``sharp`` is what the value would be about, if the balls did not blur the ratio.
+    """
 
     value: Callable[[Counts], float]
+    sharp: Callable[[Counts], float]
     influences: Callable[[Counts], tuple[Array, Array]]
     unseen: Callable[[Counts], float]
 
@@ -51,6 +56,7 @@ def f_reading(kind: str, form: str, floor: float) -> Reading:
 
     return Reading(
         value,
+        lambda c: first_order(c, kind),
         lambda c: labelled.influences(c, g),
         lambda c: labelled.unseen(c, g.at_zero, g.at_infinity),
     )
@@ -84,6 +90,12 @@ def renyi_reading(order: float, tsallis: bool, form: str, floor: float) -> Readi
             )
         return log / (order - 1.0)
 
+    def sharp(c: Counts) -> float:
+        power = first_order_power(c, order)
+        if tsallis:
+            return (power - 1.0) / (order - 1.0)
+        return math.log(power) / (order - 1.0) if power > 0 else math.inf
+
     def influences(c: Counts) -> tuple[Array, Array]:
         at_x, at_y = labelled.influences(c, g)
         scale = order if tsallis else order / _exp(log_power(c)[1])
@@ -94,7 +106,7 @@ def renyi_reading(order: float, tsallis: bool, form: str, floor: float) -> Readi
             return labelled.unseen_x(c)
         return min(labelled.unseen_x(c), labelled.unseen_y(c))  # infinite only without any overlap
 
-    return Reading(value, influences, unseen)
+    return Reading(value, sharp, influences, unseen)
 
 
 def _exp(log: float) -> float:
@@ -216,6 +228,8 @@ def estimated(
             f"{x.name} and {y.name}: powers of the ratio are too large for a number; take a smaller order"
         )
     slopes = [reading.influences(c) for c in every]
+    blur = value - float(mixture @ [reading.sharp(c) for c in every])
+    blur = blur if math.isfinite(blur) else 0.0
     share = reading.unseen(every[-1])
     notes: tuple[Note, ...] = ()
     if share > SATURATED:
@@ -228,6 +242,8 @@ def estimated(
         value,
         terms_x=_terms(x, mixture, [at_x for at_x, _ in slopes]),
         terms_y=_terms(y, mixture, [at_y for _, at_y in slopes]),
+        bias=0.5 * blur,
+        doubt=0.5 * abs(blur),
         params={**params, "saturated": share},
         notes=notes,
     )

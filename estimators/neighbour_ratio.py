@@ -79,7 +79,8 @@ def kl_nnr(
     Returns
     -------
     Estimate
-        KL in nats, any sign, with the influence of every row.
+        KL in nats, any sign, with the influence of every row. The interval allows for the blur of the
+        balls: it spans the value and 1 + E_P ln r − E_Q r, which r's error moves only in second order.
 
     Raises
     ------
@@ -144,7 +145,8 @@ def renyi_nnr(
     Returns
     -------
     Estimate
-        Nats, any sign; Tsallis' without unit. With the influence of every row.
+        Nats, any sign; Tsallis' without unit. With the influence of every row and, in the
+        interval, the blur of the balls as for KL.
 
     Raises
     ------
@@ -210,7 +212,8 @@ def fdiv_nnr(
     Returns
     -------
     Estimate
-        In the unit of the kind, any sign, with the influence of every row.
+        In the unit of the kind, any sign, with the influence of every row. The interval spans the
+        value and E_P f'(r) − E_Q [r f'(r) − f(r)], which r's error moves only in second order.
 
     Raises
     ------

@@ -61,7 +61,7 @@ def kl_nnr_ensemble(
     Returns
     -------
     Estimate
-        KL in nats, any sign, with the influence of every row.
+        KL in nats, any sign, with the influence of every row and the blur that is left as doubt.
 
     Raises
     ------
@@ -119,7 +119,8 @@ def renyi_nnr_ensemble(
     Returns
     -------
     Estimate
-        Nats, any sign; Tsallis' without unit. With the influence of every row.
+        Nats, any sign; Tsallis' without unit. With the influence of every row and the blur
+        that is left as doubt.
 
     Raises
     ------
@@ -177,7 +178,7 @@ def fdiv_nnr_ensemble(
     Returns
     -------
     Estimate
-        In the unit of the kind, any sign, with the influence of every row.
+        In the unit of the kind, any sign, with the influence of every row and the blur that is left as doubt.
 
     Raises
     ------

@@ -105,6 +105,16 @@ def test_rounded_rows(shift, truth):
     assert holds(kl(*rounded(shift)), truth)
 
 
+def test_atoms_against_a_density_are_warned_of():
+    """KL is inf, though skewness and kurtosis fit two Gaussians."""
+    rng = np.random.default_rng(53)
+    assert "W07" in codes(kl(np.round(rng.normal(size=800), 1), rng.normal(size=800)))
+
+
+def test_rounding_of_both_samples_is_not_warned_of():
+    assert "W07" not in codes(kl(*rounded(3.0)))
+
+
 def test_methods_do_not_disagree_on_equal_gaussians():
     rng = np.random.default_rng(46)
     assert "W24" not in codes(kl(rng.normal(size=800), rng.normal(size=800)))
@@ -255,6 +265,33 @@ def test_a_setting_of_another_method_chooses_it(text, method):
 
 
 # --------------------------------------------------------------------------------- coverage
+
+
+def laplaces(rng, n):
+    """Two columns each: a mixed pair that neighbours are chosen for."""
+    return rng.laplace(size=(n, 2)), rng.laplace(0.5, 1.5, size=(n, 2))
+
+
+# KL of a column: ln(3/2) + E|X − 1/2| / (3/2) − 1, where E|X − 1/2| = 1/2 + exp(−1/2)
+LAPLACES = 2 * (math.log(1.5) + (0.5 + math.exp(-0.5)) / 1.5 - 1.0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [500, 2000])
+@pytest.mark.parametrize(
+    ("draw", "truth"),
+    [
+        (laplaces, LAPLACES),
+        (lambda rng, n: EXPONENTIALS.draw(rng, n, n), EXPONENTIALS.kl),
+        (lambda rng, n: UNIFORMS.draw(rng, n, n), UNIFORMS.kl),
+    ],
+    ids=["laplace", "exponential", "uniform"],
+)
+def test_intervals_of_other_pairs_hold_the_truth(draw, truth, n):
+    held = 0
+    for run in range(RUNS):
+        held += holds(kl(*draw(np.random.default_rng([run, n]), n), seed=run), truth)
+    assert held / RUNS >= LEAST, f"{held / RUNS:.2f} of the intervals hold the truth"
 
 
 @pytest.mark.slow

@@ -104,6 +104,53 @@ def test_tsallis_equals_the_loops_with_weights(seed):
     assert value("renyi", x, y, a=a, b=b, k=5, alpha=2.0, tsallis=True) == close(expected)
 
 
+def blurred(found):
+    """Half of the gap between the value and the divergence that is right to first order."""
+    assert SAME(found.doubt, abs(found.bias))
+    return found.value - 2 * found.bias
+
+
+@pytest.mark.parametrize("rows", [pair, rounded])
+@MANY
+@given(seed=SEEDS)
+def test_blur_of_kl_equals_the_loops(rows, seed):
+    x, y = rows(seed)
+    expected = reference.sharp_kl(x.tolist(), y.tolist(), 5)
+    assert blurred(estimate("kl", x, y, k=5)) == close(expected)
+
+
+@pytest.mark.parametrize("kind", POWERS)
+@MANY
+@given(seed=SEEDS)
+def test_blur_of_powers_equals_the_loops(kind, seed):
+    x, y = pair(seed)
+    power = reference.sharp_power(POWERS[kind], x.tolist(), y.tolist(), 5)
+    scale = {"hellinger": -1.0, "alpha:1.5": 1 / 0.75}.get(kind, 1.0)
+    assert blurred(estimate("fdiv", x, y, k=5, kind=kind)) == close(scale * (power - 1))
+
+
+@pytest.mark.parametrize("rows", [pair, rounded])
+@MANY
+@given(seed=SEEDS)
+def test_blur_of_jensen_shannon_equals_the_loops(rows, seed):
+    x, y = rows(seed)
+    expected = reference.sharp_jensen_shannon(x.tolist(), y.tolist(), 5)
+    assert blurred(estimate("fdiv", x, y, k=5, kind="js")) == close(expected)
+
+
+def test_blur_of_total_variation_is_its_gap_when_the_samples_are_swapped():
+    x, y = pair(3, 60, 60)
+    one, other = (estimate("fdiv", *rows, kind="tv") for rows in ((x, y), (y, x)))
+    assert one.bias == close((one.value - other.value) / 2)
+
+
+def test_cells_are_not_blurred():
+    """Where balls are cells the ratio is constant in them: no bias, but that of the row left out."""
+    rng = np.random.default_rng(7)
+    found = estimate("kl", rng.binomial(1, 0.3, 2000), rng.binomial(1, 0.6, 2000))
+    assert abs(found.bias) < 0.001
+
+
 def test_renyi_is_the_logarithm():
     x, y = pair(1, 200, 200)
     expected = math.log1p(value("renyi", x, y, alpha=2.0, tsallis=True))
@@ -455,3 +502,16 @@ def test_standard_error_is_that_of_repeated_samples(kind):
     assert np.mean([run.se for run in runs]) == pytest.approx(
         spread, abs=LUCK(spread / 400**0.5, bias=0.2 * spread)
     )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "truth"), [row[:2] for row in GAUSSIANS[:4]])
+def test_intervals_hold_the_truth(kind, truth):
+    """N(0, 1) and N(1, 4), n = m = 1000: at least 90 of 100."""
+    held = 0
+    for run in range(100):
+        rng = np.random.default_rng([34, run])
+        x, y = rng.normal(size=1000), rng.normal(1, 2, 1000)
+        ci = divmatch.fdiv(x, y, kind=kind, method="nnr").ci
+        held += ci.low <= truth <= ci.high
+    assert held >= 90

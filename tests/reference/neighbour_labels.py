@@ -71,6 +71,50 @@ def jensen_shannon(x, y, k):
     return total / m + unseen * math.log(2) / 2
 
 
+def sharp_kl(x, y, k):
+    """KL at the rows of x, less E_Q r − 1, where E_Q r lacks the share of x without any y near."""
+    at_x, at_y, _, _, n, m = counts(x, y, k)
+    ratios = sum(m / n * other / (own + 1) for own, other in at_y) / m
+    unseen = sum(other == 0 for _, other in at_x) / n
+    return kl(x, y, k) - (ratios + unseen - 1)
+
+
+def sharp_power(s, x, y, k):
+    """s E_P r^(s − 1) + (1 − s) E_Q r^s, each by quotients of gamma functions."""
+    at_x, _, _, _, n, m = counts(x, y, k)
+    quotients = [gamma_quotient(s - 1, own, other) for own, other in at_x]
+    at_p = (m / (n - 1)) ** (s - 1) * sum(quotients) / n
+    return s * at_p + (1 - s) * power(s, x, y, k)
+
+
+def sharp_jensen_shannon(x, y, k):
+    """E_P ½ ln(2 r / (1 + r)) + E_Q ½ ln(2 / (1 + r)), both without the noise of the counts."""
+    at_x, at_y, _, _, n, m = counts(x, y, k)
+
+    def without_noise(function, above, below, scale):
+        values = [
+            function(scale * (above + step + 0.5) / (below - step + 0.5))
+            if above + step >= 0 and below - step >= 0
+            else math.nan
+            for step in (-1, 0, 1)
+        ]
+        if above < 1 or below < 1:
+            return values[1]
+        share = (above + 0.5) / (above + below + 1)
+        variance = (above + below) * share * (1 - share)
+        return values[1] - 0.5 * variance * (values[0] - 2 * values[1] + values[2])
+
+    of_x = [
+        without_noise(lambda r: 0.5 * math.log(2 * r / (1 + r)), own, other, m / (n - 1))
+        for own, other in at_x
+    ]
+    of_y = [
+        without_noise(lambda r: 0.5 * math.log(2 / (1 + r)), other, own, (m - 1) / n)
+        for own, other in at_y
+    ]
+    return sum(of_x) / n + sum(of_y) / m
+
+
 def ensemble_weights(lengths, powers):
     """The smallest weights with Σ w = 1 and Σ w l^p = 0: A'(A A')⁻¹ e₁ for one power, by hand."""
     (p,) = powers
