@@ -22,6 +22,7 @@ COMMANDS = {  # everything else: name -> (module of the command, help)
     "probs": ("divmatch.cli.probs", "Row-wise divergences of probabilities, logits or counts."),
     "best-of-n": ("divmatch.cli.best_of_n", "KL between the best of n outputs and the base model."),
     "test": ("divmatch.cli.test", "Two-sample test: could both files come from one distribution?"),
+    "memorisation": ("divmatch.cli.memorisation", "Has a generator memorised its training rows? Train, test and generated compared."),
     "score": ("divmatch.cli.score", "Score many sample sets against one reference: one row each."),
     "list": ("divmatch.cli.housekeeping", "List the quantities, their methods and units."),
     "info": ("divmatch.cli.housekeeping", "Describe a data file: rows, columns, ranges, missing values."),
@@ -36,7 +37,7 @@ COMMANDS = {  # everything else: name -> (module of the command, help)
 SECTIONS = {
     "Estimate one quantity, P (the reference) first": tuple(QUANTITIES),
     "Matching rows, teacher P and student Q": ("probs", "best-of-n"),
-    "Decide": ("test",),
+    "Decide": ("test", "memorisation"),
     "Batch": ("score",),
     "Housekeeping": tuple(n for n in COMMANDS if n not in ("probs", "best-of-n", "test", "score")),
 }
