@@ -39,5 +39,7 @@ SECTIONS = {
     "Matching rows, teacher P and student Q": ("probs", "best-of-n"),
     "Decide": ("test", "memorisation"),
     "Batch": ("score",),
-    "Housekeeping": tuple(n for n in COMMANDS if n not in ("probs", "best-of-n", "test", "score")),
+    "Housekeeping": tuple(
+        n for n in COMMANDS if n not in ("probs", "best-of-n", "test", "memorisation", "score")
+    ),
 }
