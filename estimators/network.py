@@ -46,7 +46,8 @@ def network(
     Use it to compare generators by what a learner can tell, and wgan where samples hardly overlap
     and the logistic bound is at ln 2. In wgan columns count by their scale: standardise them
     (--scale) unless they share a unit. With one column wgan needs no critic: the value is the exact
-    W₁ of all rows, which is biased upward by about (1/n + 1/m)^(1/2).
+    W₁ of all rows, which is biased upward by about (1/n + 1/m)^(1/2). `divmatch memorisation` compares
+    a generator's rows with its training rows and with new ones.
 
     Parameters
     ----------
