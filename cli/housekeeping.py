@@ -45,7 +45,7 @@ def run_list(form: str) -> int:
             "name": name,
             "command": name in QUANTITIES,
             "direction": of.direction,
-            "unit": of.unit_of({key: s.default for key, s in of.settings().items()}),
+            "unit": of.unit_of({s.name: s.default for s in of.methods[of.default].settings}),
             "methods": list(of.methods),
             "default": of.default,
             "help": of.help,

@@ -17,6 +17,8 @@ def __getattr__(name: str) -> Any:
     """The function of a quantity, made when it is first asked for."""
     if name in QUANTITIES:
         return import_module("divmatch.inference").function_of(name)
+    if name == "memorisation":
+        return import_module("divmatch.generalisation").memorisation
     raise AttributeError(f"module 'divmatch' has no attribute '{name}'")
 
 

@@ -8,7 +8,7 @@ QUANTITIES = {  # commands that compare two samples: name -> (module that declar
     "renyi": ("divmatch.estimators.families", "Renyi divergence of order a, by the method that held-out rows speak for."),
     "fdiv": ("divmatch.estimators.families", "f-divergence between two samples, by the method that held-out rows speak for."),
     "cs": ("divmatch.estimators.cauchy_schwarz", "Cauchy-Schwarz divergence between two samples, without each row's kernel with itself."),
-    "c2st": ("divmatch.estimators.classifier_test", "Classifier two-sample test: twice the balanced accuracy on held-out rows, less one."),
+    "c2st": ("divmatch.estimators.network", "Classifier two-sample test: twice the balanced accuracy on held-out rows, less one."),
     "mmd": ("divmatch.estimators.mmd", "Squared maximum mean discrepancy between two samples, unbiased (U-statistic)."),
     "energy": ("divmatch.estimators.energy", "Energy distance between two samples, unbiased (U-statistic)."),
     "sliced": ("divmatch.transport.sliced", "Sliced Wasserstein distance between two samples."),
@@ -22,6 +22,7 @@ COMMANDS = {  # everything else: name -> (module of the command, help)
     "probs": ("divmatch.cli.probs", "Row-wise divergences of probabilities, logits or counts."),
     "best-of-n": ("divmatch.cli.best_of_n", "KL between the best of n outputs and the base model."),
     "test": ("divmatch.cli.test", "Two-sample test: could both files come from one distribution?"),
+    "memorisation": ("divmatch.cli.memorisation", "Has a generator memorised its training rows? Train, test and generated compared."),
     "score": ("divmatch.cli.score", "Score many sample sets against one reference: one row each."),
     "list": ("divmatch.cli.housekeeping", "List the quantities, their methods and units."),
     "info": ("divmatch.cli.housekeeping", "Describe a data file: rows, columns, ranges, missing values."),
@@ -36,7 +37,9 @@ COMMANDS = {  # everything else: name -> (module of the command, help)
 SECTIONS = {
     "Estimate one quantity, P (the reference) first": tuple(QUANTITIES),
     "Matching rows, teacher P and student Q": ("probs", "best-of-n"),
-    "Decide": ("test",),
+    "Decide": ("test", "memorisation"),
     "Batch": ("score",),
-    "Housekeeping": tuple(n for n in COMMANDS if n not in ("probs", "best-of-n", "test", "score")),
+    "Housekeeping": tuple(
+        n for n in COMMANDS if n not in ("probs", "best-of-n", "test", "memorisation", "score")
+    ),
 }

@@ -73,6 +73,7 @@ class Estimator:
     rate: Callable[[int], float] | None = None
     random: bool = False  # takes `rng`: draws random numbers of its own
     _plan: list[Callable[..., Pooled]] = field(default_factory=list)
+    _contrast: list[Callable[..., Pooled]] = field(default_factory=list)
 
     @property
     def doc(self) -> str:
@@ -102,24 +103,55 @@ class Estimator:
         if self._plan:
             return self._plan[0](pool, **settings)
 
-        def each(labels: Labels) -> Array:
-            return np.array([value(labels[:, b]) for b in range(labels.shape[1])])
+        def value(split: NDArray[np.bool_]) -> float:
+            return self(pool.take(split), pool.take(~split), **settings).value
+
+        return _afresh(value)
+
+    def contrasted(self, plan: Callable[..., Pooled]) -> Callable[..., Pooled]:
+        """Register a plan for `contrast` that makes every split cheap."""
+        self._contrast.append(plan)
+        return plan
+
+    def contrast(self, pool: Samples, y: Samples, **settings: Any) -> Pooled:
+        """D(rest, y) − D(part, y) as a function of the splits of ``pool`` into part and rest."""
+        if self._contrast:
+            return self._contrast[0](pool, y, **settings)
 
         def value(split: NDArray[np.bool_]) -> float:
-            try:
-                return self(pool.take(split), pool.take(~split), **settings).value
-            except InconclusiveError:  # no number for this split: it counts against us
-                return math.nan
+            parts = (pool.take(rows) for rows in (~split, split))
+            rest, part = (self(samples, y, **settings).value for samples in parts)
+            return rest - part
 
-        return Pooled(each)
+        return _afresh(value)
+
+
+def _afresh(value: Callable[[NDArray[np.bool_]], float]) -> Pooled:
+    """Every split by itself; one without a number counts against us."""
+
+    def each(labels: Labels) -> Array:
+        return np.array([one(labels[:, b]) for b in range(labels.shape[1])])
+
+    def one(split: NDArray[np.bool_]) -> float:
+        try:
+            return value(split)
+        except InconclusiveError:
+            return math.nan
+
+    return Pooled(each)
 
 
 def influence_se(estimate: Estimate, x: Samples, y: Samples) -> float | None:
     """sqrt(Σ aᵢ² (ψᵢ − ψ̄)² / (1 − Σ aᵢ²) + the same for y): s²/n + s²/m for equal weights."""
     if estimate.terms_x is None or estimate.terms_y is None:
         return None
+    return se_of_terms((x, estimate.terms_x), (y, estimate.terms_y))
+
+
+def se_of_terms(*parts: tuple[Samples, Array]) -> float | None:
+    """Standard error of a number from the influences of the rows of independent samples."""
     variance = 0.0
-    for samples, terms in ((x, estimate.terms_x), (y, estimate.terms_y)):
+    for samples, terms in parts:
         weights = samples.masses()
         left = 1.0 - float(weights @ weights)
         if samples.n < 2 or left <= 0:

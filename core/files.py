@@ -48,7 +48,8 @@ def read_table(path: str, reading: Reading, *, role: str = "p") -> Table:
         Which columns, which rows, which weights.
     role : str
         ``p`` or ``ref`` for the reference, ``q`` or ``sample`` for a candidate: it decides between
-        ``weights_p`` and ``weights_q``, and the two draw different rows when sampled.
+        ``weights_p`` and ``weights_q``, and the two draw different rows when sampled. ``train``
+        has neither, and draws rows of its own.
 
     Returns
     -------
@@ -269,12 +270,14 @@ def _picked(rows: int, reading: Reading, role: str) -> NDArray[np.int64] | None:
     wanted = reading.sampled(rows)
     if wanted >= rows:
         return None
-    side = "p" if role in ("p", "ref") else "q"
+    side = {"p": "p", "ref": "p", "train": "train"}.get(role, "q")
     rng = np.random.default_rng([reading.seed, crc32(f"sample {side}".encode())])
     return np.sort(rng.choice(rows, wanted, replace=False, shuffle=False)).astype(np.int64)
 
 
 def _own_weights(reading: Reading, role: str) -> str | None:
+    if role == "train":
+        return None
     return reading.weights_p if role in ("p", "ref") else reading.weights_q
 
 

@@ -69,14 +69,14 @@ def infer_all(
         name, value = ("permutations", permutations) if permutations < 0 else ("seed", seed)
         raise SettingError(f"--{name} {value}: expected a whole number, at least 0")
     with one_blas_thread(), np.errstate(all="ignore"):  # what is undefined is refused below
-        seeded = [{**settings, **_seed_of(estimator, seed)} for settings in several]
+        seeded = [{**settings, **seed_of(estimator, seed)} for settings in several]
         estimates = [_estimate(estimator, x, y, settings) for settings in seeded]
         subsamples: list[Subsampled | None] = [None] * len(several)
         if estimator.interval == "subsampling":
             subsamples = subsampled(estimator, x, y, seeded, seed)
         tests: list[Test | None] = [None] * len(several)
         if permutations:
-            pool, observed = _shuffled_pool(x, y, seed)
+            pool, observed = shuffled_pool(x, y, seed)
             for i, estimate in enumerate(estimates):
                 held = {**seeded[i], **_held(estimate, seeded[i])}
                 tests[i] = _test(estimator, pool, observed, held, permutations, seed)
@@ -159,7 +159,7 @@ def _doubts(
     )
 
 
-def _seed_of(estimator: Estimator, seed: int) -> dict[str, Any]:
+def seed_of(estimator: Estimator, seed: int) -> dict[str, Any]:
     """The hidden setting of methods that draw random numbers."""
     return {"rng": stream(seed, estimator.quantity.name, "method")} if estimator.random else {}
 
@@ -219,7 +219,7 @@ def permutation_test(
     Rows keep their weights when their labels move. The pool is put in random order first, so that
     a plan that breaks ties by row number cannot see the labels.
     """
-    return _test(estimator, *_shuffled_pool(x, y, seed), settings, permutations, seed)
+    return _test(estimator, *shuffled_pool(x, y, seed), settings, permutations, seed)
 
 
 def _test(
@@ -231,11 +231,18 @@ def _test(
     seed: int,
 ) -> Test:
     plan = estimator.plan(pool, **settings)
+    return permuted(plan, observed, permutations, seed, estimator.quantity.name)
+
+
+def permuted(
+    plan: Pooled, observed: NDArray[np.bool_], permutations: int, seed: int, name: str
+) -> Test:
+    """The test whether a statistic of splits is larger at the observed one than at random ones."""
     with np.errstate(all="ignore"):  # a split without any weight is undefined: it counts against us
         splits = _all_splits(plan, observed, permutations, seed)
     first, values = float(splits[0]), splits[1:]
     if math.isnan(first) or first == -math.inf:
-        raise InconclusiveError(f"{estimator.quantity.name}: {first} cannot be compared in a test")
+        raise InconclusiveError(f"{name}: {first} cannot be compared in a test")
     bar = first  # inf is as large as another inf, and larger than any number
     if math.isfinite(first):
         bar -= max(plan.rounding(), 1e-12 * abs(first))
@@ -254,7 +261,8 @@ def _all_splits(plan: Pooled, observed: NDArray[np.bool_], permutations: int, se
     return np.concatenate([plan.statistic(labels) for labels in blocks])
 
 
-def _shuffled_pool(x: Samples, y: Samples, seed: int) -> tuple[Samples, NDArray[np.bool_]]:
+def shuffled_pool(x: Samples, y: Samples, seed: int) -> tuple[Samples, NDArray[np.bool_]]:
+    """The rows of both samples in random order, and which of them are of x."""
     order = stream(seed, "pool").permutation(x.n + y.n)
     points = np.concatenate([x.points, y.points])[order]
     weights = None

@@ -1,7 +1,9 @@
 """Classifier two-sample test: how well rows that a classifier has not seen can be told apart."""
 
 import math
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,15 +24,26 @@ LEAST_P = 2.0**-1022  # a p-value is never 0
 LEVEL = 0.95  # of the certified lower bound of the total variation
 MANY_NUMBERS = 1_000_000  # below, threads of gradient boosting wait for each other
 
+UNITS = {"logistic": "nats", "wgan": "data unit"}  # of the method network, by its mode
+
+
+def title(settings: Mapping[str, Any]) -> str:
+    """What the method computes: only the method network has a mode."""
+    if "mode" in settings:
+        return f"neural-network divergence ({settings['mode']})"
+    return "classifier two-sample test"
+
+
 C2ST = Quantity(
     "c2st",
-    title="classifier two-sample test",
-    unit="1",
+    title=title,
+    unit=lambda settings: UNITS.get(settings.get("mode", ""), "1"),
     direction="P||Q",
     default="split",
     examples=(
         "divmatch c2st real.npy gen.npy",
         "divmatch c2st real.npy gen.npy --classifier hist-gradient-boosting -f json",
+        "divmatch c2st real.npy gen.npy --method network --mode wgan --critic mlp",
     ),
 )
 
@@ -52,7 +65,8 @@ def c2st(
     half), the proxy A-distance, a lower bound of the total variation with 95 % confidence
     (Clopper-Pearson for each sample) and the p-value over all permutations of the labels of the
     held-out rows (Fisher's exact test); bound and p-value are null with weights. --permutations
-    trains a classifier for every permutation of all labels instead.
+    trains a classifier for every permutation of all labels instead. With one column it also holds
+    the H-divergence for thresholds, 2 sup |F − G|, of all rows: exact, and biased upward.
 
     Parameters
     ----------
@@ -93,24 +107,17 @@ def c2st(
 
     rng = deepcopy(rng)
     deal = dealt(x, y, 2, rng)
-    scores = _scores(deal, classifier, rng)
-    held = deal.fold == 1
+    scores = trained_scores(deal, classifier, rng)
     right = np.where(deal.sign * scores > 0, 1.0, np.where(scores == 0, 0.5, 0.0))
-    terms, shares = [], []
-    for samples, side, numbers in zip((x, y), (deal.p, ~deal.p), deal.rows, strict=True):
-        mass = np.where(held, deal.mass, 0.0)[side]
-        share = float(mass @ right[side] / mass.sum())
-        made = np.zeros(samples.n)
-        made[numbers] = held[side] * (right[side] - share) / mass.sum()
-        terms.append(made)
-        shares.append(share)
-    value = shares[0] + shares[1] - 1.0
+    found = held_means(x, y, deal, right)
+    value = found.p + found.q - 1.0
+    held = deal.fold == 1
     test = Held(scores[held], deal.sign[held], deal.mass[held])
     weighted = x.weights is not None or y.weights is not None
     return Estimate(
         value,
-        terms_x=terms[0],
-        terms_y=terms[1],
+        terms_x=found.terms_x,
+        terms_y=found.terms_y,
         params={
             "accuracy": test.accuracy(),
             "balanced_accuracy": 0.5 * (1.0 + value),
@@ -118,8 +125,41 @@ def c2st(
             "proxy_a_distance": 2.0 * value,
             "tv_lower": None if weighted else test.tv_lower(),
             "p_value": None if weighted else test.p_value(),
+            "h_divergence": h_divergence(x, y) if x.d == 1 else None,
         },
     )
+
+
+@dataclass(frozen=True, eq=False)
+class HeldMeans:
+    """Means over the held-out rows of either sample, and the influence of every row on each."""
+
+    p: float
+    q: float
+    terms_x: Array
+    terms_y: Array
+
+
+def held_means(x: Samples, y: Samples, deal: Deal, values: Array) -> HeldMeans:
+    """Means of ``values`` (one a row of the deal) over the rows of fold 1 of P and of Q."""
+    held = deal.fold == 1
+    terms, means = [], []
+    for samples, side, numbers in zip((x, y), (deal.p, ~deal.p), deal.rows, strict=True):
+        mass = np.where(held, deal.mass, 0.0)[side]
+        mean = float(mass @ values[side] / mass.sum())
+        made = np.zeros(samples.n)
+        made[numbers] = held[side] * (values[side] - mean) / mass.sum()
+        terms.append(made)
+        means.append(mean)
+    return HeldMeans(means[0], means[1], terms[0], terms[1])
+
+
+def h_divergence(x: Samples, y: Samples) -> float:
+    """H-divergence of one column for the classifiers z > t: 2 sup over t of |F(t) − G(t)|."""
+    values, place = np.unique(np.concatenate([x.points, y.points]), return_inverse=True)
+    signed = np.concatenate([x.masses(), -y.masses()])
+    gap = np.cumsum(np.bincount(place.reshape(-1), signed, len(values)))
+    return 2.0 * float(np.abs(gap).max())
 
 
 # ---------------------------------------------------------------------------------- judgement
@@ -182,7 +222,7 @@ def _log_choose(n: int, k: int) -> float:
 # -------------------------------------------------------------------------------- classifiers
 
 
-def _scores(deal: Deal, classifier: str, rng: np.random.Generator) -> Array:
+def trained_scores(deal: Deal, classifier: str, rng: np.random.Generator) -> Array:
     """Scores of all rows, above 0 for P, by a classifier of the rows of fold 0."""
     seen = deal.fold == 0
     mass = np.where(seen, deal.mass, 0.0)

@@ -133,3 +133,21 @@ def energy_v_plan(pool: Samples, *, power: float, invariant: str | None = None, 
     """One streamed product for all splits."""
     profile = Profile("distance", power)
     return quadratic.plan(profile, pool, sign=1.0, unbiased=False, invariant=invariant)
+
+
+@energy_u.contrasted
+def energy_u_contrast(
+    pool: Samples, y: Samples, *, power: float, invariant: str | None = None
+) -> Pooled:
+    """One streamed product for all splits."""
+    profile = Profile("distance", power)
+    return quadratic.contrast(profile, pool, y, sign=1.0, unbiased=True, invariant=invariant)
+
+
+@energy_v.contrasted
+def energy_v_contrast(
+    pool: Samples, y: Samples, *, power: float, invariant: str | None = None
+) -> Pooled:
+    """One streamed product for all splits."""
+    profile = Profile("distance", power)
+    return quadratic.contrast(profile, pool, y, sign=1.0, unbiased=False, invariant=invariant)

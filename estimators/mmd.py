@@ -158,6 +158,24 @@ def mmd_v_plan(
     return quadratic.plan(profile, pool, sign=-1.0, unbiased=False, invariant=invariant)
 
 
+@mmd_u.contrasted
+def mmd_u_contrast(
+    pool: Samples, y: Samples, *, kernel: Any, bandwidth: float, invariant: str | None = None
+) -> Pooled:
+    """One streamed product for all splits."""
+    profile = Profile(kernel, bandwidth)
+    return quadratic.contrast(profile, pool, y, sign=-1.0, unbiased=True, invariant=invariant)
+
+
+@mmd_v.contrasted
+def mmd_v_contrast(
+    pool: Samples, y: Samples, *, kernel: Any, bandwidth: float, invariant: str | None = None
+) -> Pooled:
+    """One streamed product for all splits."""
+    profile = Profile(kernel, bandwidth)
+    return quadratic.contrast(profile, pool, y, sign=-1.0, unbiased=False, invariant=invariant)
+
+
 def _estimate(
     x: Samples,
     y: Samples,

@@ -1,8 +1,9 @@
 """Sums over the classes of matching rows of two matrices: the parts of row-wise divergences.
 
 A row of P and a row of Q become distributions p and q over the same K classes: divided by their sum
-(probabilities, counts), or by softmax of scale · z (logits; e^−700 of the largest counts as 0, but
--inf alone rules a class out). With l = ln(p/q) and Σ' the sum over the classes that both may take:
+(probabilities, counts), or by softmax of scale · z (logits). A mass below e^−700 of the largest enters
+by its logarithm where it counts, as in p²/q; -inf alone rules a class out. With l = ln(p/q) and Σ'
+the sum over the classes that both may take:
 
 ============ ==========================================================================
 kl           Σ' p l − (p − q)

@@ -1,6 +1,7 @@
 """Array-module twin of `divmatch.kernels.cpu.rows`: CuPy on a GPU, NumPy for small inputs."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ AT_ONCE_ON_DEVICE = 1 << 24
 ROUNDING = 1e-12
 LN2 = math.log(2.0)
 LOWEST = -700.0  # logits so far below the largest have probability 0
+FAR = -650.0  # log masses below which a mass is 0, or ratios leave the range of numbers
 
 
 def row_sums(
@@ -52,10 +54,14 @@ class _Block:
     ) -> None:
         self.xp = xp
         p, q = p.astype(np.float64), q.astype(np.float64)
+        self.log_p = self.log_q = self.far = None  # known of logits alone
         if source == "logits":
             self.p, log_p, self.sound_p = softmax(xp, p, scale)
             self.q, log_q, self.sound_q = softmax(xp, q, scale)
             both = xp.isfinite(log_p) & xp.isfinite(log_q)
+            far = both & (xp.minimum(log_p, log_q) < FAR)
+            if far.any():
+                self.log_p, self.log_q, self.far = log_p, log_q, far
             self.l = xp.where(both, log_p - log_q, 0.0)
         else:
             self.p, self.sound_p = shares(xp, p, source, tolerance)
@@ -124,12 +130,19 @@ def _root(b: _Block, a: float, limit: float) -> Any:
 
 def _chi2(b: _Block, a: float, limit: float) -> Any:
     step = b.p - b.q
-    return b.xp.where(step == 0, 0.0, step * b.xp.expm1(b.l)).sum(axis=1)
+    near = b.xp.where(step == 0, 0.0, step * b.xp.expm1(b.l)).sum(axis=1)
+    return _where_far(b, lambda: 2.0 * _power(b, 2.0, limit), near)
 
 
 def _neyman(b: _Block, a: float, limit: float) -> Any:
     step = b.q - b.p
-    return b.xp.where(step == 0, 0.0, step * b.xp.expm1(-b.l)).sum(axis=1)
+    near = b.xp.where(step == 0, 0.0, step * b.xp.expm1(-b.l)).sum(axis=1)
+    return _where_far(b, lambda: 2.0 * _power(b, -1.0, limit), near)
+
+
+def _where_far(b: _Block, other: Callable[[], Any], near: Any) -> Any:
+    """The other sum in rows where a class counts although its mass is too small for a number."""
+    return near if b.far is None else b.xp.where(b.far.any(axis=1), other(), near)
 
 
 def _le_cam(b: _Block, a: float, limit: float) -> Any:
@@ -157,24 +170,43 @@ def _softened(b: _Block, a: float, limit: float) -> Any:
 
 
 def _power(b: _Block, a: float, limit: float) -> Any:
+    xp = b.xp
     if a < 0.5:
-        grown = b.xp.where(b.q == 0, 0.0, b.q * b.xp.expm1(a * b.l) / a)
-        return ((grown - b.step) / (a - 1.0)).sum(axis=1)
-    grown = b.xp.where(b.p == 0, 0.0, b.p * b.xp.expm1((a - 1.0) * b.l) / (a - 1.0))
-    return ((grown - b.step) / a).sum(axis=1)
+        grown = xp.where(b.q == 0, 0.0, b.q * xp.expm1(a * b.l) / a)
+        terms = (grown - b.step) / (a - 1.0)
+    else:
+        grown = xp.where(b.p == 0, 0.0, b.p * xp.expm1((a - 1.0) * b.l) / (a - 1.0))
+        terms = (grown - b.step) / a
+    if b.far is not None:  # q r^a from logarithms
+        far = b.far | (b.far.any(axis=1)[:, None] & (xp.abs(a * b.l) > -FAR))
+        logs = xp.where(far, b.log_q + a * b.l, 0.0)
+        whole = (xp.exp(logs) - b.q - a * b.step) / (a * (a - 1.0))
+        terms = xp.where(far & (b.l != 0), whole, terms)
+    return terms.sum(axis=1)
 
 
 def _renyi(b: _Block, a: float, limit: float) -> Any:
     xp, c = b.xp, a - 1.0
     excess = a * c * _power(b, a, limit) + c * b.only_q - a * b.only_p
     both = (b.p > 0) & (b.q > 0)
-    logs = xp.where(both, c * b.l, -np.inf)
+    distant = _log_sum(xp, xp.where(both, c * b.l, -np.inf), b.p) / c
+    if b.far is not None:
+        known = xp.isfinite(b.log_p) & xp.isfinite(b.log_q)
+        logs = xp.where(known, b.log_p + c * b.l, -np.inf)
+        rows = b.far.any(axis=1)
+        distant = xp.where(rows, _log_sum(xp, logs, xp.ones_like(b.p)) / c, distant)
+        both = xp.where(rows[:, None], known, both)
+    apart = np.inf if a < 1 else 0.0
+    distant = xp.where(both.any(axis=1), distant, apart)
+    return xp.where(xp.abs(excess) < 0.5, xp.log1p(excess) / c, distant)
+
+
+def _log_sum(xp: Any, logs: Any, masses: Any) -> Any:
+    """Ln of the sum of mass times e^log; -inf leaves a class out."""
     top = logs.max(axis=1)
     level = xp.where(xp.isfinite(top), top, 0.0)
-    parts = xp.where(both, b.p * xp.exp(logs - level[:, None]), 0.0)
-    total = parts.sum(axis=1)
-    far = xp.where(both.any(axis=1), (xp.log(total) + level) / c, np.inf if a < 1 else 0.0)
-    return xp.where(xp.abs(excess) < 0.5, xp.log1p(excess) / c, far)
+    parts = xp.where(logs > -np.inf, masses * xp.exp(logs - level[:, None]), 0.0)
+    return xp.log(parts.sum(axis=1)) + level
 
 
 def _maximum(b: _Block, a: float, limit: float) -> Any:

@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
-from scipy.stats import beta, hypergeom, mannwhitneyu, norm
+from scipy.stats import beta, hypergeom, ks_2samp, mannwhitneyu, norm
 from sklearn.metrics import roc_auc_score
 
 import divmatch
 from divmatch.errors import InconclusiveError
 from divmatch.estimators.classifier_test import Held
+from tests.reference import network as reference
 from tests.tolerances import LUCK, ROUNDING, SAME
 
 CLASSIFIERS = pytest.mark.parametrize(
@@ -144,6 +145,39 @@ def test_equal_rows_tell_nothing(classifier):
 def test_one_row_is_inconclusive():
     with pytest.raises(InconclusiveError):
         divmatch.c2st([1.0], [1.0, 2.0])
+
+
+def test_h_divergence_of_one_column_is_twice_kolmogorov_smirnov():
+    x, y = pair(11, 60, 80)
+    expected = 2 * ks_2samp(x[:, 0], y[:, 0]).statistic
+    found = divmatch.c2st(x, y).params["h_divergence"]
+    assert found == pytest.approx(expected, abs=ROUNDING(140))
+
+
+def test_h_divergence_of_tied_rows_is_the_plain_loop():
+    x, y = (np.round(rows, 0) for rows in pair(12, 40, 30))
+    found = divmatch.c2st(x, y).params["h_divergence"]
+    truth = reference.thresholds(x[:, 0].tolist(), y[:, 0].tolist())
+    assert found == pytest.approx(truth, abs=ROUNDING(70))
+
+
+def test_h_divergence_counts_weights():
+    x, y = pair(13, 30, 20)
+    counts = np.arange(30) % 3
+    found = divmatch.c2st(x, y, weights_x=counts).params["h_divergence"]
+    truth = divmatch.c2st(np.repeat(x, counts, axis=0), y).params["h_divergence"]
+    assert found == pytest.approx(truth, abs=ROUNDING(50))
+
+
+def test_h_divergence_and_proxy_are_those_of_shifted_normals():
+    """4 Φ(1/2) − 2 = .765850; a threshold is the best classifier."""
+    found = divmatch.c2st(*pair(14, 4000, 4000)).params
+    assert found["h_divergence"] == pytest.approx(2 * BEST, abs=LUCK(0.022, z=4, bias=0.008))
+    assert found["proxy_a_distance"] == pytest.approx(2 * BEST, abs=LUCK(0.025 * 2**0.5, z=4))
+
+
+def test_h_divergence_needs_one_column():
+    assert divmatch.c2st(*pair(15, 20, 20, d=2)).params["h_divergence"] is None
 
 
 @pytest.mark.slow

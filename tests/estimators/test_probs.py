@@ -151,6 +151,48 @@ def test_logits_beyond_the_range_of_probabilities_have_a_divergence(work):
     assert abs(values(z, w, ["kl"], Rows("logits"), work=work)[0, 0] - 900.0) < ROUNDING(2) * 900
 
 
+FAR_ROWS = [  # logits of P and Q: masses far below the smallest number, on one side or on both
+    ([0.0, -800.0, -1.0], [0.0, -1700.0, -2.0]),
+    ([0.0, -1700.0, -1.0], [0.0, -800.0, -2.0]),
+    ([0.0, -900.0, -690.0], [-900.0, 0.0, -1000.0]),
+    ([0.0, -690.0, -3.0], [0.0, -1300.0, -3.5]),
+    ([0.0, -900.0, -np.inf], [-900.0, 0.0, -2.0]),
+    ([0.0, -1e4, -0.5], [0.0, -1.0, -1e4]),
+]
+LOG_KINDS = [
+    "chi2",
+    "neyman",
+    "alpha:2.5",
+    "alpha:-1.5",
+    "alpha:0.4",
+    "renyi:2",
+    "renyi:0.5",
+    "renyi:5",
+]
+
+
+@TWINS
+@pytest.mark.parametrize("kind", LOG_KINDS)
+@pytest.mark.parametrize("which", range(len(FAR_ROWS)))
+def test_masses_below_every_number_count_by_their_logarithms(which, kind, work):
+    z, w = (np.array([row]) for row in FAR_ROWS[which])
+    truth = reference.of_logits(kind, z[0].tolist(), w[0].tolist())
+    found = values(z, w, [kind], Rows("logits"), work=work)[0, 0]
+    # logarithms up to 10⁴ are rounded before their exponentials are taken
+    assert found == pytest.approx(truth, rel=4 * 1e4 * np.finfo(float).eps)
+
+
+@TWINS
+def test_a_far_class_changes_no_digit_of_the_other_rows(work):
+    rng = np.random.default_rng(3)
+    z, w = rng.normal(size=(2, 6, 4))
+    far = z.copy()
+    far[2, 1] = -2000.0
+    others = np.arange(6) != 2
+    found, expected = (values(rows, w, LOG_KINDS, Rows("logits"), work=work) for rows in (far, z))
+    assert SAME(found[others], expected[others])
+
+
 @TWINS
 def test_a_class_ruled_out_by_minus_infinity_costs_infinity(work):
     z, w = np.zeros((1, 3)), np.array([[0.0, 0.0, -np.inf]])

@@ -88,3 +88,25 @@ def best_of_n(base, n):
         wins += chosen * (upto - mass / 2)
         below = upto
     return divergence, wins
+
+
+def of_logits(kind, z, w):
+    """A power divergence of softmax(z) and softmax(w), in decimal numbers of any size."""
+    from decimal import Decimal, localcontext
+
+    name, _, number = kind.partition(":")
+    order = {"chi2": 2.0, "neyman": -1.0}.get(name) or float(number)
+    with localcontext() as context:
+        context.prec, context.Emax, context.Emin = 60, 10**6, -(10**6)
+        p, q = ([Decimal(0) if math.isinf(v) else Decimal(v).exp() for v in row] for row in (z, w))
+        p, q = ([mass / sum(row) for mass in row] for row in (p, q))
+        a, both = Decimal(order), [(s, t) for s, t in zip(p, q, strict=True) if s and t]
+        total = sum(s**a * t ** (1 - a) for s, t in both)
+        only_p = any(s and not t for s, t in zip(p, q, strict=True))
+        only_q = any(t and not s for s, t in zip(p, q, strict=True))
+        if (order > 1 and only_p) or (order < 0 and only_q):
+            return math.inf
+        if name == "renyi":
+            return float(total.ln() / (a - 1))
+        f_divergence = (total - 1) / (a * (a - 1))
+        return float(f_divergence * (2 if name in ("chi2", "neyman") else 1))
