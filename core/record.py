@@ -34,6 +34,8 @@ CODES = {
     "W24": "no method of the automatic choice is reliable here",
     "W25": "many cells hold too few rows for the plug-in's corrections",
     "W26": "whole numbers beyond 2^53 were rounded",
+    "W32": "the scores do not look like gradients of a logarithm of a density",
+    "W33": "a group of columns is constant: it depends on nothing",
     "E00": "a sample set could not be scored",
     "E01": "the data allow no number",
 }
@@ -79,7 +81,7 @@ class Result:
     value: float
     unit: str
     direction: str
-    n: tuple[int, int]
+    n: tuple[int, ...]
     d: int
     se: float | None = None
     ci: Interval | None = None

@@ -11,6 +11,10 @@ imq        (s² + r²)^(−1/2)
 mix        mean of gaussians of s·{1/4, 1/2, 1, 2, 4}
 ========== =====================================
 
+Two profiles take rows that hold a point x and then a score t of the same length: stein-gaussian and
+stein-imq are the Stein kernels of k = gaussian and imq,
+h = t·t' k + t·∇'k + t'·∇k + tr ∇∇'k, at most 2⁻⁵² of its terms off when points coincide.
+
 Distances come from differences, not from |x|² + |y|² − 2 x·y: equal rows are at distance zero
 wherever they lie. Results of tiles are added in a fixed order: same digits for any number of threads.
 """
@@ -28,7 +32,9 @@ from divmatch.kernels.backend import to_device, to_host, twin
 from divmatch.kernels.execution import in_order
 
 Array = NDArray[np.float64]
-ProfileName = Literal["distance", "gaussian", "laplace", "imq", "mix"]
+ProfileName = Literal[
+    "distance", "gaussian", "laplace", "imq", "mix", "stein-gaussian", "stein-imq"
+]
 
 COMPILED_FROM = 4e8  # n·m·(d + 8) operations from which loading the compiled twin pays
 MATCHED_ROWS = 64  # rows of a tile of which only the diagonal is wanted

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-PROFILES = ("distance", "gaussian", "laplace", "imq", "mix")
+PROFILES = ("distance", "gaussian", "laplace", "imq", "mix", "stein-gaussian", "stein-imq")
 
 
 def kernels() -> list[tuple[str, Callable[[], object]]]:
