@@ -58,7 +58,7 @@ def cross_sums(profile: Profile, x: Array, y: Array, a: Array, b: Array) -> tupl
     """(K b, Kᵀ a) for K = profile(xᵢ, yⱼ); shapes (n,), (m,). Time O(n·m·d), memory O(n + m)."""
     if _on_a_line(profile, x):
         return line.distance_sums(x[:, 0], y[:, 0], b), line.distance_sums(y[:, 0], x[:, 0], a)
-    grid = _Grid(profile, x, y)
+    grid = Grid(profile, x, y)
     weights_x, weights_y = grid.moved(a), grid.moved(b)
 
     def panel(rows: slice) -> tuple[Any, Any]:
@@ -81,7 +81,7 @@ def self_sums(profile: Profile, x: Array, a: Array) -> Array:
     """K a for K = profile(xᵢ, xⱼ), the diagonal included; shape (n,). Half the pairs are visited."""
     if _on_a_line(profile, x):
         return line.distance_sums(x[:, 0], x[:, 0], a)
-    grid = _Grid(profile, x, x)
+    grid = Grid(profile, x, x)
     weights = grid.moved(a)
 
     def panel(rows: slice) -> tuple[slice, NDArray[Any]]:
@@ -114,7 +114,7 @@ def quadratic_forms(profile: Profile, z: Array, v: Array, w: Array) -> tuple[Arr
             line.distance_sums(z[:, 0], z[:, 0], w) @ v,
         )
         return forms[:-1], mixed, float(forms[-1])
-    grid = _Grid(profile, z, z, extra=both.shape[1])
+    grid = Grid(profile, z, z, extra=both.shape[1])
     vectors = grid.moved(both)
 
     def panel(rows: slice) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -136,7 +136,7 @@ def quadratic_forms(profile: Profile, z: Array, v: Array, w: Array) -> tuple[Arr
 
 def product(profile: Profile, x: Array, y: Array, v: Array) -> Array:
     """K V for K = profile(xᵢ, yⱼ) and V of shape (m, B); shape (n, B). Witness values of rows."""
-    grid = _Grid(profile, x, y, extra=v.shape[1])
+    grid = Grid(profile, x, y, extra=v.shape[1])
     vectors = grid.moved(v)
 
     def panel(rows: slice) -> NDArray[Any]:
@@ -150,7 +150,7 @@ def product(profile: Profile, x: Array, y: Array, v: Array) -> Array:
 
 def matched(profile: Profile, x: Array, y: Array) -> Array:
     """profile(xᵢ, yᵢ), shape (n,): with the digits of the tiles, of which it takes the diagonals."""
-    grid = _Grid(profile, x, y)
+    grid = Grid(profile, x, y)
     blocks = (slice(i, min(i + MATCHED_ROWS, len(x))) for i in range(0, len(x), MATCHED_ROWS))
     return np.concatenate([to_host(grid.tile(rows, rows).diagonal()) for rows in blocks])
 
@@ -160,7 +160,7 @@ def log_sums(x: Array, y: Array, log_b: Array, own: NDArray[np.int64] | None = N
 
     Never underflows: where a sum of `cross_sums` is too small to be a number, this is its logarithm.
     """
-    grid = _Grid(Profile("distance", 2.0), x, y, extra=8)
+    grid = Grid(Profile("distance", 2.0), x, y, extra=8)
     weights = grid.moved(log_b)
 
     def panel(rows: slice) -> Array:
@@ -184,7 +184,7 @@ def _on_a_line(profile: Profile, x: Array) -> bool:
     return x.shape[1] == 1 and profile == Profile("distance", 1.0)
 
 
-class _Grid:
+class Grid:
     """The tiles of one n × m matrix, made one at a time by the twin that suits its size."""
 
     def __init__(self, profile: Profile, x: Array, y: Array, extra: int = 0) -> None:
