@@ -31,7 +31,7 @@ def single_command_of(name: str) -> click.Command:
     of = quantity(name)
     sections = {
         "Reading": reading_options(of),
-        "Uncertainty": inference_options(),
+        "Uncertainty": uncertainty_options(),
         "Limits": gate_options(),
         "Output": output_options(),
         "Machine": compute_options(),
@@ -84,6 +84,17 @@ def reading_options(of: Quantity) -> list[click.Parameter]:
     return list(shared.values())
 
 
+def uncertainty_options() -> list[click.Parameter]:
+    """The shared ones; permutations mean what the test of one sample draws."""
+    made = inference_options()
+    for parameter in made:
+        if isinstance(parameter, click.Option) and parameter.name == "permutations":
+            parameter.help = (
+                "Draws for a p-value: permutations, or the signs of a wild bootstrap; 0 for none."
+            )
+    return made
+
+
 def unscaled(of: Quantity) -> dict[str, str]:
     """The options that a quantity does not offer, as reading the file needs them."""
     return {"scale": "none", "categorical": "error"} if of.scales == ("none",) else {}
@@ -123,8 +134,10 @@ def read_single(session: Session, path: str, settings: Sequence[Setting]) -> Sam
 
 def _beside(x: Samples, table: Any, name: str, setting: Setting, file: str, picked: Any) -> Samples:
     """The samples with the numbers of one file, its columns in the order of the samples'."""
+    import numpy as np
+
     from divmatch.encoding import encode
-    from divmatch.errors import SampleError, counted
+    from divmatch.errors import SampleError, at_row, counted
     from divmatch.files import read_table
     from divmatch.tables import Reading
 
@@ -134,6 +147,11 @@ def _beside(x: Samples, table: Any, name: str, setting: Setting, file: str, pick
         raise SampleError(
             f"{file}: has {counted(other.rows, 'row')}, {x.name} has {table.rows}; "
             f"{setting.flag} needs one a row"
+        )
+    if other.numbers.dtype.kind == "f" and not np.isfinite(other.numbers).all():
+        row = int(np.flatnonzero(~np.isfinite(other.numbers).all(axis=1))[0])
+        raise SampleError(
+            f"{file}: NaN or infinite {at_row(row)}; {setting.flag} needs a number for every row"
         )
     if setting.per_row == "row":
         values = encode(replace(table, weights=None), other, reading=plain)[1].points
