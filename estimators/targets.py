@@ -22,14 +22,18 @@ def target_named(text: str) -> str:
         parts = [part.strip() for part in rest.split(",")]
         if len(parts) == 2 and all(parts):
             for part in parts:
-                if _number(part) is None:
+                number = _number(part)
+                if number is None:
                     _array(part)
+                elif not np.isfinite(number):
+                    raise SettingError(f"--target {text}: '{part}' is not a finite number")
             return text
     elif kind == "mixture" and rest:
         for part in PARTS:
             _array(f"{rest}::{part}")
         return text
-    near = suggestion(kind, ("gaussian", "mixture"))
+    kinds = ("gaussian", "mixture")
+    near = "" if kind in kinds else suggestion(kind, kinds)
     raise SettingError(f"--target {text}: {GRAMMAR}{near}")
 
 
