@@ -159,5 +159,4 @@ def _beside(x: Samples, table: Any, name: str, setting: Setting, file: str, pick
         (alone,) = encode(other, reading=plain)
         values = alone.points
     values = values if picked is None else values[picked]
-    made = with_beside(x, name, values, wide=setting.per_row == "row")
-    return made
+    return with_beside(x, name, values, wide=setting.per_row == "row")

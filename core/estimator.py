@@ -136,7 +136,8 @@ def influence_se(estimate: Estimate, x: Samples, y: Samples | None) -> float | N
         if samples.n < 2 or left <= 0:
             return None
         centred = terms - weights @ terms
-        variance += float(np.sum((weights * centred) ** 2)) / left
+        with np.errstate(over="ignore"):  # infinite, which is no standard error
+            variance += float(np.sum((weights * centred) ** 2)) / left
     return math.sqrt(variance)
 
 
@@ -259,7 +260,9 @@ def parse_metric(text: str, *, scoring: bool = True) -> tuple[Estimator, dict[st
     name, _, rest = text.partition(":")
     wanted = quantity(name.strip())
     if wanted.alone:
-        raise SettingError(f"metric '{text}': {wanted.name} looks at one sample, it compares no two")
+        raise SettingError(
+            f"metric '{text}': {wanted.name} looks at one sample, it compares no two"
+        )
     given: dict[str, str] = {}
     for part in filter(None, rest.split(",")):
         key, equals, value = part.partition("=")

@@ -102,8 +102,7 @@ def _estimate(
     if math.isnan(estimate.value):
         names = x.name if y is None else f"{x.name} and {y.name}"
         raise InconclusiveError(
-            f"{estimator.quantity.name}: undefined for {names}; "
-            "too few rows carry weight"
+            f"{estimator.quantity.name}: undefined for {names}; too few rows carry weight"
         )
     return estimate
 
@@ -376,9 +375,7 @@ def _function_of_one(wanted: Quantity) -> Any:
                 x = with_beside(x, setting.name, values, wide=setting.per_row == "row")
                 settings = {**settings, setting.name: "given"}
         checked = chosen.checked(settings)
-        return infer(
-            chosen, x, None, checked, level=level, permutations=permutations, seed=seed
-        )
+        return infer(chosen, x, None, checked, level=level, permutations=permutations, seed=seed)
 
     measure.__name__ = measure.__qualname__ = wanted.name
     measure.__doc__ = wanted.methods[wanted.default].doc

@@ -445,7 +445,8 @@ def _plan(
                 for b in range(order.shape[2])
             ]
         )
-        return np.asarray(moments.joint_value(total - own_rows, n, len(centred), constant))
+        sums = total - own_rows
+        return np.array([moments.joint_value(s, n, len(centred), constant) for s in sums])
 
     lines = form == "pair" and all(part.points.shape[1] == 1 for part in parts)
     return Pooled(

@@ -160,7 +160,7 @@ def own_products(parts: Sequence[Centred], constant: float) -> Array:
     return np.prod([part.own() + constant for part in parts], axis=0)
 
 
-def joint_value(total: float | Array, n: int, k: int, constant: float) -> float | Array:
+def joint_value(total: float, n: int, k: int, constant: float) -> float:
     """The U-statistic from the sum of the products over different rows."""
     return total / (n * (n - 3)) - constant**k * (n - 1) / (n - 3)
 

@@ -37,9 +37,7 @@ Kernel = Annotated[
 ]
 Bandwidth = Annotated[
     float | Literal["median"],
-    Setting(
-        "s: a number, or the median distance of at most 2000 rows", above=0, unit="data unit"
-    ),
+    Setting("s: a number, or the median distance of at most 2000 rows", above=0, unit="data unit"),
 ]
 ROWS_TO_JUDGE = 20  # rows from which scores are judged
 SIGNIFICANT = 3.0  # standard errors
@@ -298,7 +296,9 @@ def _doubtful(sample: Samples) -> tuple[Note, ...]:
             ),
         )
     counted = weights > 0
-    one_sign = [(scores[counted, c] > 0).all() or (scores[counted, c] < 0).all() for c in range(sample.d)]
+    one_sign = [
+        (scores[counted, c] > 0).all() or (scores[counted, c] < 0).all() for c in range(sample.d)
+    ]
     if any(one_sign):
         column = one_sign.index(True)
         return (

@@ -67,9 +67,7 @@ def _component(
     """A Gaussian from a mean of shape () or (d,) and a covariance of shape (), (d,) or (d, d)."""
     if mean.shape not in ((), (d,)) or covariance.shape not in ((), (d,), (d, d)):
         wrong, shape = (
-            (names[0], mean.shape)
-            if mean.shape not in ((), (d,))
-            else (names[1], covariance.shape)
+            (names[0], mean.shape) if mean.shape not in ((), (d,)) else (names[1], covariance.shape)
         )
         raise SettingError(
             f"--target: {wrong} has shape {shape}, but the rows have {d} columns; expected a number, "

@@ -196,9 +196,11 @@ class Grid:
         self.y = self.x if y is x else self.moved(y)
 
     def moved(self, array: Array) -> Any:
+        """The array where the tiles are made."""
         return to_device(array, self.work)
 
     def rows(self) -> Iterator[slice]:
+        """Blocks of the rows."""
         step = self.twin.TILE_ROWS
         for start in range(0, self.n, step):
             yield slice(start, min(start + step, self.n))
@@ -210,4 +212,5 @@ class Grid:
             yield slice(start, min(start + step, self.m))
 
     def tile(self, rows: slice, columns: slice) -> Any:
+        """The profile of a block of rows with a block of columns."""
         return self.twin.tile(self.x[rows], self.y[columns], self.profile.name, self.profile.scale)

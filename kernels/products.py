@@ -224,4 +224,3 @@ class Plane:
         found = np.empty_like(v)
         found[self.order] = terms
         return found
-

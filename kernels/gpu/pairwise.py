@@ -27,7 +27,7 @@ def tile(x: Any, y: Any, profile: str, scale: float) -> Any:
 
 
 def _stein(xp: Any, x: Any, y: Any, profile: str, scale: float) -> Any:
-    """h = t·t' φ − 2 φ' ((t − t')·(x − x') + d) − 4 φ'' r² for k = φ(r²); x holds (x, t)."""
+    """Stein kernel t·t' φ − 2 φ' ((t − t')·(x − x') + d) − 4 φ'' r² for k = φ(r²); x holds (x, t)."""
     d = x.shape[1] // 2
     squares, scores, lean = (xp.zeros((x.shape[0], y.shape[0])) for _ in range(3))
     for c in range(d):
@@ -38,9 +38,7 @@ def _stein(xp: Any, x: Any, y: Any, profile: str, scale: float) -> Any:
         scores += x[:, d + c, None] * y[None, :, d + c]
     if profile == "stein-gaussian":
         narrow = 1.0 / (scale * scale)
-        return xp.exp(-0.5 * narrow * squares) * (
-            scores + narrow * ((lean + d) - narrow * squares)
-        )
+        return xp.exp(-0.5 * narrow * squares) * (scores + narrow * ((lean + d) - narrow * squares))
     inverse = 1.0 / (scale * scale + squares)
     return xp.sqrt(inverse) * (scores + inverse * ((lean + d) - 3.0 * inverse * squares))
 

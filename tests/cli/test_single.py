@@ -88,7 +88,8 @@ def test_several_kinds_are_several_results(here, scored):
 
 
 @pytest.mark.parametrize(
-    "line", ["ksd p.npy --target gaussian:0,1 -B 9", "dcor p.npy --x 0 --max 1", "dcor p.npy --x 0 -B 9"]
+    "line",
+    ["ksd p.npy --target gaussian:0,1 -B 9", "dcor p.npy --x 0 --max 1", "dcor p.npy --x 0 -B 9"],
 )
 def test_json_follows_the_schema(here, scored, line):
     schema = json.loads(here("schema result")[1])

@@ -22,8 +22,8 @@ EVERY_METHOD = pytest.mark.parametrize(("name", "method"), METHODS)
 GIVEN = {"ksd": {"target": "gaussian:0,1"}, "dcor": {"x": "0"}}  # what has no default
 
 
-def measure(name, method, x, **options):
-    return function_of(name)(x, method=method, **(GIVEN[name] | options))
+def measure(name, method, sample, /, **options):
+    return function_of(name)(sample, method=method, **(GIVEN[name] | options))
 
 
 def rows(seed=0, n=30, d=2):
@@ -228,9 +228,7 @@ def test_awkward_weights_give_a_number_or_one_line(name, method, weights):
 def test_weightless_rows_are_not_there(name, method):
     x = rows(17)
     options = {"bandwidth": 1} if name == "ksd" else {}
-    found = measure(
-        name, method, np.vstack([x, [[50.0, 50.0]]]), weights=[1] * 30 + [0], **options
-    )
+    found = measure(name, method, np.vstack([x, [[50.0, 50.0]]]), weights=[1] * 30 + [0], **options)
     expected = measure(name, method, x, weights=[1] * 30, **options)
     assert found.value == pytest.approx(expected.value, abs=ROUNDING(900, scale=2500))
 

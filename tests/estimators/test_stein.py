@@ -140,7 +140,8 @@ def numeric_scores(log_density, x, step=1e-5):
     d = x.shape[1]
     return np.column_stack(
         [
-            (log_density(x + step * np.eye(d)[c]) - log_density(x - step * np.eye(d)[c])) / (2 * step)
+            (log_density(x + step * np.eye(d)[c]) - log_density(x - step * np.eye(d)[c]))
+            / (2 * step)
             for c in range(d)
         ]
     )
@@ -254,14 +255,14 @@ def test_scores_or_target_and_not_both(given):
 
 @pytest.mark.parametrize("shape", [(9, 2), (10, 1), (10, 3), (10,)])
 def test_scores_of_another_shape_are_refused(shape):
-    with pytest.raises(SampleError, match="scores: has .* expected one number for each of the 10"):
+    with pytest.raises(SampleError, match=r"scores: has .* expected one number for each of the 10"):
         divmatch.ksd(normal(13, 10, 2), scores=np.zeros(shape))
 
 
 def test_undefined_score_is_refused_with_its_place():
     scores = np.zeros((10, 2))
     scores[4, 1] = np.nan
-    with pytest.raises(SampleError, match="^scores: 1 row .*row 4, column 1"):
+    with pytest.raises(SampleError, match=r"^scores: 1 row .*row 4, column 1"):
         divmatch.ksd(normal(13, 10, 2), scores=scores)
 
 

@@ -107,9 +107,7 @@ def test_centred_products_with_and_without_each_group(n):
 def test_permuted_products_move_every_group_but_the_first(n):
     made, (a, b, c) = groups(n)
     rng = np.random.default_rng(9)
-    orders = np.stack(
-        [np.column_stack([rng.permutation(n) for _ in range(3)]) for _ in range(2)]
-    )
+    orders = np.stack([np.column_stack([rng.permutation(n) for _ in range(3)]) for _ in range(2)])
     expected = [
         np.sum((a + 0.7) * (b + 0.7)[np.ix_(one, one)] * (c + 0.7)[np.ix_(two, two)])
         for one, two in zip(*orders.transpose(0, 2, 1), strict=True)
@@ -203,7 +201,7 @@ def test_stein_kernel_is_what_differences_of_the_kernel_give(name):
 @pytest.mark.parametrize("twin", [cpu, gpu], ids=["compiled", "array module"])
 def test_stein_tile_far_from_zero_keeps_its_digits(name, twin):
     z = rows(6, 4, 18)
-    far = z + [1e6, 1e6, 0.0, 0.0]
+    far = z + np.array([1e6, 1e6, 0.0, 0.0])
     z[:, :2] = far[:, :2] - 1e6
     found = twin.tile(far, far, f"stein-{name}", 0.8)
     assert found == close(dense(name, 0.8, z), 4)
