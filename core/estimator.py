@@ -242,9 +242,11 @@ class Quantity:
 
 def quantity(name: str) -> Quantity:
     """The quantity called ``name``; its module is imported on first use."""
-    known = QUANTITIES | SINGLES | STATISTICS
-    if name in known:
-        import_module(known[name][0])  # all of its methods, whoever loaded some of them before
+    known = QUANTITIES | STATISTICS  # what a metric can name
+    if name in known | SINGLES:
+        import_module(
+            (known | SINGLES)[name][0]
+        )  # all of its methods, whoever loaded some of them before
     elif name not in REGISTRY:
         raise SettingError(
             f"no quantity is called '{name}'{suggestion(name, known)} (known: {', '.join(known)})"
