@@ -13,7 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from divmatch.errors import InconclusiveError
-from divmatch.kernels.products import Centred, centred_products, distance_sums, product_sums
+from divmatch.kernels.products import (
+    Centred,
+    centred_products,
+    distance_sums,
+    order_of,
+    product_sums,
+)
 
 Array = NDArray[np.float64]
 
@@ -28,11 +34,12 @@ class Covariance:
 
 @dataclass(frozen=True, eq=False)
 class Distances:
-    """One group of columns: its points, α = a w, A."""
+    """One group of columns: its points, α = a w, A, and the order of a single column."""
 
     points: Array
     sums: Array
     mean: float
+    order: NDArray[np.int64] | None
 
     @property
     def constant(self) -> bool:
@@ -42,21 +49,23 @@ class Distances:
 
 def distances(points: Array, w: Array) -> Distances:
     """The sums of one group."""
-    sums = distance_sums(points, w[:, None])[:, 0]
-    return Distances(points, sums, float(w @ sums))
+    order = order_of(points)
+    sums = distance_sums(points, w[:, None], order)[:, 0]
+    return Distances(points, sums, float(w @ sums), order)
 
 
 def covariance(x: Distances, y: Distances, w: Array, *, unbiased: bool) -> Covariance:
     """dCov² of two groups; of one group with itself, its distance variance."""
     alpha, beta = x.sums, y.sums
-    vectors = np.column_stack([w, w**2]) if unbiased else w[:, None]
+    equal = bool((w == w[0]).all())  # then sums with w² are those with w, times w
+    vectors = np.column_stack([w, w**2]) if unbiased and not equal else w[:, None]
     if x is y:
         products = _square_sums(x.points, vectors)
-        delta = epsilon = distance_sums(x.points, (w * alpha)[:, None])[:, 0]
+        delta = epsilon = distance_sums(x.points, (w * alpha)[:, None], x.order)[:, 0]
     else:
-        products = product_sums(x.points, y.points, vectors)
-        delta = distance_sums(x.points, (w * beta)[:, None])[:, 0]
-        epsilon = distance_sums(y.points, (w * alpha)[:, None])[:, 0]
+        products = product_sums(x.points, y.points, vectors, x.order)
+        delta = distance_sums(x.points, (w * beta)[:, None], x.order)[:, 0]
+        epsilon = distance_sums(y.points, (w * alpha)[:, None], y.order)[:, 0]
     gamma, both = products[:, 0], float((w * alpha) @ beta)
     rows = gamma - alpha * beta - delta - epsilon + y.mean * alpha + x.mean * beta
     rows += both - x.mean * y.mean
@@ -67,7 +76,7 @@ def covariance(x: Distances, y: Distances, w: Array, *, unbiased: bool) -> Covar
     pairs = float(w @ gamma)
     triples = both - float(squares @ gamma)
     quadruples = x.mean * y.mean - 4 * float((squares * alpha) @ beta)
-    quadruples += 2 * float(squares @ products[:, 1])
+    quadruples += 2 * float(squares @ (gamma * w[0] if equal else products[:, 1]))
     return Covariance(pairs / ones - 2 * triples / threes + quadruples / fours, rows)
 
 
@@ -138,7 +147,7 @@ def joint_covariance(
     for g, (group, scale) in enumerate(zip(groups, scales, strict=True)):
         rest = sums[:, 1 + g]
         mean = float(w @ rest)
-        lean = distance_sums(group.points, (w * rest)[:, None])[:, 0]
+        lean = distance_sums(group.points, (w * rest)[:, None], group.order)[:, 0]
         influence += 2.0 * scale * (lean - group.sums * mean)
         if own is not None:
             share = float(w @ sums[:, 0]) - constant * mean

@@ -38,17 +38,22 @@ class Centred:
         return self.scale * (2.0 * self.edges - self.total)
 
 
-def distance_sums(points: Array, v: Array) -> Array:
+def order_of(points: Array) -> Orders | None:
+    """The order of a single column, which several sums can share."""
+    return np.argsort(points[:, 0], kind="stable") if points.shape[1] == 1 else None
+
+
+def distance_sums(points: Array, v: Array, order: Orders | None = None) -> Array:
     """Σⱼ a_ij v_jb, shape (n, B). Time O(n·log n) for one column, else O(n²·(p + B))."""
     if points.shape[1] == 1:
-        return _line_sums(points[:, 0], v)
+        return _line_sums(points[:, 0], v, order_of(points) if order is None else order)
     return _streamed([points], v)
 
 
-def product_sums(x: Array, y: Array, v: Array) -> Array:
+def product_sums(x: Array, y: Array, v: Array, order: Orders | None = None) -> Array:
     """Σⱼ a_ij b_ij v_jb, shape (n, B). Time O(n·log n) for two single columns, else O(n²·(p + q + B))."""
     if x.shape[1] == y.shape[1] == 1:
-        plane = Plane(x[:, 0], y[:, 0])
+        plane = Plane(x[:, 0], y[:, 0], order)
         return np.column_stack([plane.sums(v[:, b]) for b in range(v.shape[1])])
     return _streamed([x, y], v)
 
@@ -180,9 +185,8 @@ def _gathered(panel: Any, grids: Sequence[Grid], n: int, many: int) -> Array:
 # ------------------------------------------------------------------------------- single columns
 
 
-def _line_sums(x: Array, v: Array) -> Array:
+def _line_sums(x: Array, v: Array, order: Any) -> Array:
     """Σⱼ |xᵢ − xⱼ| vⱼ: rows in the order of x, masses and moments below and above each."""
-    order = np.argsort(x, kind="stable")
     nodes = x[order] - x.mean()
     found = np.empty_like(v)
     for b in range(v.shape[1]):
