@@ -11,7 +11,7 @@ import divmatch
 from divmatch.errors import DivmatchError, InconclusiveError, SettingError
 from divmatch.estimator import quantity
 from divmatch.estimators import distance_moments as moments
-from divmatch.estimators.dependence import groups_of
+from divmatch.estimators.column_groups import groups_of
 from divmatch.kernels.execution import executing
 from divmatch.samples import Samples, as_samples
 from tests.reference import dependence as plain
