@@ -15,7 +15,7 @@ TABLES = ("defaults", "version")  # what else may stand at the top of a divmatch
 VERSION = 1
 ORIGINS = "divmatch.origins"  # key of a context's notes: parameter -> file and key
 VARIABLES = ("DIVMATCH_DEBUG", "DIVMATCH_CONFIG")  # no import needed to know them
-PATHS = ("output", "weights-p", "weights-q", "files-from")
+PATHS = ("output", "weights-p", "weights-q", "files-from", "scores")
 
 
 def apply_configuration(ctx: click.Context, arguments: list[str]) -> None:
@@ -196,11 +196,11 @@ def _text(path: Path) -> str:
 
 
 def _checked(path: Path, content: Any) -> dict[str, Any]:
-    from divmatch.catalogue import COMMANDS, QUANTITIES
+    from divmatch.catalogue import EVERY
 
     if not isinstance(content, dict):
         raise SettingError(f"{path}: 'divmatch' must be a table")
-    known = [*TABLES, *QUANTITIES, *COMMANDS]
+    known = [*TABLES, *EVERY]
     for key, value in content.items():
         if key not in known:
             raise SettingError(f"{path}: unknown table or key '{key}'{suggestion(key, known)}")

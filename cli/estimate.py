@@ -108,6 +108,7 @@ def setting_option(of: Quantity, setting: Setting) -> click.Option:
         [setting.flag, setting.name],
         metavar=setting.metavar,
         help=text,
+        multiple=setting.repeated,
         envvar=f"DIVMATCH_{setting.name.upper()}" if len(setting.name) > 1 else None,
     )
 
@@ -136,7 +137,7 @@ def prepared(
 ) -> tuple[Session, Estimator, list[dict[str, Any]]]:
     """What can be said before any data are read: the session, the method, its settings."""
     session = Session(of.name, options)
-    given = {name: options[name] for name in of.settings() if options[name] is not None}
+    given = {name: options[name] for name in of.settings() if options[name] not in (None, ())}
     chosen = of.chosen(options["method"], given)
     return session, chosen, listed(chosen, given)
 
@@ -170,16 +171,14 @@ def read_pair(session: Session, p: str, q: str) -> tuple[Samples, Samples]:
     return x, y
 
 
-def finish(
-    session: Session, results: list[Result], x: Samples, y: Samples, *, text: Any = None
-) -> int:
+def finish(session: Session, results: list[Result], *samples: Samples, text: Any = None) -> int:
     """Units, warnings, verdict, outputs, exit code."""
     from divmatch.inference import in_bits
     from divmatch.provenance import input_info
 
     if session.options.get("unit") == "bits":
         results = [in_bits(result) for result in results]
-    read = notes_of(x, y)
+    read, x = notes_of(*samples), samples[0]
     results = [
         replace(
             result,
@@ -194,10 +193,8 @@ def finish(
         session.warn(result.warnings if result is results[0] else result.warnings[len(read) :])
         for key, value in result.params.items():
             session.explain(f"{result.metric}: {key} = {value}")
-    inputs = [input_info(x, "p"), input_info(y, "q")] if session.needs_inputs() else names(x, y)
+    roles = list(zip(samples, "pq", strict=False))
+    inputs = [{"role": role, "name": one.name} for one, role in roles]
+    if session.needs_inputs():
+        inputs = [input_info(one, role) for one, role in roles]
     return session.report(inputs, results, session.verdict(results), text=text)
-
-
-def names(x: Samples, y: Samples) -> list[dict[str, Any]]:
-    """Roles and names, all that the other formats show."""
-    return [{"role": "p", "name": x.name}, {"role": "q", "name": y.name}]

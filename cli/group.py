@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from divmatch.catalogue import COMMANDS, QUANTITIES, SECTIONS
+from divmatch.catalogue import COMMANDS, EVERY, QUANTITIES, SECTIONS, SINGLES
 from divmatch.cli.main import COMPLETE, USAGE, say
 from divmatch.errors import SettingError, suggestion
 
@@ -27,6 +27,10 @@ class LazyGroup(click.Group):
             from divmatch.cli.estimate import command_of
 
             return command_of(name)
+        if name in SINGLES:
+            from divmatch.cli.single import single_command_of
+
+            return single_command_of(name)
         if name in COMMANDS:
             made: dict[str, click.Command] = import_module(COMMANDS[name][0]).COMMANDS
             return made[name]
@@ -47,18 +51,16 @@ class LazyGroup(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """One line a command, by section."""
-        known = QUANTITIES | COMMANDS
         for title, names in SECTIONS.items():
             with formatter.section(title):
-                formatter.write_dl([(name, known[name][1]) for name in names])
+                formatter.write_dl([(name, EVERY[name][1]) for name in names])
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:
         """Complete names from the table, without importing the commands."""
         from click.shell_completion import CompletionItem
 
-        known = QUANTITIES | COMMANDS
         return [
-            CompletionItem(name, help=known[name][1])
+            CompletionItem(name, help=EVERY[name][1])
             for name in self.list_commands(ctx)
             if name.startswith(incomplete)
         ]

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from divmatch.catalogue import COMMANDS as CATALOGUE
-from divmatch.catalogue import QUANTITIES, STATISTICS
+from divmatch.catalogue import QUANTITIES, SINGLES, STATISTICS
 from divmatch.cli.command import Command
 from divmatch.cli.main import COMPLETE, OK, USAGE, printable, say
 from divmatch.cli.options import KINDS
@@ -43,14 +43,14 @@ def run_list(form: str) -> int:
     rows: list[dict[str, Any]] = [
         {
             "name": name,
-            "command": name in QUANTITIES,
+            "command": name not in STATISTICS,
             "direction": of.direction,
             "unit": of.unit_of({s.name: s.default for s in of.methods[of.default].settings}),
             "methods": list(of.methods),
             "default": of.default,
             "help": of.help,
         }
-        for name in (*QUANTITIES, *STATISTICS)
+        for name in (*QUANTITIES, *SINGLES, *STATISTICS)
         if (of := quantity(name))
     ]
     if form == "json":

@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 from divmatch import __version__
-from divmatch.catalogue import COMMANDS, QUANTITIES, SECTIONS
+from divmatch.catalogue import EVERY, SECTIONS
 from divmatch.cli.command import Command, Group
 from divmatch.cli.group import app
 from divmatch.cli.topics import TOPICS
@@ -163,12 +163,11 @@ def methods(notes: str) -> list[str]:
 
 def overview() -> list[str]:
     """The commands, the topics and the warnings, in divmatch(1)."""
-    known = QUANTITIES | COMMANDS
     lines = [".SH COMMANDS"]
     for title, names in SECTIONS.items():
         lines.append(f".SS {roff(title)}")
         for name in names:
-            lines += [".TP", f"\\fB{roff(name)}\\fP", roff(known[name][1])]
+            lines += [".TP", f"\\fB{roff(name)}\\fP", roff(EVERY[name][1])]
     for topic, text in TOPICS.items():
         if topic != "exit-codes":
             lines += [f".SH {topic.upper()}", *prose(text)]
@@ -185,7 +184,7 @@ def pages() -> Iterator[tuple[str, str]]:
     for name in app.list_commands(context):
         command = app.get_command(context, name)
         if command is not None:
-            text = (QUANTITIES | COMMANDS)[name][1]
+            text = EVERY[name][1]
             yield f"divmatch-{name}.1", page(f"divmatch-{name}", command, text)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from divmatch.cli.main import printable
 from divmatch.errors import SettingError, counted
-from divmatch.record import Result
+from divmatch.record import Result, Test
 
 SUFFIXES = {
     ".json": "json",
@@ -27,6 +27,7 @@ TITLES = {  # how people call what the record calls by its name
     "FAIL": "31",
     "INCONCLUSIVE": "33",
 }
+TESTS = {"wild-bootstrap": "wild bootstrap draw"}
 
 
 @dataclass(frozen=True)
@@ -81,11 +82,22 @@ def result_line(result: Result, report: Report) -> str:
     if result.error:
         parts.append(f"+- {short(result.error['monte_carlo_se'])} Monte Carlo")
     if result.test:
-        drawn = counted(result.test.permutations, "permutation")
-        parts.append(f"p = {short(result.test.p_value)} ({drawn})")
+        parts.append(f"p = {short(result.test.p_value)} ({drawn(result.test)})")
     parts.append(convention(result))
-    parts.append(f"n = {result.n[0]}, {result.n[1]}   d = {result.d}")
+    parts.append(f"n = {sizes(result)}   d = {result.d}")
     return "   ".join(parts)
+
+
+def drawn(test: Test) -> str:
+    """Where a p-value comes from: 999 permutations."""
+    if not test.permutations:
+        return test.method
+    return counted(test.permutations, TESTS.get(test.method, test.method))
+
+
+def sizes(result: Result) -> str:
+    """The rows of every sample."""
+    return ", ".join(map(str, result.n))
 
 
 def title(result: Result, report: Report) -> str:
@@ -98,6 +110,8 @@ def title(result: Result, report: Report) -> str:
         return f"{name}(P={p} || Q={q})"
     if result.direction == "Q||P":
         return f"{name}(P={q} || Q={p})"
+    if result.direction == "P":
+        return f"{name}({p})"
     return name
 
 
@@ -200,7 +214,7 @@ def flat(result: Mapping[str, Any]) -> dict[str, Any]:
         "high": ci.get("high"),
         "p_value": test.get("p_value"),
         "n": result["n"][0],
-        "m": result["n"][1],
+        "m": result["n"][1] if len(result["n"]) > 1 else None,
         "status": result["status"],
         "warnings": " ".join(sorted({note["code"] for note in result["warnings"]})),
         "message": result.get("message"),
@@ -286,7 +300,7 @@ def markdown_of(report: Report) -> str:
             measured(result),
             ci,
             p,
-            f"{result.n[0]}, {result.n[1]}",
+            sizes(result),
             result.status,
         )
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")

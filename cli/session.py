@@ -85,12 +85,14 @@ class Session:
             require_device()
             yield
 
-    def infer(self, estimator: Any, x: Samples, y: Samples, settings: Mapping[str, Any]) -> Result:
+    def infer(
+        self, estimator: Any, x: Samples, y: Samples | None, settings: Mapping[str, Any]
+    ) -> Result:
         """Estimate with the interval, test and seed of the options; inconclusive without a number."""
         return self.infer_all(estimator, x, y, [settings])[0]
 
     def infer_all(
-        self, estimator: Any, x: Samples, y: Samples, several: Sequence[Mapping[str, Any]]
+        self, estimator: Any, x: Samples, y: Samples | None, several: Sequence[Mapping[str, Any]]
     ) -> list[Result]:
         """One result for each set of settings, from one pass over the data if all have a number."""
         from divmatch.inference import infer_all
@@ -111,7 +113,12 @@ class Session:
             return [self.undecided_result(estimator, x, y, several[0], error)]
 
     def undecided_result(
-        self, estimator: Any, x: Samples, y: Samples, settings: Mapping[str, Any], error: Exception
+        self,
+        estimator: Any,
+        x: Samples,
+        y: Samples | None,
+        settings: Mapping[str, Any],
+        error: Exception,
     ) -> Result:
         """A result that has no number, and says why."""
         of = estimator.quantity
@@ -121,7 +128,7 @@ class Session:
             value=math.nan,
             unit=of.unit_of(settings),
             direction=of.direction,
-            n=(x.n, y.n),
+            n=(x.n,) if y is None else (x.n, y.n),
             d=x.d,
             params=settings,
             status="inconclusive",

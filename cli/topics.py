@@ -2,8 +2,7 @@
 
 import click
 
-from divmatch.catalogue import COMMANDS as COMMANDS_BY_NAME
-from divmatch.catalogue import QUANTITIES
+from divmatch.catalogue import EVERY
 from divmatch.cli.command import Command
 from divmatch.errors import SettingError, suggestion
 
@@ -55,7 +54,7 @@ def _run(topic: str | None) -> int:
         click.echo(TOPICS[topic])
     else:
         known = [*TOPICS, "warnings"]
-        if topic in QUANTITIES | COMMANDS_BY_NAME:
+        if topic in EVERY:
             raise SettingError(f"'{topic}' is a command; see divmatch {topic} --help")
         raise SettingError(
             f"no help on '{topic}'{suggestion(topic, known)} (topics: {', '.join(known)})"

@@ -1,21 +1,21 @@
 """divmatch: divergence estimation and distribution matching.
 
-Every command that compares two samples is also a function: ``divmatch.energy(x, y)`` returns a
+Every command that estimates one quantity is also a function: ``divmatch.energy(x, y)`` returns a
 `divmatch.record.Result` with value, standard error, interval and, on request, a p-value.
 """
 
 from importlib import import_module
 from typing import Any
 
-from divmatch.catalogue import QUANTITIES
+from divmatch.catalogue import QUANTITIES, SINGLES
 
 __version__ = "0.1.0"
-__all__ = ["__version__", *QUANTITIES]
+__all__ = ["__version__", *QUANTITIES, *SINGLES]
 
 
 def __getattr__(name: str) -> Any:
     """The function of a quantity, made when it is first asked for."""
-    if name in QUANTITIES:
+    if name in QUANTITIES or name in SINGLES:
         return import_module("divmatch.inference").function_of(name)
     if name == "memorisation":
         return import_module("divmatch.generalisation").memorisation

@@ -14,6 +14,11 @@ QUANTITIES = {  # commands that compare two samples: name -> (module that declar
     "sliced": ("divmatch.transport.sliced", "Sliced Wasserstein distance between two samples."),
 }  # fmt: skip
 
+SINGLES = {  # commands that look at one sample: name -> (module that declares it, help)
+    "ksd": ("divmatch.estimators.stein", "Squared kernel Stein discrepancy of a sample from a known density, unbiased."),
+    "dcor": ("divmatch.estimators.dependence", "Squared distance correlation between columns of one sample, bias-corrected."),
+}  # fmt: skip
+
 STATISTICS = {  # statistics of `divmatch test` that are no command of their own
     "knn": ("divmatch.estimators.neighbour_share", "Excess share of nearest neighbours from the own sample."),
 }  # fmt: skip
@@ -34,8 +39,11 @@ COMMANDS = {  # everything else: name -> (module of the command, help)
     "help": ("divmatch.cli.topics", "Explain exit codes, warnings, metrics, ties, formats or files."),
 }  # fmt: skip
 
+EVERY = QUANTITIES | SINGLES | COMMANDS  # what `divmatch NAME` takes
+
 SECTIONS = {
     "Estimate one quantity, P (the reference) first": tuple(QUANTITIES),
+    "Estimate one quantity of one file": tuple(SINGLES),
     "Matching rows, teacher P and student Q": ("probs", "best-of-n"),
     "Decide": ("test", "memorisation"),
     "Batch": ("score",),

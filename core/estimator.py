@@ -10,9 +10,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from divmatch.catalogue import QUANTITIES, STATISTICS
+from divmatch.catalogue import QUANTITIES, SINGLES, STATISTICS
 from divmatch.errors import InconclusiveError, SettingError, suggestion
-from divmatch.record import Note
+from divmatch.record import Note, Test
 from divmatch.samples import Samples
 from divmatch.settings import Setting, settings_of
 
@@ -30,7 +30,8 @@ class Estimate:
     their weighted means is the variance of the value. ``error`` is the standard error of a Monte
     Carlo approximation inside the method. ``bias`` is what the estimate is expected to be above the
     truth; the value keeps it, the interval is moved by it, and widened by ``doubt`` on either side.
-    ``params`` says what automatic settings came out as.
+    ``params`` says what automatic settings came out as. ``test`` is a p-value that costs nothing,
+    such as a chi-square approximation; permutations take its place.
     """
 
     value: float
@@ -42,23 +43,30 @@ class Estimate:
     params: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[Note, ...] = ()
     exact: bool = True
+    test: Test | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Pooled:
-    """A plan: the statistic of any split of the pool, and the size of its rounding errors.
+    """A plan: the statistic of any draw from the null hypothesis, and the size of its rounding errors.
+
+    ``draws`` says what a test draws, one column of an (N, B) array each: the two samples' labels on
+    the pooled rows; of one sample, a sign for every row (the observed one is +1), or an order of the
+    rows for each of the ``moved`` groups of columns, one below the other.
 
     Two values that differ by no more than ``rounding()`` count as equal, and ties count against us.
     It is asked after the statistic, which may learn the size of its terms on the way.
     """
 
-    statistic: Callable[[Labels], Array]
+    statistic: Callable[[NDArray[Any]], Array]
     rounding: Callable[[], float] = lambda: 0.0
+    draws: Literal["labels", "signs", "orders"] = "labels"
+    moved: int = 1
 
 
 @dataclass(frozen=True, eq=False)
 class Estimator:
-    """One method of a quantity: a typed function of two samples, with its settings and source.
+    """One method of a quantity: a typed function of its samples, with its settings and source.
 
     ``interval`` says where the interval comes from: the influence terms, or subsampling. With a
     ``rate``, subsampling also tells the bias: rate(d) is the power of 1/n that it falls with.
@@ -89,19 +97,21 @@ class Estimator:
                 raise SettingError(f"{where} has no setting '{name}'{suggestion(name, known)}")
         return {name: s.check(given.get(name, s.default)) for name, s in known.items()}
 
-    def __call__(self, x: Samples, y: Samples, **settings: Any) -> Estimate:
-        """Evaluate on two checked samples with checked settings."""
-        return self.function(x, y, **settings)
+    def __call__(self, x: Samples, y: Samples | None = None, /, **settings: Any) -> Estimate:
+        """Evaluate on one or two checked samples with checked settings."""
+        return self.function(x, **settings) if y is None else self.function(x, y, **settings)
 
     def pooled(self, plan: Callable[..., Pooled]) -> Callable[..., Pooled]:
         """Register a plan: work done once on the pooled sample that makes every split cheap."""
         self._plan.append(plan)
         return plan
 
-    def plan(self, pool: Samples, **settings: Any) -> Pooled:
+    def plan(self, pool: Samples, /, **settings: Any) -> Pooled:
         """The statistic as a function of splits; without a plan, the estimator called afresh."""
         if self._plan:
             return self._plan[0](pool, **settings)
+        if self.quantity.alone:
+            raise SettingError(f"--permutations: {self.quantity.name} has no test")
 
         def value(split: NDArray[np.bool_]) -> float:
             return self(pool.take(split), pool.take(~split), **settings).value
@@ -141,11 +151,11 @@ def _afresh(value: Callable[[NDArray[np.bool_]], float]) -> Pooled:
     return Pooled(each)
 
 
-def influence_se(estimate: Estimate, x: Samples, y: Samples) -> float | None:
+def influence_se(estimate: Estimate, x: Samples, y: Samples | None) -> float | None:
     """sqrt(Σ aᵢ² (ψᵢ − ψ̄)² / (1 − Σ aᵢ²) + the same for y): s²/n + s²/m for equal weights."""
-    if estimate.terms_x is None or estimate.terms_y is None:
-        return None
-    return se_of_terms((x, estimate.terms_x), (y, estimate.terms_y))
+    parts = [(x, estimate.terms_x)] if y is None else [(x, estimate.terms_x), (y, estimate.terms_y)]
+    known = [(samples, terms) for samples, terms in parts if terms is not None]
+    return se_of_terms(*known) if len(known) == len(parts) else None
 
 
 def se_of_terms(*parts: tuple[Samples, Array]) -> float | None:
@@ -157,28 +167,40 @@ def se_of_terms(*parts: tuple[Samples, Array]) -> float | None:
         if samples.n < 2 or left <= 0:
             return None
         centred = terms - weights @ terms
-        variance += float(np.sum((weights * centred) ** 2)) / left
+        with np.errstate(over="ignore"):  # infinite, which is no standard error
+            variance += float(np.sum((weights * centred) ** 2)) / left
     return math.sqrt(variance)
 
 
 @dataclass(frozen=True, eq=False)
 class Quantity:
-    """One command: a number between two samples, with the methods that estimate it."""
+    """One command: a number between two samples, or of one, with the methods that estimate it.
+
+    The direction says of how many: P alone is a quantity of one sample, and the first parameter of
+    its estimators is the only one that is no setting. ``scales`` are the values of --scale that a
+    quantity of one sample allows.
+    """
 
     name: str
     title: str | Callable[[Mapping[str, Any]], str]
     unit: str | Callable[[Mapping[str, Any]], str]
-    direction: Literal["P||Q", "symmetric"]
+    direction: Literal["P||Q", "symmetric", "P"]
     default: str
     examples: tuple[str, ...]
     when_scoring: Mapping[str, Any] = field(default_factory=dict)
     degenerate: bool = False  # at P = Q influences vanish, and the validity of intervals with them
+    scales: tuple[str, ...] = ("none",)
     methods: dict[str, Estimator] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.name in REGISTRY:
             raise ValueError(f"two quantities are called {self.name}")
         REGISTRY[self.name] = self
+
+    @property
+    def alone(self) -> bool:
+        """Whether it is a quantity of one sample."""
+        return self.direction == "P"
 
     def estimator(
         self,
@@ -251,9 +273,11 @@ class Quantity:
 
 def quantity(name: str) -> Quantity:
     """The quantity called ``name``; its module is imported on first use."""
-    known = QUANTITIES | STATISTICS
-    if name in known:
-        import_module(known[name][0])  # all of its methods, whoever loaded some of them before
+    known = QUANTITIES | STATISTICS  # what a metric can name
+    if name in known | SINGLES:
+        import_module(
+            (known | SINGLES)[name][0]
+        )  # all of its methods, whoever loaded some of them before
     elif name not in REGISTRY:
         raise SettingError(
             f"no quantity is called '{name}'{suggestion(name, known)} (known: {', '.join(known)})"
@@ -268,6 +292,10 @@ def parse_metric(text: str, *, scoring: bool = True) -> tuple[Estimator, dict[st
     """
     name, _, rest = text.partition(":")
     wanted = quantity(name.strip())
+    if wanted.alone:
+        raise SettingError(
+            f"metric '{text}': {wanted.name} looks at one sample, it compares no two"
+        )
     given: dict[str, str] = {}
     for part in filter(None, rest.split(",")):
         key, equals, value = part.partition("=")

@@ -146,7 +146,7 @@ def compared(
         tested = None
         if permutations:
             plan = estimator.contrast(pool, generated, **held, **hidden)
-            tested = permuted(plan, of_train, permutations, seed, "memorisation")
+            tested = permuted(plan, len(of_train), of_train, permutations, seed, "memorisation")
     found = _Contrast(test, generated, train, estimates[1], estimates[0], level)
     shared = {"statistic": estimator.quantity.name, "train_rows": train.n, **settings}
     common = Result(

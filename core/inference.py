@@ -4,7 +4,7 @@ No estimator resamples by itself. All numbers follow from the seed, whatever the
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,19 +12,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from divmatch.errors import InconclusiveError, SettingError
-from divmatch.estimator import Array, Estimate, Estimator, Labels, Pooled, quantity
+from divmatch.estimator import Array, Estimate, Estimator, Pooled, Quantity, quantity
 from divmatch.intervals import Subsampled, interval_of, normal_quantile, subsampled
 from divmatch.kernels.execution import execution, one_blas_thread
 from divmatch.randomness import stream
 from divmatch.record import Note, Result, Test
-from divmatch.samples import Samples, as_samples, check_partners
+from divmatch.samples import Samples, as_samples, check_partners, with_beside
 
 SPLITS = 512  # splits a pass: enough to drown the cost of making the tiles, few enough for memory
 DETECTABLE_POWER = 0.8
 
 
 def infer(
-    estimator: Estimator, x: Samples, y: Samples, settings: Mapping[str, Any], **options: Any
+    estimator: Estimator,
+    x: Samples,
+    y: Samples | None,
+    settings: Mapping[str, Any],
+    **options: Any,
 ) -> Result:
     """Estimate, interval and, for ``permutations`` > 0, p-value, as one result: see `infer_all`."""
     return infer_all(estimator, x, y, [settings], **options)[0]
@@ -33,7 +37,7 @@ def infer(
 def infer_all(
     estimator: Estimator,
     x: Samples,
-    y: Samples,
+    y: Samples | None,
     several: Sequence[Mapping[str, Any]],
     *,
     level: float = 0.95,
@@ -47,7 +51,8 @@ def infer_all(
     estimator : Estimator
         The method of a quantity.
     x, y : Samples
-        The reference P and the candidate Q, with the same columns.
+        The reference P and the candidate Q, with the same columns; y is None for a quantity of P
+        alone.
     several : sequence of mappings
         Checked settings of the estimator.
     level : float
@@ -74,9 +79,9 @@ def infer_all(
         subsamples: list[Subsampled | None] = [None] * len(several)
         if estimator.interval == "subsampling":
             subsamples = subsampled(estimator, x, y, seeded, seed)
-        tests: list[Test | None] = [None] * len(several)
+        tests = [estimate.test for estimate in estimates]
         if permutations:
-            pool, observed = shuffled_pool(x, y, seed)
+            pool, observed = (x, None) if y is None else shuffled_pool(x, y, seed)
             for i, estimate in enumerate(estimates):
                 held = {**seeded[i], **_held(estimate, seeded[i])}
                 tests[i] = _test(estimator, pool, observed, held, permutations, seed)
@@ -91,13 +96,13 @@ def infer_all(
 
 
 def _estimate(
-    estimator: Estimator, x: Samples, y: Samples, settings: Mapping[str, Any]
+    estimator: Estimator, x: Samples, y: Samples | None, settings: Mapping[str, Any]
 ) -> Estimate:
     estimate = estimator(x, y, **settings)
     if math.isnan(estimate.value):
+        names = x.name if y is None else f"{x.name} and {y.name}"
         raise InconclusiveError(
-            f"{estimator.quantity.name}: undefined for {x.name} and {y.name}; "
-            "too few rows carry weight"
+            f"{estimator.quantity.name}: undefined for {names}; too few rows carry weight"
         )
     return estimate
 
@@ -113,7 +118,7 @@ def _id(estimator: Estimator, settings: Mapping[str, Any], several: int) -> str:
 def _result(
     estimator: Estimator,
     x: Samples,
-    y: Samples,
+    y: Samples | None,
     settings: Mapping[str, Any],
     estimate: Estimate,
     found: Subsampled | None,
@@ -134,7 +139,7 @@ def _result(
         value=estimate.value + 0.0,  # no minus zero
         unit=of.unit_of(settings),
         direction=of.direction,
-        n=(x.n, y.n),
+        n=(x.n,) if y is None else (x.n, y.n),
         d=x.d,
         se=se,
         ci=interval,
@@ -148,7 +153,7 @@ def _result(
 
 
 def _doubts(
-    estimator: Estimator, x: Samples, y: Samples, settings: Mapping[str, Any]
+    estimator: Estimator, x: Samples, y: Samples | None, settings: Mapping[str, Any]
 ) -> tuple[Note, ...]:
     """What the data say against that which the settings take for granted."""
     return tuple(
@@ -185,10 +190,10 @@ def _infinite_notes(estimate: Estimate) -> tuple[Note, ...]:
     return (Note("W02", message),)
 
 
-def _weight_notes(x: Samples, y: Samples) -> tuple[Note, ...]:
+def _weight_notes(x: Samples, y: Samples | None) -> tuple[Note, ...]:
     notes = []
     for samples in (x, y):
-        if samples.weights is None:
+        if samples is None or samples.weights is None:
             continue
         size, most = samples.effective_size(), float(samples.weights.max())
         if size < 10 or most > 0.1:
@@ -225,21 +230,26 @@ def permutation_test(
 def _test(
     estimator: Estimator,
     pool: Samples,
-    observed: NDArray[np.bool_],
+    observed: NDArray[np.bool_] | None,
     settings: Mapping[str, Any],
     permutations: int,
     seed: int,
 ) -> Test:
     plan = estimator.plan(pool, **settings)
-    return permuted(plan, observed, permutations, seed, estimator.quantity.name)
+    return permuted(plan, pool.n, observed, permutations, seed, estimator.quantity.name)
 
 
 def permuted(
-    plan: Pooled, observed: NDArray[np.bool_], permutations: int, seed: int, name: str
+    plan: Pooled,
+    n: int,
+    observed: NDArray[np.bool_] | None,
+    permutations: int,
+    seed: int,
+    name: str,
 ) -> Test:
-    """The test whether a statistic of splits is larger at the observed one than at random ones."""
+    """The test whether a statistic is larger at the observed split, signs or order than at random ones."""
     with np.errstate(all="ignore"):  # a split without any weight is undefined: it counts against us
-        splits = _all_splits(plan, observed, permutations, seed)
+        splits = _all_splits(plan, *_draws(plan, n, observed), permutations, seed)
     first, values = float(splits[0]), splits[1:]
     if math.isnan(first) or first == -math.inf:
         raise InconclusiveError(f"{name}: {first} cannot be compared in a test")
@@ -249,15 +259,31 @@ def permuted(
     as_large = int(np.count_nonzero(~(values < bar)))  # an undefined value counts against us
     return Test(
         p_value=(1 + as_large) / (1 + permutations),
-        method="permutation",
+        method="wild-bootstrap" if plan.draws == "signs" else "permutation",
         permutations=permutations,
         null=_null(values),
     )
 
 
-def _all_splits(plan: Pooled, observed: NDArray[np.bool_], permutations: int, seed: int) -> Array:
-    """The statistic of the observed split and of every random one, in one pass over the pool."""
-    blocks = _splits(observed, permutations, seed)
+Draw = Callable[[np.random.Generator], NDArray[Any]]
+
+
+def _draws(plan: Pooled, n: int, labels: NDArray[np.bool_] | None) -> tuple[NDArray[Any], Draw]:
+    """What was observed, and how to draw another one under the null hypothesis."""
+    if plan.draws == "signs":
+        return np.ones(n), lambda rng: 1.0 - 2.0 * rng.integers(0, 2, n)
+    if plan.draws == "orders":
+        own = np.tile(np.arange(n), plan.moved)
+        return own, lambda rng: np.concatenate([rng.permutation(n) for _ in range(plan.moved)])
+    observed = np.ones(n, dtype=bool) if labels is None else labels
+    return observed, lambda rng: rng.permutation(observed)
+
+
+def _all_splits(
+    plan: Pooled, observed: NDArray[Any], draw: Draw, permutations: int, seed: int
+) -> Array:
+    """The statistic of the observed draw and of every random one, in one pass over the pool."""
+    blocks = _splits(observed, draw, permutations, seed)
     return np.concatenate([plan.statistic(labels) for labels in blocks])
 
 
@@ -272,19 +298,21 @@ def shuffled_pool(x: Samples, y: Samples, seed: int) -> tuple[Samples, NDArray[n
     return Samples(points, weights, "pool", x.columns), order < x.n
 
 
-def _splits(observed: NDArray[np.bool_], permutations: int, seed: int) -> Iterator[Labels]:
-    """The observed labels, then random ones, in blocks that fit the memory.
+def _splits(
+    observed: NDArray[Any], draw: Draw, permutations: int, seed: int
+) -> Iterator[NDArray[Any]]:
+    """The observed draw, then random ones, in blocks that fit the memory.
 
-    The b-th split does not depend on the blocks.
+    The b-th draw does not depend on the blocks.
     """
     rng = stream(seed, "permutations")
     rows = len(observed)
     block = max(1, min(permutations + 1, SPLITS, execution().memory // (40 * rows)))
     for start in range(0, permutations + 1, block):
         size = min(block, permutations + 1 - start)
-        labels = np.empty((size, rows), dtype=bool)
+        labels = np.empty((size, rows), dtype=observed.dtype)
         for b in range(size):
-            labels[b] = rng.permutation(observed) if start + b else observed
+            labels[b] = draw(rng) if start + b else observed
         yield labels.T
 
 
@@ -304,6 +332,8 @@ def _null(values: Array) -> dict[str, float]:
 def function_of(name: str) -> Any:
     """The Python function of a quantity: `divmatch.energy(x, y, power=1, permutations=999)`."""
     wanted = quantity(name)
+    if wanted.alone:
+        return _function_of_one(wanted)
 
     def measure(
         x: Any,
@@ -329,6 +359,35 @@ def function_of(name: str) -> Any:
         )
 
     measure.__name__ = measure.__qualname__ = name
+    measure.__doc__ = wanted.methods[wanted.default].doc
+    return measure
+
+
+def _function_of_one(wanted: Quantity) -> Any:
+    """The Python function of a quantity of one sample: `divmatch.ksd(x, target="gaussian:0,1")`."""
+
+    def measure(
+        sample: Any,
+        /,
+        *,
+        method: str | None = None,
+        weights: Any = None,
+        level: float = 0.95,
+        permutations: int = 0,
+        seed: int = 0,
+        **settings: Any,
+    ) -> Result:
+        chosen = wanted.chosen(method, settings)
+        x = as_samples(sample, "x", weights)
+        for setting in chosen.settings:
+            if setting.per_row and settings.get(setting.name) is not None:
+                values = settings[setting.name]
+                x = with_beside(x, setting.name, values, wide=setting.per_row == "row")
+                settings = {**settings, setting.name: "given"}
+        checked = chosen.checked(settings)
+        return infer(chosen, x, None, checked, level=level, permutations=permutations, seed=seed)
+
+    measure.__name__ = measure.__qualname__ = wanted.name
     measure.__doc__ = wanted.methods[wanted.default].doc
     return measure
 

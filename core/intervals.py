@@ -32,7 +32,7 @@ class Subsampled:
 def subsampled(
     estimator: Estimator,
     x: Samples,
-    y: Samples,
+    y: Samples | None,
     several: Sequence[Mapping[str, Any]],
     seed: int,
 ) -> list[Subsampled | None]:
@@ -43,18 +43,19 @@ def subsampled(
     population. Politis & Romano 1994.
     """
     none: list[Subsampled | None] = [None] * len(several)
-    fraction = min(x.n, y.n) ** (-1 / 3)
+    both = [samples for samples in (x, y) if samples is not None]
+    fraction = min(samples.n for samples in both) ** (-1 / 3)
     if fraction == 1:
         return none
-    sizes = [int(fraction * samples.n) for samples in (x, y)]
+    sizes = [int(fraction * samples.n) for samples in both]
     rng = stream(seed, estimator.quantity.name, "subsampling")
     draws = [
-        tuple(_subset(rng, samples.n, size) for samples, size in zip((x, y), sizes, strict=True))
+        tuple(_subset(rng, samples.n, size) for samples, size in zip(both, sizes, strict=True))
         for _ in range(SUBSAMPLES)
     ]
 
     def values(rows: tuple[NDArray[np.intp], ...]) -> list[float]:
-        parts = x.take(rows[0]), y.take(rows[1])
+        parts = [samples.take(own) for samples, own in zip(both, rows, strict=True)]
         return [estimator(*parts, **settings).value for settings in several]
 
     try:
@@ -118,7 +119,7 @@ def interval_of(
     estimate: Estimate,
     found: Subsampled | None,
     x: Samples,
-    y: Samples,
+    y: Samples | None,
     level: float,
 ) -> tuple[float | None, Interval | None, float, tuple[Note, ...]]:
     """Standard error of the value, interval, bias that the interval is moved by, warnings."""
@@ -129,7 +130,8 @@ def interval_of(
     else:
         se, resamples = found.se if found else None, SUBSAMPLES
     if se is None or not math.isfinite(se):
-        few = Note("W10", f"n = {x.n}, {y.n}: too few rows for a standard error")
+        sizes = ", ".join(str(samples.n) for samples in (x, y) if samples is not None)
+        few = Note("W10", f"n = {sizes}: too few rows for a standard error")
         return None, None, estimate.bias, (few,)
     se = math.hypot(se, estimate.error or 0.0)
     correction = Correction(estimate.bias, se, estimate.doubt)

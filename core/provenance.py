@@ -12,7 +12,7 @@ def fingerprint(samples: Samples) -> str:
     from hashlib import blake2b
 
     digest = blake2b(repr(samples.points.shape).encode(), digest_size=8)
-    for part in (samples.points, samples.weights):
+    for part in (samples.points, samples.weights, *samples.beside.values()):
         if part is not None:
             digest.update(np.ascontiguousarray(part, dtype="<f8").data)
     return f"blake2b:{digest.hexdigest()}"

@@ -36,6 +36,8 @@ CODES = {
     "W26": "whole numbers beyond 2^53 were rounded",
     "W30": "generated rows are nearer to the training rows than to the test rows: memorisation",
     "W31": "numbers of samples of unequal sizes are compared, and their bias is not the same",
+    "W32": "the scores do not look like gradients of a logarithm of a density",
+    "W33": "a group of columns is constant: it depends on nothing",
     "E00": "a sample set could not be scored",
     "E01": "the data allow no number",
 }
@@ -81,7 +83,7 @@ class Result:
     value: float
     unit: str
     direction: str
-    n: tuple[int, int]
+    n: tuple[int, ...]
     d: int
     se: float | None = None
     ci: Interval | None = None

@@ -1,6 +1,6 @@
 """Samples: checked once at the door, trusted afterwards."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -20,7 +20,8 @@ class Samples:
     """Rows drawn from one distribution: (n, d) finite float64 points in C order, weights, names.
 
     ``weights`` is None where every row counts the same. ``origin`` says where the rows come from
-    (kind of file, rows read, rows dropped) and travels into the result untouched.
+    (kind of file, rows read, rows dropped) and travels into the result untouched. ``beside`` holds
+    what else is known of each row, such as the score of a density there, and is no part of the points.
     """
 
     points: Points
@@ -28,6 +29,7 @@ class Samples:
     name: str = "x"
     columns: tuple[str, ...] = ()
     origin: dict[str, Any] = field(default_factory=dict)
+    beside: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     _derived: dict[Hashable, Any] = field(default_factory=dict, repr=False)
 
     @property
@@ -61,7 +63,8 @@ class Samples:
         if weights is not None:
             weights = weights[rows]
             weights = weights / weights.sum()
-        return Samples(self.points[rows], weights, self.name, self.columns, self.origin)
+        beside = {name: values[rows] for name, values in self.beside.items()}
+        return Samples(self.points[rows], weights, self.name, self.columns, self.origin, beside)
 
 
 def as_samples(values: ArrayLike | Samples, name: str, weights: ArrayLike | None = None) -> Samples:
@@ -87,6 +90,19 @@ def as_samples(values: ArrayLike | Samples, name: str, weights: ArrayLike | None
     return Samples(
         points, None if weights is None else as_weights(weights, len(points), name), name
     )
+
+
+def with_beside(samples: Samples, name: str, values: ArrayLike, *, wide: bool) -> Samples:
+    """The samples with numbers beside them: one a row, or (``wide``) one a row and column."""
+    found = as_samples(values, name).points
+    if found.shape != (samples.n, samples.d if wide else 1):
+        columns = f" and {counted(samples.d, 'column')}" if wide else ""
+        raise SampleError(
+            f"{name}: has {counted(found.shape[0], 'row')} and {counted(found.shape[1], 'column')}, "
+            f"expected one number for each of the {counted(samples.n, 'row')}{columns} of {samples.name}"
+        )
+    beside = {**samples.beside, name: found if wide else found[:, 0]}
+    return replace(samples, beside=beside, _derived={})
 
 
 def check_finite(points: Points, name: str) -> None:
@@ -144,15 +160,16 @@ def as_weights(values: ArrayLike, rows: int, name: str) -> Weights:
 LARGEST, SMALLEST = 1e75, 1e-75  # beyond them squares of squares overflow or vanish
 
 
-def check_partners(x: Samples, y: Samples) -> None:
+def check_partners(x: Samples, y: Samples | None) -> None:
     """Both samples must have the same columns, and numbers whose squares are numbers."""
-    if x.d != y.d:
+    if y is not None and x.d != y.d:
         raise SampleError(
             f"{x.name} has {counted(x.d, 'column')}, {y.name} has {y.d}; both need the same"
         )
-    largest = max(_largest(x.points), _largest(y.points))
+    found = {samples.name: _largest(samples.points) for samples in (y, x) if samples is not None}
+    where = max(found, key=lambda name: found[name])
+    largest = found[where]
     if largest > LARGEST or 0 < largest < SMALLEST:
-        where = x.name if largest == _largest(x.points) else y.name
         raise SampleError(
             f"{where}: the largest value is {largest:.3g}, expected at most {LARGEST:g} and at least "
             f"{SMALLEST:g}, because distances are squared; divide all rows by a constant first"

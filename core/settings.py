@@ -16,7 +16,11 @@ class Setting:
     inf. ``percent`` lets the user write 1% for 0.01. ``parse`` turns a word of an open list into the
     value, or refuses it. ``many`` lets the command line take several, separated by commas: one
     result each, from one pass over the data. ``assumption`` takes both samples and the value, and
-    returns warnings about what the value takes for granted; inference asks it once.
+    returns warnings about what the value takes for granted; inference asks it once. ``per_row`` takes
+    a file with one number for each row of the sample, or one for each row and column; the numbers
+    stand beside the sample (`Samples.beside`) and the value is the file's name. ``repeated`` lets the
+    option be given several times: the texts are joined by semicolons. ``long`` puts two dashes before
+    a single letter. ``shown`` is what the help shows as the value.
     """
 
     meaning: str
@@ -30,6 +34,10 @@ class Setting:
     parse: Callable[[str], Any] | None = None
     many: bool = False
     assumption: Callable[..., tuple[Any, ...]] | None = None
+    per_row: Literal["", "number", "row"] = ""
+    repeated: bool = False
+    long: bool = False
+    shown: str = ""
     aliases: Mapping[str, str] = field(default_factory=dict)
     name: str = ""
     types: tuple[type, ...] = ()
@@ -39,11 +47,14 @@ class Setting:
     @property
     def flag(self) -> str:
         """The option of the command line: -k for one letter, --bandwidth for a word."""
-        return f"-{self.name}" if len(self.name) == 1 else "--" + self.name.replace("_", "-")
+        short = len(self.name) == 1 and not self.long
+        return f"-{self.name}" if short else "--" + self.name.replace("_", "-")
 
     @property
     def metavar(self) -> str:
         """What the help shows as the value: gaussian|laplace, or median|X for words and numbers."""
+        if self.shown:
+            return self.shown
         parts = [str(word) for word in self.words]
         number = {int: "N", float: "1%" if self.percent else "X", str: "NAME"}
         parts += [number[kind] for kind in self.types if kind in number]
@@ -64,6 +75,10 @@ class Setting:
         """The value as its type, from text or from Python; or say which values are allowed."""
         if value is None and self.default is None:
             return None
+        if self.repeated and isinstance(value, tuple | list):
+            value = ";".join(map(str, value))
+        if self.per_row:
+            return str(value)
         if self.parse is not None:
             return self.parse(str(value))
         value = self.aliases.get(str(value), value)

@@ -37,6 +37,13 @@ def resolved(
     return _in_proportion(float(bandwidth), x, y, flag), ()
 
 
+def resolved_alone(
+    bandwidth: float | str, x: Samples, flag: str = "--bandwidth"
+) -> tuple[float, tuple[Note, ...]]:
+    """The same for one sample."""
+    return resolved("reference" if bandwidth == "median" else bandwidth, x, x, flag)
+
+
 def _in_proportion(bandwidth: float, x: Samples, y: Samples, flag: str) -> float:
     """Refuse a bandwidth at which all pairs of rows look equally near, or equally far."""
     lows, highs = (np.array([f(s.points, 0) for s in (x, y)]) for f in (np.min, np.max))

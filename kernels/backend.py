@@ -24,6 +24,17 @@ def twin(work: float, compiled_from: float) -> ModuleType:
     return cpu
 
 
+def host_twin(work: float, compiled_from: float) -> ModuleType:
+    """The twin for work that never goes to a GPU."""
+    if work < compiled_from:
+        from divmatch.kernels import gpu
+
+        return gpu
+    from divmatch.kernels import cpu
+
+    return cpu
+
+
 def uses_gpu(work: float) -> bool:
     """Whether the kernels run on a GPU: on request, or by themselves where one is and it pays."""
     device = execution().device

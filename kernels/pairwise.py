@@ -11,6 +11,10 @@ imq        (s² + r²)^(−1/2)
 mix        mean of gaussians of s·{1/4, 1/2, 1, 2, 4}
 ========== =====================================
 
+Two profiles take rows that hold a point x and then a score t of the same length: stein-gaussian and
+stein-imq are the Stein kernels of k = gaussian and imq,
+h = t·t' k + t·∇'k + t'·∇k + tr ∇∇'k, at most 2⁻⁵² of its terms off when points coincide.
+
 Distances come from differences, not from |x|² + |y|² − 2 x·y: equal rows are at distance zero
 wherever they lie. Results of tiles are added in a fixed order: same digits for any number of threads.
 """
@@ -28,7 +32,9 @@ from divmatch.kernels.backend import to_device, to_host, twin
 from divmatch.kernels.execution import in_order
 
 Array = NDArray[np.float64]
-ProfileName = Literal["distance", "gaussian", "laplace", "imq", "mix"]
+ProfileName = Literal[
+    "distance", "gaussian", "laplace", "imq", "mix", "stein-gaussian", "stein-imq"
+]
 
 COMPILED_FROM = 4e8  # n·m·(d + 8) operations from which loading the compiled twin pays
 MATCHED_ROWS = 64  # rows of a tile of which only the diagonal is wanted
@@ -52,7 +58,7 @@ def cross_sums(profile: Profile, x: Array, y: Array, a: Array, b: Array) -> tupl
     """(K b, Kᵀ a) for K = profile(xᵢ, yⱼ); shapes (n,), (m,). Time O(n·m·d), memory O(n + m)."""
     if _on_a_line(profile, x):
         return line.distance_sums(x[:, 0], y[:, 0], b), line.distance_sums(y[:, 0], x[:, 0], a)
-    grid = _Grid(profile, x, y)
+    grid = Grid(profile, x, y)
     weights_x, weights_y = grid.moved(a), grid.moved(b)
 
     def panel(rows: slice) -> tuple[Any, Any]:
@@ -75,7 +81,7 @@ def self_sums(profile: Profile, x: Array, a: Array) -> Array:
     """K a for K = profile(xᵢ, xⱼ), the diagonal included; shape (n,). Half the pairs are visited."""
     if _on_a_line(profile, x):
         return line.distance_sums(x[:, 0], x[:, 0], a)
-    grid = _Grid(profile, x, x)
+    grid = Grid(profile, x, x)
     weights = grid.moved(a)
 
     def panel(rows: slice) -> tuple[slice, NDArray[Any]]:
@@ -108,7 +114,7 @@ def quadratic_forms(profile: Profile, z: Array, v: Array, w: Array) -> tuple[Arr
             line.distance_sums(z[:, 0], z[:, 0], w) @ v,
         )
         return forms[:-1], mixed, float(forms[-1])
-    grid = _Grid(profile, z, z, extra=both.shape[1])
+    grid = Grid(profile, z, z, extra=both.shape[1])
     vectors = grid.moved(both)
 
     def panel(rows: slice) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -130,7 +136,7 @@ def quadratic_forms(profile: Profile, z: Array, v: Array, w: Array) -> tuple[Arr
 
 def product(profile: Profile, x: Array, y: Array, v: Array) -> Array:
     """K V for K = profile(xᵢ, yⱼ) and V of shape (m, B); shape (n, B). Witness values of rows."""
-    grid = _Grid(profile, x, y, extra=v.shape[1])
+    grid = Grid(profile, x, y, extra=v.shape[1])
     vectors = grid.moved(v)
 
     def panel(rows: slice) -> NDArray[Any]:
@@ -144,7 +150,7 @@ def product(profile: Profile, x: Array, y: Array, v: Array) -> Array:
 
 def matched(profile: Profile, x: Array, y: Array) -> Array:
     """profile(xᵢ, yᵢ), shape (n,): with the digits of the tiles, of which it takes the diagonals."""
-    grid = _Grid(profile, x, y)
+    grid = Grid(profile, x, y)
     blocks = (slice(i, min(i + MATCHED_ROWS, len(x))) for i in range(0, len(x), MATCHED_ROWS))
     return np.concatenate([to_host(grid.tile(rows, rows).diagonal()) for rows in blocks])
 
@@ -154,7 +160,7 @@ def log_sums(x: Array, y: Array, log_b: Array, own: NDArray[np.int64] | None = N
 
     Never underflows: where a sum of `cross_sums` is too small to be a number, this is its logarithm.
     """
-    grid = _Grid(Profile("distance", 2.0), x, y, extra=8)
+    grid = Grid(Profile("distance", 2.0), x, y, extra=8)
     weights = grid.moved(log_b)
 
     def panel(rows: slice) -> Array:
@@ -178,7 +184,7 @@ def _on_a_line(profile: Profile, x: Array) -> bool:
     return x.shape[1] == 1 and profile == Profile("distance", 1.0)
 
 
-class _Grid:
+class Grid:
     """The tiles of one n × m matrix, made one at a time by the twin that suits its size."""
 
     def __init__(self, profile: Profile, x: Array, y: Array, extra: int = 0) -> None:
@@ -190,9 +196,11 @@ class _Grid:
         self.y = self.x if y is x else self.moved(y)
 
     def moved(self, array: Array) -> Any:
+        """The array where the tiles are made."""
         return to_device(array, self.work)
 
     def rows(self) -> Iterator[slice]:
+        """Blocks of the rows."""
         step = self.twin.TILE_ROWS
         for start in range(0, self.n, step):
             yield slice(start, min(start + step, self.n))
@@ -204,4 +212,5 @@ class _Grid:
             yield slice(start, min(start + step, self.m))
 
     def tile(self, rows: slice, columns: slice) -> Any:
+        """The profile of a block of rows with a block of columns."""
         return self.twin.tile(self.x[rows], self.y[columns], self.profile.name, self.profile.scale)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-PROFILES = ("distance", "gaussian", "laplace", "imq", "mix")
+PROFILES = ("distance", "gaussian", "laplace", "imq", "mix", "stein-gaussian", "stein-imq")
 
 
 def kernels() -> list[tuple[str, Callable[[], object]]]:
@@ -18,6 +18,7 @@ def kernels() -> list[tuple[str, Callable[[], object]]]:
         (profile, partial(cpu.tile, points, points, profile, 1.0)) for profile in PROFILES
     ]
     calls.append(("distance^1.5", partial(cpu.tile, points, points, "distance", 1.5)))
+    calls.append(("dominated", partial(cpu.dominated, np.arange(6), np.ones((6, 4)))))
     index = cpu.indexed(points)
     nobody = np.full(len(points), -1)
     calls.append(("nearest", partial(cpu.nearest, index, points, 1, nobody)))

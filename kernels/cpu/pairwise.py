@@ -18,7 +18,11 @@ def tile(x: Array, y: Array, profile: str, scale: float) -> Array:
     """See `divmatch.kernels.pairwise`."""
     out = np.empty((len(x), len(y)))
     columns = np.ascontiguousarray(y.T)
-    if profile == "laplace":
+    if profile == "stein-gaussian":
+        stein_gaussian(x, columns, 1.0 / scale**2, out)
+    elif profile == "stein-imq":
+        stein_imq(x, columns, scale * scale, out)
+    elif profile == "laplace":
         laplace(x, columns, -1.0 / scale, out)
     elif profile == "gaussian":
         gaussian(x, columns, -0.5 / scale**2, out)
@@ -100,6 +104,48 @@ def mix(x: Array, columns: Array, factor: float, out: Array) -> None:
             e64 = (e16 * e16) * (e16 * e16)
             e256 = (e64 * e64) * (e64 * e64)
             out[i, j] = 0.2 * (((e256 + e64) + (e16 + e4)) + e1)
+
+
+@inlined
+def stein_row(point: Array, columns: Array, row: Array, scores: Array, lean: Array) -> None:
+    """|x − xⱼ|², t·tⱼ and (t − tⱼ)·(x − xⱼ) + d of every column j, which holds xⱼ and then tⱼ."""
+    d = columns.shape[0] // 2
+    row[:] = 0.0
+    scores[:] = 0.0
+    lean[:] = d
+    for c in range(d):
+        p, t = point[c], point[d + c]
+        for j in range(columns.shape[1]):
+            gap = p - columns[c, j]
+            row[j] += gap * gap
+            lean[j] += gap * (t - columns[d + c, j])
+            scores[j] += t * columns[d + c, j]
+
+
+@compiled
+def stein_gaussian(x: Array, columns: Array, narrow: float, out: Array) -> None:
+    """The Stein kernel of exp(−narrow r² / 2)."""
+    scores, lean = np.empty(out.shape[1]), np.empty(out.shape[1])
+    for i in range(x.shape[0]):
+        stein_row(x[i], columns, out[i], scores, lean)
+        for j in range(out.shape[1]):
+            square = out[i, j]
+            out[i, j] = exponential(-0.5 * narrow * square) * (
+                scores[j] + narrow * (lean[j] - narrow * square)
+            )
+
+
+@compiled
+def stein_imq(x: Array, columns: Array, offset: float, out: Array) -> None:
+    """The Stein kernel of (offset + r²)^(−1/2)."""
+    scores, lean = np.empty(out.shape[1]), np.empty(out.shape[1])
+    for i in range(x.shape[0]):
+        stein_row(x[i], columns, out[i], scores, lean)
+        for j in range(out.shape[1]):
+            inverse = 1.0 / (offset + out[i, j])
+            out[i, j] = math.sqrt(inverse) * (
+                scores[j] + inverse * (lean[j] - 3.0 * inverse * out[i, j])
+            )
 
 
 @compiled

@@ -5,10 +5,11 @@ import json
 import jsonschema
 import pytest
 
-from divmatch.catalogue import COMMANDS, QUANTITIES
+from divmatch.catalogue import EVERY as CATALOGUE
+from divmatch.catalogue import QUANTITIES, SINGLES
 from divmatch.cli.topics import TOPICS
 
-EVERY = [*QUANTITIES, *COMMANDS, "config show", "config check"]
+EVERY = [*CATALOGUE, "config show", "config check"]
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -20,7 +21,7 @@ def test_help_shows_examples_before_options(here, name, flag):
     assert printed.index("Examples:") < printed.index("--help ")
 
 
-@pytest.mark.parametrize("name", [*QUANTITIES, "test", "score"])
+@pytest.mark.parametrize("name", [*QUANTITIES, *SINGLES, "test", "score"])
 def test_help_shows_no_range_without_ends(here, name):
     assert "None" not in here(f"{name} --help")[1]
 
@@ -42,7 +43,7 @@ def test_help_of_a_command_points_to_its_option(here):
 
 def test_help_names_every_command(here):
     printed = here("--help")[1]
-    assert all(f"  {name} " in printed for name in QUANTITIES | COMMANDS)
+    assert all(f"  {name} " in printed for name in CATALOGUE)
 
 
 @pytest.mark.parametrize("topic", [*TOPICS, "warnings", ""])
@@ -58,7 +59,7 @@ def test_exit_codes_are_explained_as_they_are(here):
 
 
 def test_list_names_every_quantity(here):
-    assert all(name in here("list")[1] for name in QUANTITIES)
+    assert all(name in here("list")[1] for name in [*QUANTITIES, *SINGLES])
     assert {row["name"] for row in json.loads(here("list -f json")[1])} >= set(QUANTITIES)
 
 

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from divmatch.catalogue import QUANTITIES, STATISTICS
+from divmatch.catalogue import QUANTITIES, SINGLES, STATISTICS
 from divmatch.errors import DivmatchError, SampleError
 from divmatch.estimator import quantity
 from divmatch.inference import function_of, infer
@@ -19,12 +19,16 @@ from divmatch.record import CODES
 from divmatch.samples import as_samples
 from tests.tolerances import LUCK, ROUNDING, SAME
 
-CATALOGUE = QUANTITIES | STATISTICS
-NAMES = [name for name, (module, _) in CATALOGUE.items() if find_spec(module)]
+CATALOGUE = QUANTITIES | SINGLES | STATISTICS
+NAMES = [name for name in QUANTITIES | STATISTICS if find_spec(CATALOGUE[name][0])]
+DECLARED = [*NAMES, *SINGLES]  # test_single.py measures those of one sample
 METHODS = [(name, method) for name in NAMES for method in quantity(name).methods]
 
-EVERY_QUANTITY = pytest.mark.parametrize("name", NAMES)
 EVERY_METHOD = pytest.mark.parametrize(("name", "method"), METHODS)
+EVERY_DECLARED_QUANTITY = pytest.mark.parametrize("name", DECLARED)
+EVERY_DECLARED_METHOD = pytest.mark.parametrize(
+    ("name", "method"), [(name, method) for name in DECLARED for method in quantity(name).methods]
+)
 EVERY_QUANTITY_OF_TWO = pytest.mark.parametrize("name", [n for n in NAMES if n in QUANTITIES])
 SECTIONS = ("Parameters", "Returns", "Notes", "Examples")
 
@@ -101,45 +105,45 @@ def test_catalogue_names_a_module_that_is_there(name):
     assert find_spec(CATALOGUE[name][0])
 
 
-@EVERY_QUANTITY
+@EVERY_DECLARED_QUANTITY
 def test_catalogue_help_is_the_first_line_of_the_default_method(name):
     assert CATALOGUE[name][1] == quantity(name).help
 
 
-@EVERY_QUANTITY
+@EVERY_DECLARED_QUANTITY
 def test_quantity_has_the_name_of_its_entry(name):
     assert quantity(name).name == name
 
 
-@EVERY_QUANTITY
+@EVERY_DECLARED_QUANTITY
 def test_default_method_exists(name):
     assert quantity(name).default in quantity(name).methods
 
 
-@EVERY_QUANTITY
+@EVERY_DECLARED_QUANTITY
 def test_examples_call_the_command(name):
     assert all(name in example for example in quantity(name).examples)
 
 
-@EVERY_QUANTITY
+@EVERY_DECLARED_QUANTITY
 def test_defaults_for_scoring_are_settings(name):
     wanted = quantity(name)
     wanted.chosen(None).checked(wanted.when_scoring)
 
 
-@EVERY_METHOD
+@EVERY_DECLARED_METHOD
 def test_every_default_is_allowed(name, method):
     estimator = quantity(name).chosen(method)
     defaults = {setting.name: setting.default for setting in estimator.settings}
     assert estimator.checked(defaults) == defaults
 
 
-@EVERY_METHOD
+@EVERY_DECLARED_METHOD
 def test_every_setting_says_what_it_means(name, method):
     assert all(setting.meaning for setting in quantity(name).chosen(method).settings)
 
 
-@EVERY_METHOD
+@EVERY_DECLARED_METHOD
 def test_settings_of_one_name_mean_the_same_in_all_methods(name, method):
     known = quantity(name).settings()
     for setting in quantity(name).chosen(method).settings:
@@ -155,32 +159,32 @@ def documented(estimator):
     return [name.strip() for line in names for name in line.split(",")]
 
 
-@EVERY_METHOD
+@EVERY_DECLARED_METHOD
 def test_documented_parameters_are_those_of_the_signature(name, method):
     estimator = quantity(name).chosen(method)
     assert documented(estimator) == list(inspect.signature(estimator.function).parameters)
 
 
-@EVERY_METHOD
+@EVERY_DECLARED_METHOD
 @pytest.mark.parametrize("section", SECTIONS)
 def test_docstring_has_its_sections(name, method, section):
     assert re.search(rf"^{section}\n-+$", quantity(name).chosen(method).doc, re.MULTILINE)
 
 
-@EVERY_METHOD
+@EVERY_DECLARED_METHOD
 @pytest.mark.parametrize("label", ["Cost: ", "Source: "])
 def test_notes_name_cost_and_source(name, method, label):
     notes = quantity(name).chosen(method).doc.partition("\nNotes\n")[2]
     assert re.search(rf"^{label}\S", notes, re.MULTILINE)
 
 
-@EVERY_METHOD
+@EVERY_DECLARED_METHOD
 def test_first_line_is_a_sentence(name, method):
     first = quantity(name).chosen(method).doc.partition("\n\n")[0]
     assert re.fullmatch(r"(f-|[A-Z])[^\n]*\.", first)
 
 
-@EVERY_METHOD
+@EVERY_DECLARED_METHOD
 def test_doctest_runs(name, method):
     estimator = quantity(name).chosen(method)
     test = doctest.DocTestParser().get_doctest(estimator.doc, {}, f"{name} {method}", None, None)

@@ -13,6 +13,14 @@ def prepare(folder: Path) -> None:
     np.save(folder / "real.npy", rng.normal(size=(400, 4)))
     np.save(folder / "gen.npy", rng.normal(0.3, 1.0, size=(300, 4)))
     np.save(folder / "other.npy", rng.normal(size=(350, 4)))
+    real = np.load(folder / "real.npy")
+    np.save(folder / "scores.npy", -real)  # of the standard normal that they come from
+    np.savez(
+        folder / "mixture.npz",
+        weights=np.array([0.5, 0.5]),
+        means=np.vstack([np.zeros(4), np.ones(4)]),
+        covariances=np.ones(2),
+    )
     _rows(folder)
     (folder / "gen").mkdir()
     for step, shift in ((100, 1.0), (200, 0.5), (300, 0.1)):

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import divmatch
-from divmatch.catalogue import COMMANDS, QUANTITIES, SECTIONS
+from divmatch.catalogue import EVERY, SECTIONS
 
 ROOT = Path(__file__).parents[2]
 SETUPTOOLS = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]
@@ -66,7 +66,7 @@ divmatch.{name}([0.0, 1.0, 2.5, 3.0, 7.0, 8.0, 9.5], [0.1, 1.2, 2.0, 4.0, 5.0, 6
 
 def test_sections_name_every_command():
     named = [name for names in SECTIONS.values() for name in names]
-    assert sorted(named) == sorted([*QUANTITIES, *COMMANDS])
+    assert sorted(named) == sorted(EVERY)
 
 
 @pytest.fixture(scope="module")

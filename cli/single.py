@@ -1,0 +1,162 @@
+"""One command for each quantity of one sample, made from its declaration."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import click
+
+from divmatch.cli.command import Command
+from divmatch.cli.estimate import finish, methods_text, prepared, settings_options
+from divmatch.cli.options import (
+    choice,
+    compute_options,
+    gate_options,
+    inference_options,
+    input_options,
+    option,
+    output_options,
+)
+from divmatch.cli.session import Session
+from divmatch.errors import SettingError
+from divmatch.estimator import Quantity, quantity
+from divmatch.samples import Samples, with_beside
+from divmatch.settings import Setting
+
+ARGUMENT = "P is a sample: .npy, .npz::key, .parquet, .csv, .tsv, .ndjson or -."
+
+
+def single_command_of(name: str) -> click.Command:
+    """The command of a quantity of one sample."""
+    of = quantity(name)
+    sections = {
+        "Reading": reading_options(of),
+        "Uncertainty": uncertainty_options(),
+        "Limits": gate_options(),
+        "Output": output_options(),
+        "Machine": compute_options(),
+    }
+
+    def run(**options: Any) -> int:
+        return estimate(of, options)
+
+    def prepare(options: dict[str, Any]) -> object:
+        return prepared(of, {**unscaled(of), **options})
+
+    return Command(
+        name,
+        callback=run,
+        params=[
+            click.Argument(["reference"], metavar="P"),
+            *settings_options(of),
+            *(parameter for group in sections.values() for parameter in group),
+        ],
+        examples=of.examples,
+        help=f"{of.help}\n\n{ARGUMENT}",
+        short_help=of.help,
+        sections=sections,
+        prepare=prepare,
+        notes=methods_text(of),
+        epilog=f"man divmatch-{name} has formulas, ranges, biases, cost and sources.",
+    )
+
+
+def reading_options(of: Quantity) -> list[click.Parameter]:
+    """How the file is read; columns are scaled and categories spread only where that is harmless."""
+    shared = {str(p.name): p for p in input_options(pair=False)}
+    if of.scales == ("none",):
+        del shared["scale"], shared["categorical"]
+    else:
+        shared["scale"] = option(
+            "--scale",
+            type=choice(*of.scales),
+            default=of.scales[0],
+            show_default=True,
+            help="Divide columns by their spread; auto: ref-iqr for tables, none for arrays.",
+        )
+    shared["na"] = option(
+        "--na",
+        type=choice("error", "drop"),
+        default="error",
+        show_default=True,
+        help="Missing values: refuse, or drop the row.",
+    )
+    return list(shared.values())
+
+
+def uncertainty_options() -> list[click.Parameter]:
+    """The shared ones; permutations mean what the test of one sample draws."""
+    made = inference_options()
+    for parameter in made:
+        if isinstance(parameter, click.Option) and parameter.name == "permutations":
+            parameter.help = (
+                "Draws for a p-value: permutations, or the signs of a wild bootstrap; 0 for none."
+            )
+    return made
+
+
+def unscaled(of: Quantity) -> dict[str, str]:
+    """The options that a quantity does not offer, as reading the file needs them."""
+    return {"scale": "none", "categorical": "error"} if of.scales == ("none",) else {}
+
+
+def estimate(of: Quantity, options: dict[str, Any]) -> int:
+    """Run one quantity on one file."""
+    session, chosen, several = prepared(of, {**unscaled(of), **options})
+    x = read_single(session, options["reference"], chosen.settings)
+    with session.running():
+        results = session.infer_all(chosen, x, None, several)
+    return finish(session, results, x)
+
+
+def read_single(session: Session, path: str, settings: Sequence[Setting]) -> Samples:
+    """The file as samples, with the numbers of every other file beside its rows."""
+    from divmatch.encoding import encode
+    from divmatch.files import check_readable, read_table
+
+    given = {s.name: (s, session.options[s.name]) for s in settings if s.per_row}
+    files = {name: (s, file) for name, (s, file) in given.items() if file is not None}
+    inputs = [path, *(file for _, file in files.values())]
+    check_readable(inputs)
+    session.spare(inputs)
+    table = read_table(path, session.reading(), role="p")
+    (x,) = encode(table, reading=session.reading())
+    whole = replace(table, picked=None)
+    for name, (setting, file) in files.items():
+        if x.origin.get("dropped", {}).get("nan"):
+            raise SettingError(
+                f"--na drop with {setting.flag}: rows were dropped from {path}, not from {file}; "
+                "drop them from both files first"
+            )
+        x = _beside(x, whole, name, setting, file, table.picked)
+    return x
+
+
+def _beside(x: Samples, table: Any, name: str, setting: Setting, file: str, picked: Any) -> Samples:
+    """The samples with the numbers of one file, its columns in the order of the samples'."""
+    import numpy as np
+
+    from divmatch.encoding import encode
+    from divmatch.errors import SampleError, at_row, counted
+    from divmatch.files import read_table
+    from divmatch.tables import Reading
+
+    plain = Reading(scale="none", categorical="error")
+    other = read_table(file, plain)
+    if other.rows != table.rows:
+        raise SampleError(
+            f"{file}: has {counted(other.rows, 'row')}, {x.name} has {table.rows}; "
+            f"{setting.flag} needs one a row"
+        )
+    if other.numbers.dtype.kind == "f" and not np.isfinite(other.numbers).all():
+        row = int(np.flatnonzero(~np.isfinite(other.numbers).all(axis=1))[0])
+        raise SampleError(
+            f"{file}: NaN or infinite {at_row(row)}; {setting.flag} needs a number for every row"
+        )
+    if setting.per_row == "row":
+        values = encode(replace(table, weights=None), other, reading=plain)[1].points
+    else:
+        (alone,) = encode(other, reading=plain)
+        values = alone.points
+    values = values if picked is None else values[picked]
+    return with_beside(x, name, values, wide=setting.per_row == "row")

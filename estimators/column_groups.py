@@ -1,0 +1,61 @@
+"""Groups of columns of one sample: which columns `--x` and `--y` name."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from divmatch.columns import chosen
+from divmatch.errors import SettingError
+from divmatch.samples import Samples
+
+
+@dataclass(frozen=True)
+class Groups:
+    """The groups of columns, as positions and as text."""
+
+    columns: tuple[tuple[int, ...], ...]
+    x: str
+    y: str
+
+
+def groups_of(sample: Samples, x: str | None, y: str | None, form: str) -> Groups:
+    """The columns of every group; a pair has two groups, whatever y names."""
+    labels = sample.columns or tuple(map(str, range(sample.d)))
+    if x is None and y is None and sample.d != 2:
+        raise SettingError(
+            f"dcor: give --x and --y, {sample.name} has {sample.d} columns and not just two"
+        )
+    first = None if x is None else _named(x, labels, sample.name)
+    others = [] if y is None else [_named(part, labels, sample.name) for part in y.split(";")]
+    if first is None:
+        first = (0,) if y is None else _rest(others, labels, "--y")
+    if not others:
+        others = [_rest([first], labels, "--x")]
+    if form == "pair":
+        others = [tuple(sorted({column for group in others for column in group}))]
+    for k, group in enumerate([first, *others]):
+        shared = sorted(set(group) & {c for other in [first, *others][:k] for c in other})
+        if shared:
+            raise SettingError(f"dcor: column '{labels[shared[0]]}' is in two groups")
+    texts = [",".join(labels[c].replace(",", "\\,") for c in group) for group in [first, *others]]
+    return Groups((first, *others), x or texts[0], y or ";".join(texts[1:]))
+
+
+def _named(pattern: str, labels: Sequence[str], where: str) -> tuple[int, ...]:
+    """The columns that a pattern names: a category or a list stands for all of its columns."""
+    members: dict[str, list[int]] = {}
+    for position, label in enumerate(labels):
+        members.setdefault(label, []).append(position)
+    for position, label in enumerate(labels):
+        for mark in ("=", "["):
+            if mark in label and label.partition(mark)[0] not in labels:
+                members.setdefault(label.partition(mark)[0], []).append(position)
+    names, _ = chosen(pattern, dict.fromkeys(members, "num"), where)
+    return tuple(sorted({position for name in names for position in members[name]}))
+
+
+def _rest(groups: Sequence[tuple[int, ...]], labels: Sequence[str], flag: str) -> tuple[int, ...]:
+    taken = {column for group in groups for column in group}
+    left = tuple(c for c in range(len(labels)) if c not in taken)
+    if not left:
+        raise SettingError(f"dcor: {flag} names every column; no other group is left")
+    return left
