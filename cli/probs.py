@@ -1,7 +1,7 @@
 """`divmatch probs`: row-wise divergences of probabilities, logits or counts."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -67,9 +67,7 @@ def run(**options: Any) -> int:
     """One pass over both files: a result a kind, and on request every row's values."""
     from divmatch.files import check_readable
 
-    kinds = asked(options["kind"])
-    check_settings(options, kinds)
-    session = Session("probs", {**options, "seed": "0"})
+    session, kinds = prepared(options)
     inputs = [options["reference"], options["candidate"]]
     inputs += [given for given in (options["mask"], options["weights"]) if is_file(given)]
     check_readable(inputs)
@@ -112,6 +110,13 @@ def run(**options: Any) -> int:
 # ------------------------------------------------------------------------------------- settings
 
 
+def prepared(options: Mapping[str, Any]) -> tuple[Session, list[Asked]]:
+    """What can be said before any data are read."""
+    kinds = asked(options["kind"])
+    check_settings(options, kinds)
+    return Session("probs", {**options, "seed": "0"}), kinds
+
+
 def asked(text: str) -> list[Asked]:
     """The kinds of --kind, each once."""
     made = []
@@ -134,7 +139,7 @@ def asked(text: str) -> list[Asked]:
     return made
 
 
-def check_settings(options: dict[str, Any], kinds: Sequence[Asked]) -> None:
+def check_settings(options: Mapping[str, Any], kinds: Sequence[Asked]) -> None:
     """Refuse options that would have no effect, before any file is opened."""
     logits, batched = options["source"] == "logits", any(one.kind is None for one in kinds)
     for flag, given, fits, where in (
@@ -516,6 +521,7 @@ COMMANDS: dict[str, click.Command] = {
         help=HELP,
         short_help="Row-wise divergences of probabilities, logits or counts.",
         sections=_SECTIONS,
+        prepare=prepared,
         epilog="man divmatch-probs has more.",
     )
 }
