@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from divmatch.estimator import Estimate, Quantity
-from divmatch.estimators.critics import Deal, dealt, fitted_and_scored
+from divmatch.estimators.critics import Deal, averaging, dealt, fitted_and_scored
+from divmatch.estimators.invariance import Invariant, represented
 from divmatch.kernels.execution import execution
 from divmatch.samples import Samples
 from divmatch.settings import Setting
@@ -37,7 +38,12 @@ C2ST = Quantity(
 
 @C2ST.estimator("split", source="Lopez-Paz & Oquab 2017, ICLR (arXiv 1610.06545)")
 def c2st(
-    x: Samples, y: Samples, *, classifier: Classifier = "logistic", rng: np.random.Generator
+    x: Samples,
+    y: Samples,
+    *,
+    classifier: Classifier = "logistic",
+    invariant: Invariant = None,
+    rng: np.random.Generator,
 ) -> Estimate:
     """Classifier two-sample test: twice the balanced accuracy on held-out rows, less one.
 
@@ -62,6 +68,11 @@ def c2st(
         logistic has the features of the linear critic; knn votes among the neighbours in the
         training half, as many as the root of their number; mlp has two hidden layers of 64 units;
         hist-gradient-boosting is scikit-learn's, with its defaults.
+    invariant : str
+        Group under which both distributions are unchanged: perm:COLS, flip:COLS, cyclic:COLS or
+        rot90:I,J. The logistic classifier averages its features over each row's orbit, up to 120
+        elements; larger groups, and the other classifiers, take one row of each orbit. Under a
+        group that does not fit, test and bound stay valid: they are those of the orbits.
     rng : numpy.random.Generator
         Its state decides the halves; it is left as it was.
 
@@ -92,7 +103,8 @@ def c2st(
     from copy import deepcopy
 
     rng = deepcopy(rng)
-    deal = dealt(x, y, 2, rng)
+    group = averaging(x, invariant) if classifier == "logistic" else None
+    deal = dealt(represented(x, invariant), represented(y, invariant), 2, rng, group)
     scores = _scores(deal, classifier, rng)
     held = deal.fold == 1
     right = np.where(deal.sign * scores > 0, 1.0, np.where(scores == 0, 0.5, 0.0))
