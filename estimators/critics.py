@@ -5,7 +5,7 @@ dealt into folds; each fold is scored by a critic that was fitted to the others.
 
 Of distributions that a group leaves as they are, every row is replaced by one row of its orbit, and
 the linear critic averages its features over the orbit: that is better than the row alone for smooth
-ratios, which the group's other images would teach it anyway (measured: a fifth less error).
+ratios (measured: a tenth to a third less error), and than the representative alone.
 """
 
 import math
