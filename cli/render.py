@@ -81,11 +81,17 @@ def result_line(result: Result, report: Report) -> str:
     if result.error:
         parts.append(f"+- {short(result.error['monte_carlo_se'])} Monte Carlo")
     if result.test:
-        drawn = counted(result.test.permutations, "permutation")
+        drawn = result.test.method
+        if result.test.permutations:
+            drawn = counted(result.test.permutations, "permutation")
         parts.append(f"p = {short(result.test.p_value)} ({drawn})")
     parts.append(convention(result))
-    parts.append(f"n = {result.n[0]}, {result.n[1]}   d = {result.d}")
+    parts.append(f"n = {_sizes(result)}   d = {result.d}")
     return "   ".join(parts)
+
+
+def _sizes(result: Result) -> str:
+    return ", ".join(map(str, result.n))
 
 
 def title(result: Result, report: Report) -> str:
@@ -200,7 +206,7 @@ def flat(result: Mapping[str, Any]) -> dict[str, Any]:
         "high": ci.get("high"),
         "p_value": test.get("p_value"),
         "n": result["n"][0],
-        "m": result["n"][1],
+        "m": result["n"][1] if len(result["n"]) > 1 else None,
         "status": result["status"],
         "warnings": " ".join(sorted({note["code"] for note in result["warnings"]})),
         "message": result.get("message"),
@@ -286,7 +292,7 @@ def markdown_of(report: Report) -> str:
             measured(result),
             ci,
             p,
-            f"{result.n[0]}, {result.n[1]}",
+            _sizes(result),
             result.status,
         )
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")

@@ -17,7 +17,7 @@ from divmatch.record import Note, Result, document
 from divmatch.samples import Samples
 from divmatch.tables import Reading
 
-READ = ("weights_p", "weights_q", "files_from", "config")  # options that may name an input
+READ = ("weights_p", "weights_q", "log_q", "files_from", "config")  # options that may name an input
 PRECEDENCE = (OUTPUT, USAGE, GATE, INCONCLUSIVE, OK)
 
 
@@ -124,7 +124,7 @@ class Session:
             value=math.nan,
             unit=of.unit_of(settings),
             direction=of.direction,
-            n=(x.n, y.n),
+            n=(x.n,) if estimator.paired else (x.n, y.n),
             d=x.d,
             params=settings,
             status="inconclusive",

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from divmatch.catalogue import QUANTITIES, STATISTICS
 from divmatch.errors import InconclusiveError, SettingError, suggestion
-from divmatch.record import Note
+from divmatch.record import Note, Test
 from divmatch.samples import Samples
 from divmatch.settings import Setting, settings_of
 
@@ -30,7 +30,7 @@ class Estimate:
     their weighted means is the variance of the value. ``error`` is the standard error of a Monte
     Carlo approximation inside the method. ``bias`` is what the estimate is expected to be above the
     truth; the value keeps it, the interval is moved by it. ``params`` says what automatic settings
-    came out as.
+    came out as. ``test`` is a test that the method makes by itself; permutations take its place.
     """
 
     value: float
@@ -41,6 +41,7 @@ class Estimate:
     params: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[Note, ...] = ()
     exact: bool = True
+    test: Test | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +72,7 @@ class Estimator:
     interval: Literal["influence", "subsampling"]
     rate: Callable[[int], float] | None = None
     random: bool = False  # takes `rng`: draws random numbers of its own
+    paired: bool = False  # the second samples are numbers of their own for every row of the first
     _plan: list[Callable[..., Pooled]] = field(default_factory=list)
 
     @property
@@ -83,7 +85,8 @@ class Estimator:
         known = {setting.name: setting for setting in self.settings}
         for name in given:
             if name not in known:
-                where = f"{self.quantity.name} --method {self.method}"
+                how = "--log-q" if self.paired else f"--method {self.method}"
+                where = f"{self.quantity.name} {how}"
                 raise SettingError(f"{where} has no setting '{name}'{suggestion(name, known)}")
         return {name: s.check(given.get(name, s.default)) for name, s in known.items()}
 
@@ -141,6 +144,7 @@ class Quantity:
     when_scoring: Mapping[str, Any] = field(default_factory=dict)
     degenerate: bool = False  # at P = Q influences vanish, and the validity of intervals with them
     methods: dict[str, Estimator] = field(default_factory=dict)
+    known: dict[str, Estimator] = field(default_factory=dict)  # methods for a known density of Q
 
     def __post_init__(self) -> None:
         if self.name in REGISTRY:
@@ -162,6 +166,24 @@ class Quantity:
             random = "rng" in inspect.signature(function).parameters
             made = Estimator(self, method, function, settings, source, interval, rate, random)
             self.methods[method] = made
+            return made
+
+        return declare
+
+    def against_density(
+        self,
+        method: str,
+        *,
+        source: str,
+        interval: Literal["influence", "subsampling"] = "influence",
+        rate: Callable[[int], float] | None = None,
+    ) -> Callable[[Callable[..., Estimate]], Estimator]:
+        """Turn a typed function of P and of ln q at P's rows into an estimator for --log-q."""
+
+        def declare(function: Callable[..., Estimate]) -> Estimator:
+            settings = settings_of(function)
+            made = Estimator(self, method, function, settings, source, interval, rate, paired=True)
+            self.known[method] = made
             return made
 
         return declare
@@ -206,6 +228,19 @@ class Quantity:
             near = suggestion(method, self.methods)
             raise SettingError(f"{self.name} --method {method}: expected one of {known}{near}")
         return self.methods[method]
+
+    def chosen_for_density(self, method: str | None) -> Estimator:
+        """The estimator called ``method`` for a known density of Q; without one, the first."""
+        if not self.known:
+            raise SettingError(f"{self.name} has no setting 'log_q'; give the rows of Q")
+        if method is None:
+            return next(iter(self.known.values()))
+        if method not in self.known:
+            raise SettingError(
+                f"{self.name} --method {method}: cannot be combined with --log-q, expected "
+                f"{' or '.join(self.known)}"
+            )
+        return self.known[method]
 
     def _meant(self, given: set[str]) -> Estimator:
         """The default method or, where it lacks a setting, the first that has all."""

@@ -48,13 +48,14 @@ def subsampled(
         return none
     sizes = [int(fraction * samples.n) for samples in (x, y)]
     rng = stream(seed, estimator.quantity.name, "subsampling")
+    drawn = 1 if estimator.paired else 2  # rows that belong together are drawn together
     draws = [
-        tuple(_subset(rng, samples.n, size) for samples, size in zip((x, y), sizes, strict=True))
+        [_subset(rng, samples.n, size) for samples, size in zip((x, y), sizes, strict=True)][:drawn]
         for _ in range(SUBSAMPLES)
     ]
 
-    def values(rows: tuple[NDArray[np.intp], ...]) -> list[float]:
-        parts = x.take(rows[0]), y.take(rows[1])
+    def values(rows: list[NDArray[np.intp]]) -> list[float]:
+        parts = x.take(rows[0]), y.take(rows[-1])
         return [estimator(*parts, **settings).value for settings in several]
 
     try:

@@ -20,7 +20,8 @@ class Samples:
     """Rows drawn from one distribution: (n, d) finite float64 points in C order, weights, names.
 
     ``weights`` is None where every row counts the same. ``origin`` says where the rows come from
-    (kind of file, rows read, rows dropped) and travels into the result untouched.
+    (kind of file, rows read, rows dropped) and travels into the result untouched. ``log_q`` is ln q at
+    every row, where Q is known by that alone; see `densities_at`.
     """
 
     points: Points
@@ -28,6 +29,7 @@ class Samples:
     name: str = "x"
     columns: tuple[str, ...] = ()
     origin: dict[str, Any] = field(default_factory=dict)
+    log_q: NDArray[np.float64] | None = None
     _derived: dict[Hashable, Any] = field(default_factory=dict, repr=False)
 
     @property
@@ -87,6 +89,24 @@ def as_samples(values: ArrayLike | Samples, name: str, weights: ArrayLike | None
     return Samples(
         points, None if weights is None else as_weights(weights, len(points), name), name
     )
+
+
+def densities_at(x: Samples, log_q: ArrayLike, name: str = "log_q") -> Samples:
+    """Q known by ln q at the rows of x, as samples of one column whose rows go with those of x."""
+    values = np.asarray(log_q)
+    if values.dtype.kind not in "biuf" or values.size != x.n or x.n not in values.shape:
+        raise SampleError(
+            f"{name}: has shape {values.shape} and type {values.dtype}, expected "
+            f"{counted(x.n, 'log-density')}, one for each row of {x.name}"
+        )
+    values = values.reshape(x.n).astype(np.float64)
+    bad = np.flatnonzero(np.isnan(values) | (values == np.inf))
+    if len(bad):
+        raise SampleError(
+            f"{name}: {values[bad[0]]} {at_row(int(bad[0]))}, expected a log-density: a number, or "
+            "-inf where q is 0"
+        )
+    return Samples(values[:, None], None, name, ("log q",))
 
 
 def check_finite(points: Points, name: str) -> None:
@@ -150,9 +170,14 @@ def check_partners(x: Samples, y: Samples) -> None:
         raise SampleError(
             f"{x.name} has {counted(x.d, 'column')}, {y.name} has {y.d}; both need the same"
         )
-    largest = max(_largest(x.points), _largest(y.points))
+    check_squares(x, y)
+
+
+def check_squares(*samples: Samples) -> None:
+    """The largest number must have a square that is a number."""
+    largest = max(_largest(one.points) for one in samples)
     if largest > LARGEST or 0 < largest < SMALLEST:
-        where = x.name if largest == _largest(x.points) else y.name
+        where = next(one.name for one in samples if largest == _largest(one.points))
         raise SampleError(
             f"{where}: the largest value is {largest:.3g}, expected at most {LARGEST:g} and at least "
             f"{SMALLEST:g}, because distances are squared; divide all rows by a constant first"

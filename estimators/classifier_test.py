@@ -10,6 +10,7 @@ from divmatch.estimator import Estimate, Quantity
 from divmatch.estimators.critics import Deal, averaging, dealt, fitted_and_scored
 from divmatch.estimators.invariance import Invariant, represented
 from divmatch.kernels.execution import execution
+from divmatch.record import Test
 from divmatch.samples import Samples
 from divmatch.settings import Setting
 
@@ -57,8 +58,9 @@ def c2st(
     variation that holds for any distributions. The result holds accuracy, AUC (ties count one
     half), the proxy A-distance, a lower bound of the total variation with 95 % confidence
     (Clopper-Pearson for each sample) and the p-value over all permutations of the labels of the
-    held-out rows (Fisher's exact test); bound and p-value are null with weights. --permutations
-    trains a classifier for every permutation of all labels instead.
+    held-out rows (Fisher's exact test, exact-labels); bound and p-value are null with weights.
+    --permutations trains a classifier for every permutation of all labels; its p-value then is the
+    result's.
 
     Parameters
     ----------
@@ -119,6 +121,7 @@ def c2st(
     value = shares[0] + shares[1] - 1.0
     test = Held(scores[held], deal.sign[held], deal.mass[held])
     weighted = x.weights is not None or y.weights is not None
+    p_value = None if weighted else test.p_value()
     return Estimate(
         value,
         terms_x=terms[0],
@@ -129,8 +132,9 @@ def c2st(
             "auc": test.auc(),
             "proxy_a_distance": 2.0 * value,
             "tv_lower": None if weighted else test.tv_lower(),
-            "p_value": None if weighted else test.p_value(),
+            "p_value": p_value,
         },
+        test=None if p_value is None else Test(p_value, "exact-labels", 0, {}),
     )
 
 
