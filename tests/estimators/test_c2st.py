@@ -135,6 +135,21 @@ def test_weights_leave_bound_and_p_value_undefined():
     assert (params["tv_lower"], params["p_value"]) == (None, None)
 
 
+def test_exact_p_value_is_the_test_of_the_result():
+    found = divmatch.c2st(*pair(11, 60, 60))
+    assert (found.test.method, found.test.permutations) == ("exact-labels", 0)
+    assert SAME(found.test.p_value, found.params["p_value"])
+
+
+def test_permutations_take_the_place_of_the_exact_test():
+    found = divmatch.c2st(*pair(12, 30, 30), classifier="knn", permutations=9)
+    assert (found.test.method, found.test.permutations) == ("permutation", 9)
+
+
+def test_without_an_exact_p_value_there_is_no_test():
+    assert divmatch.c2st(*pair(13, 60, 60), weights_y=np.linspace(1, 2, 60)).test is None
+
+
 @CLASSIFIERS
 def test_equal_rows_tell_nothing(classifier):
     found = divmatch.c2st(np.ones((20, 2)), np.ones((20, 2)), classifier=classifier)
