@@ -66,7 +66,7 @@ def kl_to_density(x: Samples, log_q: Samples, *, k: NeighbourNumber = "auto") ->
     Examples
     --------
     >>> import divmatch, numpy as np
-    >>> x = np.random.default_rng(0).normal(0.0, 1.0, 1000)
+    >>> x = np.random.default_rng(0).normal(0.0, 1.0, 4000)
     >>> log_q = -0.5 * (x - 1) ** 2 - 0.5 * np.log(2 * np.pi)  # N(1, 1): the truth is 1/2
     >>> round(divmatch.kl(x, log_q=log_q).value, 1)
     0.5
