@@ -1,6 +1,6 @@
 """`divmatch best-of-n`: how far choosing the best of n outputs moves a model from its base."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import click
@@ -41,11 +41,8 @@ def run(**options: Any) -> int:
     """A result for each n, from one pass over the file."""
     from divmatch.files import check_readable
 
-    counts = numbers_of(options["n"])
+    session, counts = prepared(options)
     exactly = options["source"] == "probabilities"
-    if options["rewards"] and not exactly:
-        raise SettingError("--rewards: has an effect only with --from probabilities")
-    session = Session("best-of-n", {**options, "seed": "0"})
     inputs = [options["file"], *([options["rewards"]] if options["rewards"] else [])]
     check_readable(inputs)
     session.spare(inputs)
@@ -69,6 +66,14 @@ def run(**options: Any) -> int:
     if session.needs_inputs():
         inputs_of = [described(matrix)]
     return session.report(inputs_of, results, session.verdict(results))
+
+
+def prepared(options: Mapping[str, Any]) -> tuple[Session, list[int]]:
+    """What can be said before any data are read."""
+    counts = [] if options["n"] is None else numbers_of(options["n"])
+    if options["rewards"] and options["source"] != "probabilities":
+        raise SettingError("--rewards: has an effect only with --from probabilities")
+    return Session("best-of-n", {**options, "seed": "0"}), counts
 
 
 def numbers_of(text: str) -> list[int]:
@@ -250,6 +255,7 @@ COMMANDS: dict[str, click.Command] = {
         help=HELP,
         short_help="KL between the best of n outputs and the base model.",
         sections=_SECTIONS,
+        prepare=prepared,
         epilog="man divmatch-best-of-n has more.",
     )
 }

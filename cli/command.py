@@ -14,7 +14,7 @@ class Command(click.Command):
     """A command with examples and with options grouped in sections.
 
     ``sections`` maps a heading to the names of the options below it; what is in none of them comes
-    first, under "Settings". ``prepare`` is what the callback does before it reads data.
+    first, under "Settings"; --help comes last. ``prepare`` is what the callback does before it reads data.
     """
 
     def __init__(
@@ -68,15 +68,16 @@ class Command(click.Command):
         """Options under their headings."""
         for title, parameters in self.grouped(ctx).items():
             rows = [row for p in parameters if (row := p.get_help_record(ctx)) is not None]
+            rows = [row for row in rows if row[1]]  # an argument without a help is in the usage
             if rows:
                 with formatter.section(title):
                     formatter.write_dl(rows, col_max=26)
 
     def grouped(self, ctx: click.Context) -> dict[str, list[click.Parameter]]:
-        """Headings with their options."""
+        """Headings with their options; what click adds to the declared ones, --help, comes last."""
         placed = {id(p) for parameters in self.sections.values() for p in parameters}
-        own = [p for p in self.get_params(ctx) if id(p) not in placed and p.name != "help"]
-        tail = [p for p in self.get_params(ctx) if p.name == "help"]
+        own = [p for p in self.params if id(p) not in placed]
+        tail = [p for p in self.get_params(ctx) if all(p is not other for other in self.params)]
         return {
             "Settings": own,
             **{title: list(parameters) for title, parameters in self.sections.items()},

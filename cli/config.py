@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import click
 
@@ -57,15 +58,25 @@ def _check(paths: tuple[str, ...]) -> int:
 
 def _check_command(command: click.Command, name: str, path: str | None) -> None:
     """Parse the command with its defaults, and go as far as it can without data."""
-    data = ["-" for parameter in command.params if isinstance(parameter, click.Argument)]
     asked = [] if path is None else ["--config", path]
-    if any(p.required for p in command.params if isinstance(p, click.Option)):
-        return  # nothing can be said of a command without what only its user knows
-    with command.make_context(name, [*asked, *data]) as context:
+    with _optional(command), command.make_context(name, asked) as context:
         if context.params.get("seed") == "random":
             context.params["seed"] = "0"  # a check draws none
         if isinstance(command, Command):
             command.check(context)
+
+
+@contextmanager
+def _optional(command: click.Command) -> Iterator[None]:
+    """Nothing is required: files and options that only its user knows are not there for a check."""
+    required = [parameter for parameter in command.params if parameter.required]
+    for parameter in required:
+        parameter.required = False
+    try:
+        yield
+    finally:
+        for parameter in required:
+            parameter.required = True
 
 
 CONFIG = Group(

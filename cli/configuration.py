@@ -15,7 +15,7 @@ TABLES = ("defaults", "version")  # what else may stand at the top of a divmatch
 VERSION = 1
 ORIGINS = "divmatch.origins"  # key of a context's notes: parameter -> file and key
 VARIABLES = ("DIVMATCH_DEBUG", "DIVMATCH_CONFIG")  # no import needed to know them
-PATHS = ("output", "weights-p", "weights-q", "files-from", "scores")
+PATHS = ("output", "weights-p", "weights-q", "log-q", "files-from", "scores")
 
 
 def apply_configuration(ctx: click.Context, arguments: list[str]) -> None:

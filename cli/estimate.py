@@ -17,6 +17,7 @@ from divmatch.cli.options import (
     output_options,
 )
 from divmatch.cli.session import Session, labelled, notes_of
+from divmatch.errors import SampleError, SettingError
 from divmatch.estimator import Estimator, Quantity, quantity
 from divmatch.record import Result
 from divmatch.samples import Samples
@@ -31,7 +32,7 @@ def command_of(name: str) -> click.Command:
     """The command of a quantity."""
     of = quantity(name)
     settings = settings_options(of)
-    extra: list[click.Parameter] = []
+    extra: list[click.Parameter] = [log_q_option()] if of.known else []
     if of.direction == "P||Q":
         extra.append(option("--both", is_flag=True, help="Also the other direction, Q || P."))
     if of.unit == "nats" or callable(of.unit):
@@ -56,7 +57,7 @@ def command_of(name: str) -> click.Command:
         callback=run,
         params=[
             click.Argument(["reference"], metavar="P"),
-            click.Argument(["candidate"], metavar="Q"),
+            click.Argument(["candidate"], metavar="Q", required=not of.known),
             *settings,
             *extra,
             *(parameter for group in sections.values() for parameter in group),
@@ -68,6 +69,16 @@ def command_of(name: str) -> click.Command:
         prepare=prepare,
         notes=methods_text(of),
         epilog=f"man divmatch-{name} has formulas, ranges, biases, cost and sources.",
+    )
+
+
+def log_q_option() -> click.Option:
+    """What may stand in the place of Q."""
+    return option(
+        "--log-q",
+        metavar="COL|FILE",
+        envvar=None,
+        help="Q is known by its density: ln q at the rows of P, a column of P or a file, in the place of Q.",
     )
 
 
@@ -115,13 +126,22 @@ def setting_option(of: Quantity, setting: Setting) -> click.Option:
 
 def methods_text(of: Quantity) -> str:
     """The docstrings of all methods: the manual's description."""
-    return "\n\n".join(f"METHOD {name}\n\n{e.doc}" for name, e in of.methods.items())
+    texts = [f"METHOD {name}\n\n{e.doc}" for name, e in of.methods.items()]
+    texts += [f"METHOD {name} WITH --log-q\n\n{e.doc}" for name, e in of.known.items()]
+    return "\n\n".join(texts)
 
 
 def estimate(of: Quantity, options: dict[str, Any]) -> int:
     """Run one quantity on two files."""
     session, chosen, several = prepared(of, options)
-    x, y = read_pair(session, options["reference"], options["candidate"])
+    if (options["candidate"] is None) != chosen.paired:
+        what = "expected Q or --log-q, not both" if chosen.paired else "missing argument 'Q'"
+        raise SettingError(f"{of.name}: {what}; --log-q takes the place of Q" if of.known else what)
+    x, y = (
+        read_known(session, options["reference"], options["log_q"])
+        if chosen.paired
+        else read_pair(session, options["reference"], options["candidate"])
+    )
     with session.running():
         results = session.infer_all(chosen, x, y, several)
         if options.get("both"):
@@ -138,8 +158,29 @@ def prepared(
     """What can be said before any data are read: the session, the method, its settings."""
     session = Session(of.name, options)
     given = {name: options[name] for name in of.settings() if options[name] not in (None, ())}
-    chosen = of.chosen(options["method"], given)
+    if options.get("log_q") is None:
+        chosen = of.chosen(options["method"], given)
+    else:
+        chosen = of.chosen_for_density(options["method"])
+        refuse_with_density(options)
     return session, chosen, listed(chosen, given)
+
+
+def refuse_with_density(options: Mapping[str, Any]) -> None:
+    """What needs rows of Q, or would change the rows whose log-densities are given."""
+    for flag, given in (
+        ("--both", options["both"]),
+        ("--weights-q", options["weights_q"]),
+        ("--permutations", options["permutations"]),
+    ):
+        if given:
+            raise SettingError(f"{flag}: needs rows of Q, --log-q has none; leave it out")
+    for name, allowed in (("scale", ("auto", "none")), ("na", ("error", "drop"))):
+        if options[name] not in allowed:
+            raise SettingError(
+                f"--{name} {options[name]}: would change the rows that --log-q belongs to; choose "
+                f"{' or '.join(allowed)}"
+            )
 
 
 def listed(chosen: Estimator, given: dict[str, Any]) -> list[dict[str, Any]]:
@@ -169,6 +210,27 @@ def read_pair(session: Session, p: str, q: str) -> tuple[Samples, Samples]:
         read_table(p, reading, role="p"), read_table(q, reading, role="q"), reading=reading
     )
     return x, y
+
+
+def read_known(session: Session, p: str, log_q: str) -> tuple[Samples, Samples]:
+    """P in its own unit, and Q known by the log-densities at its rows."""
+    from divmatch.encoding import encode
+    from divmatch.files import check_readable, read_table
+    from divmatch.samples import densities_at
+
+    check_readable([p])
+    session.spare([p])
+    reading = replace(session.reading(), log_q=log_q, scale="none")
+    table = read_table(p, reading, role="p")
+    if table.categories:
+        name = table.categories[0].name
+        raise SampleError(
+            f"{table.name}: column '{name}' holds categories, which have no density; leave it out "
+            f"with --columns '!{name}'"
+        )
+    (x,) = encode(table, reading=reading)
+    assert x.log_q is not None  # noqa: S101
+    return x, densities_at(x, x.log_q, log_q)
 
 
 def finish(session: Session, results: list[Result], *samples: Samples, text: Any = None) -> int:

@@ -1,5 +1,6 @@
 """`divmatch probs`: row-wise divergences of probabilities, logits or counts."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -22,6 +23,7 @@ from divmatch.cli.options import (
 from divmatch.cli.probs_job import (
     BATCH,
     NATS,
+    Asked,
     asked,
     check_settings,
     is_file,
@@ -42,9 +44,7 @@ def run(**options: Any) -> int:
     """One pass over both files: a result a kind, and on request every row's values."""
     from divmatch.files import check_readable
 
-    kinds = asked(options["kind"])
-    check_settings(options, kinds)
-    session = Session("probs", {**options, "seed": "0"})
+    session, kinds = prepared(options)
     inputs = [options["reference"], options["candidate"]]
     inputs += [given for given in (options["mask"], options["weights"]) if is_file(given)]
     check_readable(inputs)
@@ -82,6 +82,13 @@ def run(**options: Any) -> int:
     for one in results:
         session.warn(one.warnings, f"{one.params['kind']}: " if len(results) > 1 else "")
     return session.report(described(p, q, job, found, options), results, session.verdict(results))
+
+
+def prepared(options: Mapping[str, Any]) -> tuple[Session, list[Asked]]:
+    """What can be said before any data are read."""
+    kinds = asked(options["kind"])
+    check_settings(options, kinds)
+    return Session("probs", {**options, "seed": "0"}), kinds
 
 
 # -------------------------------------------------------------------------------------- command
@@ -203,6 +210,7 @@ COMMANDS: dict[str, click.Command] = {
         help=HELP,
         short_help="Row-wise divergences of probabilities, logits or counts.",
         sections=_SECTIONS,
+        prepare=prepared,
         epilog="man divmatch-probs has more.",
     )
 }

@@ -1,7 +1,7 @@
 """What `divmatch probs` is asked for: kinds, settings, and the two matrices with their mask."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,7 +55,7 @@ def asked(text: str) -> list[Asked]:
     return made
 
 
-def check_settings(options: dict[str, Any], kinds: Sequence[Asked]) -> None:
+def check_settings(options: Mapping[str, Any], kinds: Sequence[Asked]) -> None:
     """Refuse options that would have no effect, before any file is opened."""
     logits, batched = options["source"] == "logits", any(one.kind is None for one in kinds)
     for flag, given, fits, where in (

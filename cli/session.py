@@ -17,7 +17,7 @@ from divmatch.record import Note, Result, document
 from divmatch.samples import Samples
 from divmatch.tables import Reading
 
-READ = ("weights_p", "weights_q", "files_from", "config")  # options that may name an input
+READ = ("weights_p", "weights_q", "log_q", "files_from", "config")  # options that may name an input
 PRECEDENCE = (OUTPUT, USAGE, GATE, INCONCLUSIVE, OK)
 
 
@@ -46,12 +46,15 @@ class Session:
             raise SettingError(f"--min {least:g} is above --max {most:g}: no value could pass")
 
     def spare(self, inputs: Sequence[str]) -> None:
-        """Refuse outputs that would replace an input."""
+        """Refuse outputs that would replace an input, or become a part of one."""
+        from divmatch.places import is_part
+
         for path in self.options["output"]:
             for name in (*inputs, *filter(None, map(self.options.get, READ))):
-                file = name if os.path.exists(name) else name.partition("::")[0]
-                if os.path.isfile(path) and os.path.exists(file) and os.path.samefile(path, file):
-                    raise SettingError(f"-o {path}: is the input {name}; choose another name")
+                if is_part(name, path):
+                    same = os.path.isfile(path) and not os.path.isdir(name)
+                    what = "is" if same else "would be a part of"
+                    raise SettingError(f"-o {path}: {what} the input {name}; choose another name")
 
     def reading(self) -> Reading:
         """The options that say how files are read."""
@@ -128,7 +131,7 @@ class Session:
             value=math.nan,
             unit=of.unit_of(settings),
             direction=of.direction,
-            n=(x.n,) if y is None else (x.n, y.n),
+            n=(x.n,) if y is None or estimator.paired else (x.n, y.n),
             d=x.d,
             params=settings,
             status="inconclusive",

@@ -21,10 +21,10 @@ def filled(
     place: Place,
     names: list[str],
     picked: NDArray[np.int64] | None,
-    weight_column: str | None,
+    beside: Iterable[str] = (),
     check_words: Callable[[str, Iterable[str]], None] | None = None,
-) -> tuple[Table, NDArray[np.float64] | None]:
-    """Stream the columns into arrays made once; weights come for all rows, for their check.
+) -> tuple[Table, dict[str, NDArray[np.float64]]]:
+    """Stream the columns into arrays made once; weights and such come for all rows, for their check.
 
     ``check_words`` gets the name and the words of each categorical column, of all rows too.
     """
@@ -34,16 +34,16 @@ def filled(
     numbers = np.empty((rows, len(labels)))
     codes = np.empty((rows, sum(column.kind == "cat" for column in columns)), dtype=np.int32)
     words: list[dict[str, int]] = [{} for _ in range(codes.shape[1])]
-    weights = np.empty(source.rows) if weight_column else None
+    others = {name: np.empty(source.rows) for name in beside}
     rounded = dict.fromkeys(names, False)
     start = filled = 0
-    wanted = list(dict.fromkeys([*names, *([weight_column] if weight_column else [])]))
+    wanted = list(dict.fromkeys([*names, *others]))
     size = max(64, min(1 << 16, BATCH_BYTES // (8 * max(1, len(labels)))))
     for batch in source.batches(wanted, size) if wanted else ():
         if start + len(batch) > source.rows:
             raise FileError(f"{place.name}: holds more rows than it promises; write it anew")
-        if weights is not None:
-            weights[start : start + len(batch)] = numbers_of(batch.column(weight_column))
+        for name, values in others.items():
+            values[start : start + len(batch)] = numbers_of(batch.column(name))
         here, part = None, batch
         if picked is not None:
             low, high = np.searchsorted(picked, [start, start + len(batch)])
@@ -96,7 +96,7 @@ def filled(
         picked=picked,
         rounded=tuple(name for name in names if rounded[name]),
     )
-    return table, weights
+    return table, others
 
 
 def headings(source: Source, where: str, names: Sequence[str]) -> list[Column]:

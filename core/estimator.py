@@ -80,6 +80,7 @@ class Estimator:
     interval: Literal["influence", "subsampling"]
     rate: Callable[[int], float] | None = None
     random: bool = False  # takes `rng`: draws random numbers of its own
+    paired: bool = False  # the second samples are numbers of their own for every row of the first
     _plan: list[Callable[..., Pooled]] = field(default_factory=list)
     _contrast: list[Callable[..., Pooled]] = field(default_factory=list)
 
@@ -93,7 +94,8 @@ class Estimator:
         known = {setting.name: setting for setting in self.settings}
         for name in given:
             if name not in known:
-                where = f"{self.quantity.name} --method {self.method}"
+                how = "--log-q" if self.paired else f"--method {self.method}"
+                where = f"{self.quantity.name} {how}"
                 raise SettingError(f"{where} has no setting '{name}'{suggestion(name, known)}")
         return {name: s.check(given.get(name, s.default)) for name, s in known.items()}
 
@@ -191,6 +193,7 @@ class Quantity:
     degenerate: bool = False  # at P = Q influences vanish, and the validity of intervals with them
     scales: tuple[str, ...] = ("none",)
     methods: dict[str, Estimator] = field(default_factory=dict)
+    known: dict[str, Estimator] = field(default_factory=dict)  # methods for a known density of Q
 
     def __post_init__(self) -> None:
         if self.name in REGISTRY:
@@ -217,6 +220,24 @@ class Quantity:
             random = "rng" in inspect.signature(function).parameters
             made = Estimator(self, method, function, settings, source, interval, rate, random)
             self.methods[method] = made
+            return made
+
+        return declare
+
+    def against_density(
+        self,
+        method: str,
+        *,
+        source: str,
+        interval: Literal["influence", "subsampling"] = "influence",
+        rate: Callable[[int], float] | None = None,
+    ) -> Callable[[Callable[..., Estimate]], Estimator]:
+        """Turn a typed function of P and of ln q at P's rows into an estimator for --log-q."""
+
+        def declare(function: Callable[..., Estimate]) -> Estimator:
+            settings = settings_of(function)
+            made = Estimator(self, method, function, settings, source, interval, rate, paired=True)
+            self.known[method] = made
             return made
 
         return declare
@@ -261,6 +282,19 @@ class Quantity:
             near = suggestion(method, self.methods)
             raise SettingError(f"{self.name} --method {method}: expected one of {known}{near}")
         return self.methods[method]
+
+    def chosen_for_density(self, method: str | None) -> Estimator:
+        """The estimator called ``method`` for a known density of Q; without one, the first."""
+        if not self.known:
+            raise SettingError(f"{self.name} has no setting 'log_q'; give the rows of Q")
+        if method is None:
+            return next(iter(self.known.values()))
+        if method not in self.known:
+            raise SettingError(
+                f"{self.name} --method {method}: cannot be combined with --log-q, expected "
+                f"{' or '.join(self.known)}"
+            )
+        return self.known[method]
 
     def _meant(self, given: set[str]) -> Estimator:
         """The default method or, where it lacks a setting, the first that has all."""

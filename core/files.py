@@ -115,7 +115,7 @@ def describe(path: str, stdin_format: str | None = None) -> dict[str, Any]:
             for name, count in zip(unreadable, missing, strict=True)
         ]
         readable = [name for name in names if kinds[name] != "other"]
-        table, _ = filled(opened, place, readable, None, None)
+        table, _ = filled(opened, place, readable, None)
     else:
         table = _from_array(opened, place, Reading(), "p")
     return {
@@ -174,6 +174,9 @@ def _from_array(array: NDArray[Any], place: Place, reading: Reading, role: str) 
         weights_from, hidden = _weights_from(reading, role, known, place.name)
         if weights_from in known:
             weights = block[:, int(weights_from)].astype(np.float64)
+    log_q, known_q = None, _log_q_from(reading, known, place.name)
+    if known_q in known:
+        log_q, hidden = block[:, int(known_q)].astype(np.float64), hidden | {known_q}
     block = block if picked is None else block[picked]
     table = Table(
         place.name,
@@ -187,7 +190,8 @@ def _from_array(array: NDArray[Any], place: Place, reading: Reading, role: str) 
         picked=picked,
     )
     table = _narrowed(table, reading, hidden)
-    return _weighted(replace(table, rounded=_rounded(table)), weights, weights_from)
+    table = _with_log_q(replace(table, rounded=_rounded(table)), log_q, known_q)
+    return _weighted(table, weights, weights_from)
 
 
 def _rounded(table: Table) -> tuple[str, ...]:
@@ -223,20 +227,23 @@ def _from_columns(source: Source, place: Place, reading: Reading, role: str) -> 
     known, hidden, weights_from = kinds, set[str](), None
     if reading.weights or _own_weights(reading, role):
         weights_from, hidden = _weights_from(reading, role, list(kinds), place.name)
+    known_q = _log_q_from(reading, list(kinds), place.name)
+    hidden |= {name for name in kinds if name == known_q}
     selector = picked_column(source, place, kinds)
     if selector is not None:
         known, hidden = {selector: kinds[selector]}, set()
     listed = selector is not None and kinds[selector] == "list"
     visible = {name: kind for name, kind in known.items() if name not in hidden}
     names, unmatched = chosen(None if listed else reading.columns, visible, place.name)
-    weight_column = weights_from if weights_from in kinds else None
-    for name in [*names, *([weight_column] if weight_column else [])]:
-        if kinds[name] == "other" or (name == weight_column and kinds[name] != "num"):
+    given = ((weights_from, "weights"), (known_q, "log-densities"))
+    beside = {name: what for name, what in given if name in kinds and name is not None}
+    for name in [*names, *beside]:
+        if kinds[name] == "other" or (name in beside and kinds[name] != "num"):
             raise FileError(
                 f"{place.name}: column '{name}' holds {source.types[name]}, neither numbers nor "
                 f"categories; leave it out with --columns '!{name}'"
                 if name in names
-                else f"{place.name}: column '{name}' holds {source.types[name]}, no weights"
+                else f"{place.name}: column '{name}' holds {source.types[name]}, no {beside[name]}"
             )
     picked = _picked(source.rows, reading, role)
     said = called_categories(reading.columns, names)
@@ -246,14 +253,15 @@ def _from_columns(source: Source, place: Place, reading: Reading, role: str) -> 
             refuse_numbers(source, place.name, name, words)
 
     check = check_words if source.guessed else None
-    table, weights = filled(source, place, names, picked, weight_column, check)
+    table, others = filled(source, place, names, picked, beside, check)
     table = replace(table, selected=selector is not None, unmatched=unmatched)
     if listed:
         labels = tuple(str(k) for k in range(len(table.labels)))
         column = replace(table.columns[0], name="")
         table = replace(table, columns=(column,), labels=labels, plain=True)
         table = _narrowed(table, reading, set())
-    return _weighted(table, weights, weights_from)
+    table = _with_log_q(table, others.get(known_q or ""), known_q)
+    return _weighted(table, others.get(weights_from or ""), weights_from)
 
 
 def picked_column(source: Source, place: Place, kinds: dict[str, str]) -> str | None:
@@ -292,12 +300,34 @@ def _weights_from(
     return given, {given, reading.weights or given} & set(known)
 
 
+def _log_q_from(reading: Reading, known: Sequence[str], where: str) -> str | None:
+    """Where the log-densities of Q are: a column of this file, or a file of their own."""
+    given = reading.log_q
+    if given is not None and given not in known and not names_file(given):
+        raise FileError(f"{where}: --log-q: {not_found(given, known)}")
+    return given
+
+
+def _with_log_q(table: Table, values: NDArray[Any] | None, given: str | None) -> Table:
+    """Add the log-densities, from a column already read or from their own file."""
+    if given is None:
+        return table
+    if values is None:
+        values = _numbers_in(given, "log-densities")
+        if len(values) != table.rows:
+            raise FileError(
+                f"{given}: holds {counted(len(values), 'log-density')}, but {table.name} "
+                f"has {counted(table.rows, 'row')}; give one a row"
+            )
+    return replace(table, log_q=values if table.picked is None else values[table.picked])
+
+
 def _weighted(table: Table, weights: NDArray[Any] | None, given: str | None) -> Table:
     """Add the weights, from a column already read or from their own file."""
     if given is None:
         return table
     if weights is None:
-        where, weights = given, _weights_in(given)
+        where, weights = given, _numbers_in(given, "weights")
         if len(weights) != table.rows:
             raise FileError(
                 f"{given}: holds {counted(len(weights), 'weight')}, but {table.name} has "
@@ -313,8 +343,8 @@ def _weighted(table: Table, weights: NDArray[Any] | None, given: str | None) -> 
     return replace(table, weights=kept, weights_from=given)
 
 
-def _weights_in(given: str) -> NDArray[np.float64]:
-    """The weights in a file of their own: an array, or the only or the picked column of a table."""
+def _numbers_in(given: str, what: str) -> NDArray[np.float64]:
+    """Numbers in a file of their own: an array, or the only or the picked column of a table."""
     place = locate(given)
     loaded = open_place(place, None)
     if not isinstance(loaded, Source):
@@ -323,10 +353,9 @@ def _weights_in(given: str) -> NDArray[np.float64]:
     name = picked_column(loaded, place, kinds) or (next(iter(kinds)) if len(kinds) == 1 else None)
     if name is None:
         raise FileError(
-            f"{given}: holds {counted(len(kinds), 'column')}; pick the one with the weights, "
+            f"{given}: holds {counted(len(kinds), 'column')}; pick the one with the {what}, "
             f"{given}::COLUMN with COLUMN one of {shortlist(kinds)}"
         )
     if kinds[name] != "num":
-        raise FileError(f"{given}: column '{name}' holds {loaded.types[name]}, no weights")
-    weights = filled(loaded, place, [], None, name)[1]
-    return np.empty(0) if weights is None else weights
+        raise FileError(f"{given}: column '{name}' holds {loaded.types[name]}, no {what}")
+    return filled(loaded, place, [], None, [name])[1][name]

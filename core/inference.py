@@ -17,7 +17,14 @@ from divmatch.intervals import Subsampled, interval_of, normal_quantile, subsamp
 from divmatch.kernels.execution import execution, one_blas_thread
 from divmatch.randomness import stream
 from divmatch.record import Note, Result, Test
-from divmatch.samples import Samples, as_samples, check_partners, with_beside
+from divmatch.samples import (
+    Samples,
+    as_samples,
+    check_partners,
+    check_squares,
+    densities_at,
+    with_beside,
+)
 
 SPLITS = 512  # splits a pass: enough to drown the cost of making the tiles, few enough for memory
 DETECTABLE_POWER = 0.8
@@ -67,7 +74,14 @@ def infer_all(
     list of Result
         Value, standard error, interval, test and coded warnings.
     """
-    check_partners(x, y)
+    if estimator.paired:
+        check_squares(x)
+        if permutations:
+            raise SettingError(
+                "--permutations: rows of Q are needed, --log-q has none; leave it out"
+            )
+    else:
+        check_partners(x, y)
     if not 0 < level < 1:
         raise SettingError(f"--level {level}: expected a number above 0, below 1")
     if permutations < 0 or seed < 0:
@@ -139,7 +153,7 @@ def _result(
         value=estimate.value + 0.0,  # no minus zero
         unit=of.unit_of(settings),
         direction=of.direction,
-        n=(x.n,) if y is None else (x.n, y.n),
+        n=(x.n,) if y is None or estimator.paired else (x.n, y.n),
         d=x.d,
         se=se,
         ci=interval,
@@ -330,15 +344,19 @@ def _null(values: Array) -> dict[str, float]:
 
 
 def function_of(name: str) -> Any:
-    """The Python function of a quantity: `divmatch.energy(x, y, power=1, permutations=999)`."""
+    """The Python function of a quantity: `divmatch.energy(x, y, power=1, permutations=999)`.
+
+    Where Q may be known by its density, ``log_q`` holds ln q at the rows of x in the place of y.
+    """
     wanted = quantity(name)
     if wanted.alone:
         return _function_of_one(wanted)
 
     def measure(
         x: Any,
-        y: Any,
+        y: Any = None,
         *,
+        log_q: Any = None,
         method: str | None = None,
         weights_x: Any = None,
         weights_y: Any = None,
@@ -347,11 +365,21 @@ def function_of(name: str) -> Any:
         seed: int = 0,
         **settings: Any,
     ) -> Result:
-        chosen = wanted.chosen(method, settings)
+        p = as_samples(x, "x", weights_x)
+        if (y is None) == (log_q is None):
+            raise SettingError(
+                f"{name}: expected the rows y of Q{', or log_q' * bool(wanted.known)}"
+            )
+        if log_q is None:
+            chosen, q = wanted.chosen(method, settings), as_samples(y, "y", weights_y)
+        else:
+            chosen, q = wanted.chosen_for_density(method), densities_at(p, log_q)
+            if weights_y is not None:
+                raise SettingError("weights_y: rows of Q are needed, log_q has none; leave it out")
         return infer(
             chosen,
-            as_samples(x, "x", weights_x),
-            as_samples(y, "y", weights_y),
+            p,
+            q,
             chosen.checked(settings),
             level=level,
             permutations=permutations,

@@ -49,13 +49,14 @@ def subsampled(
         return none
     sizes = [int(fraction * samples.n) for samples in both]
     rng = stream(seed, estimator.quantity.name, "subsampling")
+    drawn = 1 if estimator.paired else 2  # rows that belong together are drawn together
     draws = [
-        tuple(_subset(rng, samples.n, size) for samples, size in zip(both, sizes, strict=True))
+        [_subset(rng, samples.n, size) for samples, size in zip(both, sizes, strict=True)][:drawn]
         for _ in range(SUBSAMPLES)
     ]
 
-    def values(rows: tuple[NDArray[np.intp], ...]) -> list[float]:
-        parts = [samples.take(own) for samples, own in zip(both, rows, strict=True)]
+    def values(rows: list[NDArray[np.intp]]) -> list[float]:
+        parts = [samples.take(own) for samples, own in zip(both, rows * (3 - drawn), strict=False)]
         return [estimator(*parts, **settings).value for settings in several]
 
     try:

@@ -24,6 +24,7 @@ class Rows:
     weights: Weights | None
     dropped: dict[str, int]
     notes: list[tuple[str, str]] = field(default_factory=list)
+    log_q: NDArray[np.float64] | None = None
 
     @property
     def masses(self) -> Weights:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fnmatch import fnmatch
 
 from divmatch.errors import DivmatchError, FileError, nearest
 
@@ -104,6 +105,21 @@ def names_file(text: str) -> bool:
     return os.path.splitext(path)[1].lower() in SUFFIXES or os.path.exists(path)
 
 
+def is_part(text: str, written: str) -> bool:
+    """Whether a file is the input ``text`` or one of its parts, or would be once it is written."""
+    path = text if os.path.exists(text) else _split(text)[0]
+    if os.path.isfile(written) and os.path.isfile(path):
+        return os.path.samefile(path, written)
+    target = os.path.realpath(written)
+    if not _is_part_name(os.path.basename(target)):
+        return False
+    if os.path.isdir(path):
+        return target.startswith(os.path.join(os.path.realpath(path), ""))
+    parts = _globbed(path)
+    known = any(os.path.realpath(part) == target for part in parts)
+    return known or (bool(parts) and fnmatch(os.path.abspath(written), os.path.abspath(path)))
+
+
 def _split(text: str) -> tuple[str, str | None]:
     """Part ``path::selector``; names may hold '::' themselves, so what exists wins."""
     if "::" not in text or os.path.lexists(text):
@@ -129,8 +145,12 @@ def _folder(path: str) -> list[str]:
         os.path.join(folder, name)
         for folder, _, names in os.walk(path)
         for name in names
-        if name.endswith(".parquet") and name[0] not in "._"
+        if _is_part_name(name)
     )
+
+
+def _is_part_name(name: str) -> bool:
+    return name.endswith(".parquet") and name[0] not in "._"
 
 
 def _parts(text: str, paths: Sequence[str], selector: str | None) -> Place:

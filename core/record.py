@@ -64,7 +64,10 @@ class Interval:
 
 @dataclass(frozen=True)
 class Test:
-    """A p-value in (0, 1] with its null distribution's mean, standard deviation and 95 % point."""
+    """A p-value in (0, 1] with its null distribution's mean, standard deviation and 95 % point.
+
+    ``permutations`` is 0, and ``null`` empty, where ``method`` needs none.
+    """
 
     p_value: float
     method: str
@@ -83,7 +86,7 @@ class Result:
     value: float
     unit: str
     direction: str
-    n: tuple[int, ...]
+    n: tuple[int, ...]  # one for each sample
     d: int
     se: float | None = None
     ci: Interval | None = None

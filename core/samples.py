@@ -22,6 +22,7 @@ class Samples:
     ``weights`` is None where every row counts the same. ``origin`` says where the rows come from
     (kind of file, rows read, rows dropped) and travels into the result untouched. ``beside`` holds
     what else is known of each row, such as the score of a density there, and is no part of the points.
+    ``log_q`` is ln q at every row, where Q is known by that alone; see `densities_at`.
     """
 
     points: Points
@@ -30,6 +31,7 @@ class Samples:
     columns: tuple[str, ...] = ()
     origin: dict[str, Any] = field(default_factory=dict)
     beside: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    log_q: NDArray[np.float64] | None = None
     _derived: dict[Hashable, Any] = field(default_factory=dict, repr=False)
 
     @property
@@ -105,6 +107,24 @@ def with_beside(samples: Samples, name: str, values: ArrayLike, *, wide: bool) -
     return replace(samples, beside=beside, _derived={})
 
 
+def densities_at(x: Samples, log_q: ArrayLike, name: str = "log_q") -> Samples:
+    """Q known by ln q at the rows of x, as samples of one column whose rows go with those of x."""
+    values = np.asarray(log_q)
+    if values.dtype.kind not in "biuf" or values.size != x.n or x.n not in values.shape:
+        raise SampleError(
+            f"{name}: has shape {values.shape} and type {values.dtype}, expected "
+            f"{counted(x.n, 'log-density')}, one for each row of {x.name}"
+        )
+    values = values.reshape(x.n).astype(np.float64)
+    bad = np.flatnonzero(np.isnan(values) | (values == np.inf))
+    if len(bad):
+        raise SampleError(
+            f"{name}: {values[bad[0]]} {at_row(int(bad[0]))}, expected a log-density: a number, or "
+            "-inf where q is 0"
+        )
+    return Samples(values[:, None], None, name, ("log q",))
+
+
 def check_finite(points: Points, name: str) -> None:
     """Refuse NaN and infinity, naming the first row and column."""
     with np.errstate(over="ignore", invalid="ignore"):
@@ -166,7 +186,12 @@ def check_partners(x: Samples, y: Samples | None) -> None:
         raise SampleError(
             f"{x.name} has {counted(x.d, 'column')}, {y.name} has {y.d}; both need the same"
         )
-    found = {samples.name: _largest(samples.points) for samples in (y, x) if samples is not None}
+    check_squares(*(samples for samples in (x, y) if samples is not None))
+
+
+def check_squares(*samples: Samples) -> None:
+    """The largest number must have a square that is a number."""
+    found = {one.name: _largest(one.points) for one in samples}
     where = max(found, key=lambda name: found[name])
     largest = found[where]
     if largest > LARGEST or 0 < largest < SMALLEST:

@@ -48,6 +48,8 @@ class Reading:
         What standard input holds, where its first bytes do not tell.
     seed : int
         Seed of ``sample``.
+    log_q : str, optional
+        Log-densities of Q at the rows of P: a column, which then is no data, or a file.
     """
 
     columns: str | None = None
@@ -60,6 +62,7 @@ class Reading:
     categorical: str = "onehot"
     stdin_format: str | None = None
     seed: int = 0
+    log_q: str | None = None
 
     def __post_init__(self) -> None:
         for name, known in CHOICES.items():
@@ -124,6 +127,7 @@ class Table:
     picked: NDArray[np.int64] | None = None
     weights: Weights | None = None
     weights_from: str | None = None
+    log_q: NDArray[np.float64] | None = None
     unmatched: tuple[str, ...] = ()
     rounded: tuple[str, ...] = ()
 

@@ -9,7 +9,14 @@ from divmatch.errors import InconclusiveError
 from divmatch.estimator import Estimate, Estimator, Pooled, Quantity, influence_se
 from divmatch.estimators.balls import places
 from divmatch.estimators.divergences import FDIV, KIND, KL, ORDER, RENYI, Kind, Order, Tsallis
-from divmatch.estimators.label_estimates import automatic, f_reading, planned, renyi_reading
+from divmatch.estimators.invariance import Invariant, represented
+from divmatch.estimators.label_estimates import (
+    Reading,
+    automatic,
+    f_reading,
+    planned,
+    renyi_reading,
+)
 from divmatch.estimators.rivals import Choice, Rival, choice
 from divmatch.record import Note
 from divmatch.samples import Samples
@@ -21,7 +28,9 @@ SOURCE = "held-out likelihood with the rule of one standard error: Breiman et al
 
 
 @KL.estimator("auto", source=SOURCE)
-def kl_auto(x: Samples, y: Samples, *, rng: np.random.Generator) -> Estimate:
+def kl_auto(
+    x: Samples, y: Samples, *, invariant: Invariant = None, rng: np.random.Generator
+) -> Estimate:
     """Kullback-Leibler divergence KL(P || Q), by the method that held-out rows speak for.
 
     The methods nnr (in standardised and, where columns are correlated, in whitened columns),
@@ -44,6 +53,9 @@ def kl_auto(x: Samples, y: Samples, *, rng: np.random.Generator) -> Estimate:
     ----------
     x, y : Samples
         Rows of P, shape (n, d), and of Q, shape (m, d), weighted or not.
+    invariant : str
+        Group under which both distributions are unchanged, as for the method knn: nnr takes one row
+        of each orbit, classifier averages its features over the orbit, gaussian is left as it is.
     rng : numpy.random.Generator
         Its state decides the folds and the random features; it is left as it was.
 
@@ -73,7 +85,7 @@ def kl_auto(x: Samples, y: Samples, *, rng: np.random.Generator) -> Estimate:
     >>> round(found.value, 1), found.params["chosen"]
     (0.5, 'gaussian')
     """
-    return _auto(KL, x, y, {}, rng)
+    return _auto(KL, x, y, {}, invariant, rng)
 
 
 @RENYI.estimator("auto", source=SOURCE)
@@ -83,6 +95,7 @@ def renyi_auto(
     *,
     alpha: Order = ORDER,
     tsallis: Tsallis = False,
+    invariant: Invariant = None,
     rng: np.random.Generator,
 ) -> Estimate:
     """Renyi divergence of order a, by the method that held-out rows speak for.
@@ -102,6 +115,8 @@ def renyi_auto(
         Order a; 1 is KL, inf is refused.
     tsallis : bool
         Report (I_a − 1) / (a − 1).
+    invariant : str
+        As for the method auto of kl.
     rng : numpy.random.Generator
         Its state decides the folds and the random features; it is left as it was.
 
@@ -133,11 +148,18 @@ def renyi_auto(
     1.0
     """
     renyi_reading(alpha, tsallis, "gamma", 0.0)  # refuses inf
-    return _auto(RENYI, x, y, {"alpha": alpha, "tsallis": tsallis}, rng)
+    return _auto(RENYI, x, y, {"alpha": alpha, "tsallis": tsallis}, invariant, rng)
 
 
 @FDIV.estimator("auto", source=SOURCE)
-def fdiv_auto(x: Samples, y: Samples, *, kind: Kind = KIND, rng: np.random.Generator) -> Estimate:
+def fdiv_auto(
+    x: Samples,
+    y: Samples,
+    *,
+    kind: Kind = KIND,
+    invariant: Invariant = None,
+    rng: np.random.Generator,
+) -> Estimate:
     """f-divergence between two samples, by the method that held-out rows speak for.
 
     The choice among nnr, gaussian and classifier is made as by `kl --method auto`, on the rows and
@@ -152,6 +174,8 @@ def fdiv_auto(x: Samples, y: Samples, *, kind: Kind = KIND, rng: np.random.Gener
         Rows of P, shape (n, d), and of Q, shape (m, d), weighted or not.
     kind : str
         Which f-divergence.
+    invariant : str
+        As for the method auto of kl.
     rng : numpy.random.Generator
         Its state decides the folds and the random features; it is left as it was.
 
@@ -180,16 +204,21 @@ def fdiv_auto(x: Samples, y: Samples, *, kind: Kind = KIND, rng: np.random.Gener
     >>> round(divmatch.fdiv(x, y, kind="js", method="auto").value, 1)
     0.1
     """
-    return _auto(FDIV, x, y, {"kind": kind}, rng)
+    return _auto(FDIV, x, y, {"kind": kind}, invariant, rng)
 
 
 # ----------------------------------------------------------------------------------- estimates
 
 
 def _auto(
-    of: Quantity, x: Samples, y: Samples, settings: dict[str, object], rng: np.random.Generator
+    of: Quantity,
+    x: Samples,
+    y: Samples,
+    settings: dict[str, object],
+    invariant: str | None,
+    rng: np.random.Generator,
 ) -> Estimate:
-    found = choice(x, y, rng)
+    found = choice(x, y, invariant, rng)
     taken = _estimate(of, found.taken, settings, rng)
     near = {rival.name: _known(of, rival, settings, rng) for rival in found.others}
     others = {name: other and other[0] for name, other in near.items()}
@@ -300,21 +329,25 @@ def _disagreeing(
 # ----------------------------------------------------------------------------------- p-values
 
 
-def _usual(pool: Samples) -> int:
+def _planned(reading: Reading, pool: Samples, invariant: str | None) -> Pooled:
+    """The plan of the method nnr."""
     rows = int(np.count_nonzero(pool.masses()))
-    return automatic("auto", rows // 2, rows - rows // 2)
+    k = automatic("auto", rows // 2, rows - rows // 2)
+    return planned(reading, represented(pool, invariant), (k,), ALONE)
 
 
 @kl_auto.pooled
-def _kl_plan(pool: Samples, **_: object) -> Pooled:
-    return planned(f_reading("kl", "gamma", 0.0), pool, (_usual(pool),), ALONE)
+def _kl_plan(pool: Samples, invariant: str | None = None, **_: object) -> Pooled:
+    return _planned(f_reading("kl", "gamma", 0.0), pool, invariant)
 
 
 @renyi_auto.pooled
-def _renyi_plan(pool: Samples, alpha: float, tsallis: bool, **_: object) -> Pooled:
-    return planned(renyi_reading(alpha, tsallis, "gamma", 0.0), pool, (_usual(pool),), ALONE)
+def _renyi_plan(
+    pool: Samples, alpha: float, tsallis: bool, invariant: str | None = None, **_: object
+) -> Pooled:
+    return _planned(renyi_reading(alpha, tsallis, "gamma", 0.0), pool, invariant)
 
 
 @fdiv_auto.pooled
-def _fdiv_plan(pool: Samples, kind: str, **_: object) -> Pooled:
-    return planned(f_reading(kind, "gamma", 0.0), pool, (_usual(pool),), ALONE)
+def _fdiv_plan(pool: Samples, kind: str, invariant: str | None = None, **_: object) -> Pooled:
+    return _planned(f_reading(kind, "gamma", 0.0), pool, invariant)

@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from divmatch.estimator import Estimate, Quantity
-from divmatch.estimators.critics import Deal, dealt, fitted_and_scored
+from divmatch.estimators.critics import Deal, averaging, dealt, fitted_and_scored
+from divmatch.estimators.invariance import Invariant, represented
 from divmatch.kernels.execution import execution
+from divmatch.record import Test
 from divmatch.samples import Samples
 from divmatch.settings import Setting
 
@@ -50,7 +52,12 @@ C2ST = Quantity(
 
 @C2ST.estimator("split", source="Lopez-Paz & Oquab 2017, ICLR (arXiv 1610.06545)")
 def c2st(
-    x: Samples, y: Samples, *, classifier: Classifier = "logistic", rng: np.random.Generator
+    x: Samples,
+    y: Samples,
+    *,
+    classifier: Classifier = "logistic",
+    invariant: Invariant = None,
+    rng: np.random.Generator,
 ) -> Estimate:
     """Classifier two-sample test: twice the balanced accuracy on held-out rows, less one.
 
@@ -64,9 +71,10 @@ def c2st(
     variation that holds for any distributions. The result holds accuracy, AUC (ties count one
     half), the proxy A-distance, a lower bound of the total variation with 95 % confidence
     (Clopper-Pearson for each sample) and the p-value over all permutations of the labels of the
-    held-out rows (Fisher's exact test); bound and p-value are null with weights. --permutations
-    trains a classifier for every permutation of all labels instead. With one column it also holds
-    the H-divergence for thresholds, 2 sup |F − G|, of all rows: exact, and biased upward.
+    held-out rows (Fisher's exact test, exact-labels); bound and test are null with weights.
+    --permutations trains a classifier for every permutation of all labels; its p-value then is the
+    result's. With one column the result also holds the H-divergence for thresholds, 2 sup |F − G|,
+    of all rows: exact, and biased upward.
 
     Parameters
     ----------
@@ -76,6 +84,11 @@ def c2st(
         logistic has the features of the linear critic; knn votes among the neighbours in the
         training half, as many as the root of their number; mlp has two hidden layers of 64 units;
         hist-gradient-boosting is scikit-learn's, with its defaults.
+    invariant : str
+        Group under which both distributions are unchanged: perm:COLS, flip:COLS, cyclic:COLS or
+        rot90:I,J. The logistic classifier averages its features over each row's orbit, up to 120
+        elements; larger groups, and the other classifiers, take one row of each orbit. Under a
+        group that does not fit, test and bound stay valid: they are those of the orbits.
     rng : numpy.random.Generator
         Its state decides the halves; it is left as it was.
 
@@ -106,7 +119,8 @@ def c2st(
     from copy import deepcopy
 
     rng = deepcopy(rng)
-    deal = dealt(x, y, 2, rng)
+    group = averaging(x, invariant) if classifier == "logistic" else None
+    deal = dealt(represented(x, invariant), represented(y, invariant), 2, rng, group)
     scores = trained_scores(deal, classifier, rng)
     right = np.where(deal.sign * scores > 0, 1.0, np.where(scores == 0, 0.5, 0.0))
     found = held_means(x, y, deal, right)
@@ -114,6 +128,7 @@ def c2st(
     held = deal.fold == 1
     test = Held(scores[held], deal.sign[held], deal.mass[held])
     weighted = x.weights is not None or y.weights is not None
+    p_value = None if weighted else test.p_value()
     return Estimate(
         value,
         terms_x=found.terms_x,
@@ -124,9 +139,9 @@ def c2st(
             "auc": test.auc(),
             "proxy_a_distance": 2.0 * value,
             "tv_lower": None if weighted else test.tv_lower(),
-            "p_value": None if weighted else test.p_value(),
             "h_divergence": h_divergence(x, y) if x.d == 1 else None,
         },
+        test=None if p_value is None else Test(p_value, "exact-labels", 0, {}),
     )
 
 

@@ -18,6 +18,7 @@ KL = Quantity(
         "divmatch kl real.npy gen.npy --both --unit bits",
         "divmatch kl real.npy gen.npy --method knn -k 3",
         "divmatch kl real.npy gen.npy --method gaussian -f json",
+        "divmatch kl real.npy --log-q logq.npy",
     ),
 )
 

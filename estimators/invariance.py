@@ -2,8 +2,9 @@
 
 If P and Q are invariant, every row stands for its whole orbit. Kernel methods average the kernel
 over the group (`divmatch.estimators.orbits`); methods of nearest neighbours take one row of each
-orbit (`represented`); critics average their features over the orbit (`Group.averaged`). A group that
-does not fit biases all of them, so `assumption` tests each sample first.
+orbit (`represented`), and so do critics; linear ones average their features over the orbit
+(`Group.averaged`). A group that does not fit biases all of them, so `assumption` tests each sample
+first.
 """
 
 import math
@@ -137,6 +138,26 @@ class Group:
             return total / self.size
 
         return average
+
+    def mean(self, values: Array) -> Array:
+        """The mean over the group of a vector: of the means of the columns."""
+        made = values.copy()
+        columns = list(self.columns)
+        made[columns] = 0.0 if self.kind in ("flip", "rot90") else values[columns].mean()
+        return made
+
+    def mean_square(self, values: Array) -> Array:
+        """The mean over the group of squares, which know no sign."""
+        made = values.copy()
+        if self.kind != "flip":
+            made[list(self.columns)] = values[list(self.columns)].mean()
+        return made
+
+    def among(self, columns: NDArray[np.intp]) -> "Group | None":
+        """The same group where column c is the old columns[c]; none if it moves none of these."""
+        place = {int(old): new for new, old in enumerate(columns)}
+        kept = tuple(place[c] for c in self.columns if c in place)
+        return Group(self.kind, kept) if kept else None
 
     def canonical(self, points: Points) -> Points:
         """One row of each orbit, always the same one, from a fundamental domain.

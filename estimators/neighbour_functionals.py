@@ -1,16 +1,15 @@
 """Functionals of two densities from neighbour distances that are no divergence of two samples.
 
-Functions for programs: products of powers of the densities, their squared L2 distance, and the
-divergence of a sample from a density that is known.
+Functions for programs: products of powers of the densities, and their squared L2 distance.
 """
 
 import math
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from divmatch.errors import InconclusiveError, SampleError, SettingError
-from divmatch.estimators.neighbour_distance import densities, index, log_mass
+from divmatch.errors import InconclusiveError, SettingError
+from divmatch.estimators.neighbour_distance import densities
 from divmatch.samples import Samples
 
 Array = NDArray[np.float64]
@@ -51,33 +50,6 @@ def squared_l2(x: Samples, y: Samples, *, k: int = 5, ties: str = "error") -> fl
         - monomial(x, y, 0, 1, k=k, ties=ties)
         - monomial(y, x, 0, 1, k=k, ties=ties)
     )
-
-
-def kl_to_density(x: Samples, log_q: ArrayLike, *, k: int = 5) -> float:
-    """KL(P || Q) in nats of a sample from a known density: ``log_q`` is ln q at every row, shape (n,).
-
-    Σ aᵢ (ψ(k) − ln(n − 1) − ln c − d ln ρₖ(i) − ln q(xᵢ)), ρₖ the distance to the k-th other row; inf
-    where q is 0 at a row with weight. Tied rows are refused. Wang, Kulkarni & Verdú 2009.
-    """
-    logs = np.asarray(log_q, dtype=np.float64)
-    if logs.shape != (x.n,) or np.isnan(logs).any() or (logs == math.inf).any():
-        raise SampleError(
-            f"{x.name}: expected {x.n} log-densities, one a row, none of them NaN or inf"
-        )
-    if x.weights is not None and not x.weights.all():
-        rows = x.weights > 0
-        x, logs = x.take(rows), logs[rows]
-    if x.n <= k:
-        raise InconclusiveError(f"{x.name}: {x.n} rows, at least k + 1 = {k + 1} are needed")
-    far, near = index(x).nearest(x.points, k, exclude_self=True)
-    tied = int(np.count_nonzero(far[:, -1] == 0))
-    if tied:
-        raise SampleError(
-            f"{x.name}: {tied} of {x.n} rows have k = {k} copies (tied rows); give a larger k"
-        )
-    log_p = log_mass(x, near, np.arange(x.n)) - x.d * np.log(far[:, -1]) - log_ball(x.d)
-    psi = -np.euler_gamma + sum(1.0 / j for j in range(1, k))
-    return float(x.masses() @ (log_p + psi - logs))
 
 
 def log_ball(d: int) -> float:

@@ -17,6 +17,7 @@ from divmatch.estimators.divergences import (
     Order,
     Tsallis,
 )
+from divmatch.estimators.invariance import Invariant, represented
 from divmatch.estimators.neighbour_distance import Densities, Ties, densities, kth
 from divmatch.estimators.powers import kinds, powers_of
 from divmatch.record import Note
@@ -37,6 +38,7 @@ def renyi_knn(
     tsallis: Tsallis = False,
     k: NeighbourNumber = "auto",
     ties: Ties = "error",
+    invariant: Invariant = None,
 ) -> Estimate:
     """Renyi divergence of order a from P to Q, from nearest-neighbour distances.
 
@@ -62,6 +64,8 @@ def renyi_knn(
     ties : str
         error refuses rows at distance zero; jitter adds uniform noise of 1e-10 of each column's
         range; drop leaves such rows out of the mean.
+    invariant : str
+        As for the method knn of kl.
 
     Returns
     -------
@@ -96,6 +100,7 @@ def renyi_knn(
             "is a lower bound, the larger the nearer"
         )
     number = _enough_neighbours(k, alpha, f"--alpha {alpha:g}")
+    x, y = represented(x, invariant), represented(y, invariant)
     found = densities(x, y, number, ties)
     params = {"k": number}
     if alpha == 1:
@@ -115,6 +120,7 @@ def fdiv_knn(
     kind: Kind = KIND,
     k: NeighbourNumber = "auto",
     ties: Ties = "error",
+    invariant: Invariant = None,
 ) -> Estimate:
     """f-divergence that is a power of p/q, from nearest-neighbour distances.
 
@@ -136,6 +142,8 @@ def fdiv_knn(
         Number of the neighbour, above |a − 1|; auto is 5, or the smallest number above |a − 1| + 1.
     ties : str
         As for the method knn of renyi.
+    invariant : str
+        As for the method knn of kl.
 
     Returns
     -------
@@ -170,6 +178,7 @@ def fdiv_knn(
         )
     orders = [max(s, 1.0 - s) if s < 0 else s for s, _ in powers.terms]
     number = max([_enough_neighbours(k, a, f"--kind {kind}") for a in orders] or [kth(k)])
+    x, y = represented(x, invariant), represented(y, invariant)
     value = powers.constant
     notes: list[Note] = []
     if powers.forward:

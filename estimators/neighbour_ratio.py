@@ -16,6 +16,7 @@ from divmatch.estimators.divergences import (
     Order,
     Tsallis,
 )
+from divmatch.estimators.invariance import Invariant, represented
 from divmatch.estimators.label_estimates import (
     Reading,
     automatic,
@@ -48,6 +49,7 @@ def kl_nnr(
     k: NeighbourNumber = "auto",
     form: Form = "gamma",
     ratio_floor: RatioFloor = 0.0,
+    invariant: Invariant = None,
 ) -> Estimate:
     """KL(P || Q) from the labels of the nearest neighbours in the pool of both samples.
 
@@ -75,6 +77,8 @@ def kl_nnr(
         Q into f, which is biased by O(1/k).
     ratio_floor : float
         With the form paper, smaller ratios become this one.
+    invariant : str
+        As for the method knn.
 
     Returns
     -------
@@ -100,7 +104,7 @@ def kl_nnr(
     >>> round(divmatch.kl(x, y, method="nnr").value, 3)
     0.541
     """
-    return _nnr(f_reading("kl", form, ratio_floor), x, y, k)
+    return _nnr(f_reading("kl", form, ratio_floor), x, y, k, invariant)
 
 
 @RENYI.estimator("nnr", source=SOURCE)
@@ -113,6 +117,7 @@ def renyi_nnr(
     k: NeighbourNumber = "auto",
     form: Form = "gamma",
     ratio_floor: RatioFloor = 0.0,
+    invariant: Invariant = None,
 ) -> Estimate:
     """Renyi divergence of order a from the labels of the nearest neighbours in the pool.
 
@@ -141,6 +146,8 @@ def renyi_nnr(
         Q into f, which is biased by O(1/k).
     ratio_floor : float
         With the form paper, smaller ratios become this one.
+    invariant : str
+        As for the method knn of kl.
 
     Returns
     -------
@@ -169,7 +176,7 @@ def renyi_nnr(
     >>> round(divmatch.renyi(x, y, method="nnr", alpha=2).value, 3)
     0.821
     """
-    return _nnr(renyi_reading(alpha, tsallis, form, ratio_floor), x, y, k)
+    return _nnr(renyi_reading(alpha, tsallis, form, ratio_floor), x, y, k, invariant)
 
 
 @FDIV.estimator("nnr", source=SOURCE)
@@ -181,6 +188,7 @@ def fdiv_nnr(
     k: NeighbourNumber = "auto",
     form: Form = "gamma",
     ratio_floor: RatioFloor = 0.0,
+    invariant: Invariant = None,
 ) -> Estimate:
     """f-divergence between two samples, from the labels of their nearest neighbours.
 
@@ -208,6 +216,8 @@ def fdiv_nnr(
         Q into f, which is biased by O(1/k).
     ratio_floor : float
         With the form paper and for kinds without powers, smaller ratios become this one.
+    invariant : str
+        As for the method knn of kl.
 
     Returns
     -------
@@ -236,26 +246,45 @@ def fdiv_nnr(
     >>> round(divmatch.fdiv(x, y, kind="tv").value, 3)
     0.5
     """
-    return _nnr(f_reading(kind, form, ratio_floor), x, y, k)
+    return _nnr(f_reading(kind, form, ratio_floor), x, y, k, invariant)
 
 
-def _nnr(reading: Reading, x: Samples, y: Samples, k: int | str) -> Estimate:
+def _nnr(reading: Reading, x: Samples, y: Samples, k: int | str, invariant: str | None) -> Estimate:
+    x, y = represented(x, invariant), represented(y, invariant)
     number = automatic(k, *sizes(x, y))
     return estimated(reading, x, y, (number,), ALONE, {"k": number})
 
 
 @kl_nnr.pooled
-def _kl_plan(pool: Samples, k: int, form: str, ratio_floor: float) -> Pooled:
+def _kl_plan(
+    pool: Samples, k: int, form: str, ratio_floor: float, invariant: str | None = None
+) -> Pooled:
+    pool = represented(pool, invariant)
     return planned(f_reading("kl", form, ratio_floor), pool, (k,), ALONE)
 
 
 @renyi_nnr.pooled
 def _renyi_plan(
-    pool: Samples, alpha: float, tsallis: bool, k: int, form: str, ratio_floor: float
+    pool: Samples,
+    alpha: float,
+    tsallis: bool,
+    k: int,
+    form: str,
+    ratio_floor: float,
+    invariant: str | None = None,
 ) -> Pooled:
+    pool = represented(pool, invariant)
     return planned(renyi_reading(alpha, tsallis, form, ratio_floor), pool, (k,), ALONE)
 
 
 @fdiv_nnr.pooled
-def _fdiv_plan(pool: Samples, kind: str, k: int, form: str, ratio_floor: float) -> Pooled:
+def _fdiv_plan(
+    pool: Samples,
+    kind: str,
+    k: int,
+    form: str,
+    ratio_floor: float,
+    invariant: str | None = None,
+) -> Pooled:
+    pool = represented(pool, invariant)
     return planned(f_reading(kind, form, ratio_floor), pool, (k,), ALONE)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from divmatch.errors import SettingError
 from divmatch.estimator import Estimate, Labels, Pooled
 from divmatch.estimators.divergences import FDIV, KIND, KL, ORDER, RENYI, Kind, Order, Tsallis
+from divmatch.estimators.invariance import Invariant, represented
 from divmatch.estimators.label_estimates import (
     SMALLEST_K,
     Reading,
@@ -37,7 +38,12 @@ FORMS = {"reduced": "gamma", "paper": "paper"}
 
 @KL.estimator("nnr-ensemble", source=SOURCE)
 def kl_nnr_ensemble(
-    x: Samples, y: Samples, *, ensemble: Ensemble = "reduced", ratio_floor: RatioFloor = 0.0
+    x: Samples,
+    y: Samples,
+    *,
+    ensemble: Ensemble = "reduced",
+    ratio_floor: RatioFloor = 0.0,
+    invariant: Invariant = None,
 ) -> Estimate:
     """KL(P || Q) from labels of neighbours, a weighted mean over many numbers of neighbours.
 
@@ -57,6 +63,8 @@ def kl_nnr_ensemble(
         reduced mixes gamma forms with one constraint; paper mixes the paper's form with d.
     ratio_floor : float
         With the ensemble of the paper, smaller ratios become this one.
+    invariant : str
+        As for the method knn.
 
     Returns
     -------
@@ -83,7 +91,7 @@ def kl_nnr_ensemble(
     >>> round(divmatch.kl(x, y, method="nnr-ensemble").value, 3)
     0.541
     """
-    return _ensemble(f_reading("kl", FORMS[ensemble], ratio_floor), x, y, ensemble)
+    return _ensemble(f_reading("kl", FORMS[ensemble], ratio_floor), x, y, ensemble, invariant)
 
 
 @RENYI.estimator("nnr-ensemble", source=SOURCE)
@@ -95,6 +103,7 @@ def renyi_nnr_ensemble(
     tsallis: Tsallis = False,
     ensemble: Ensemble = "reduced",
     ratio_floor: RatioFloor = 0.0,
+    invariant: Invariant = None,
 ) -> Estimate:
     """Renyi divergence of order a, a weighted mean over many numbers of neighbours.
 
@@ -115,6 +124,8 @@ def renyi_nnr_ensemble(
         reduced mixes gamma forms with one constraint; paper mixes the paper's form with d.
     ratio_floor : float
         With the ensemble of the paper, smaller ratios become this one.
+    invariant : str
+        As for the method knn of kl.
 
     Returns
     -------
@@ -144,7 +155,7 @@ def renyi_nnr_ensemble(
     0.821
     """
     reading = renyi_reading(alpha, tsallis, FORMS[ensemble], ratio_floor)
-    return _ensemble(reading, x, y, ensemble)
+    return _ensemble(reading, x, y, ensemble, invariant)
 
 
 @FDIV.estimator("nnr-ensemble", source=SOURCE)
@@ -155,6 +166,7 @@ def fdiv_nnr_ensemble(
     kind: Kind = KIND,
     ensemble: Ensemble = "reduced",
     ratio_floor: RatioFloor = 0.0,
+    invariant: Invariant = None,
 ) -> Estimate:
     """f-divergence from labels of neighbours, a weighted mean over many numbers of neighbours.
 
@@ -174,6 +186,8 @@ def fdiv_nnr_ensemble(
         reduced mixes gamma forms with one constraint; paper mixes the paper's form with d.
     ratio_floor : float
         With the ensemble of the paper and for kinds without powers, smaller ratios become this one.
+    invariant : str
+        As for the method knn of kl.
 
     Returns
     -------
@@ -202,10 +216,13 @@ def fdiv_nnr_ensemble(
     >>> round(divmatch.fdiv(x, y, kind="js", method="nnr-ensemble").value, 3)
     0.128
     """
-    return _ensemble(f_reading(kind, FORMS[ensemble], ratio_floor), x, y, ensemble)
+    return _ensemble(f_reading(kind, FORMS[ensemble], ratio_floor), x, y, ensemble, invariant)
 
 
-def _ensemble(reading: Reading, x: Samples, y: Samples, ensemble: str) -> Estimate:
+def _ensemble(
+    reading: Reading, x: Samples, y: Samples, ensemble: str, invariant: str | None
+) -> Estimate:
+    x, y = represented(x, invariant), represented(y, invariant)
     ks, mixture = members(min(sizes(x, y)), x.d, ensemble)
     norm = math.sqrt(float(mixture @ mixture))
     params = {"neighbours": list(ks), "weight_norm": norm}
@@ -238,19 +255,31 @@ def members(rows: int, d: int, ensemble: str) -> tuple[tuple[int, ...], Array]:
 
 
 @kl_nnr_ensemble.pooled
-def _kl_plan(pool: Samples, ensemble: str, ratio_floor: float) -> Pooled:
+def _kl_plan(
+    pool: Samples, ensemble: str, ratio_floor: float, invariant: str | None = None
+) -> Pooled:
+    pool = represented(pool, invariant)
     return _planned(f_reading("kl", FORMS[ensemble], ratio_floor), pool, ensemble)
 
 
 @renyi_nnr_ensemble.pooled
 def _renyi_plan(
-    pool: Samples, alpha: float, tsallis: bool, ensemble: str, ratio_floor: float
+    pool: Samples,
+    alpha: float,
+    tsallis: bool,
+    ensemble: str,
+    ratio_floor: float,
+    invariant: str | None = None,
 ) -> Pooled:
+    pool = represented(pool, invariant)
     return _planned(renyi_reading(alpha, tsallis, FORMS[ensemble], ratio_floor), pool, ensemble)
 
 
 @fdiv_nnr_ensemble.pooled
-def _fdiv_plan(pool: Samples, kind: str, ensemble: str, ratio_floor: float) -> Pooled:
+def _fdiv_plan(
+    pool: Samples, kind: str, ensemble: str, ratio_floor: float, invariant: str | None = None
+) -> Pooled:
+    pool = represented(pool, invariant)
     return _planned(f_reading(kind, FORMS[ensemble], ratio_floor), pool, ensemble)
 
 

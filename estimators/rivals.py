@@ -21,6 +21,7 @@ from divmatch.estimators.evidence import (
     standardised,
     whitened,
 )
+from divmatch.estimators.invariance import represented
 from divmatch.estimators.label_counts import unseen_x
 from divmatch.estimators.label_estimates import automatic, counted, sizes, weighted_rows
 from divmatch.samples import Samples
@@ -54,16 +55,16 @@ class Choice:
     unseen: float
 
 
-def choice(x: Samples, y: Samples, rng: np.random.Generator) -> Choice:
-    """The rival to take, found once for a pair of samples and a state of ``rng``."""
-    key = ("auto", id(x), repr(rng.bit_generator.state))
-    _, found = y.once(key, lambda: (x, _chosen(x, y, rng)))
+def choice(x: Samples, y: Samples, invariant: str | None, rng: np.random.Generator) -> Choice:
+    """The rival to take, found once for a pair of samples, a group and a state of ``rng``."""
+    key = ("auto", id(x), invariant, repr(rng.bit_generator.state))
+    _, found = y.once(key, lambda: (x, _chosen(x, y, invariant, rng)))
     return found
 
 
-def _chosen(x: Samples, y: Samples, rng: np.random.Generator) -> Choice:
+def _chosen(x: Samples, y: Samples, invariant: str | None, rng: np.random.Generator) -> Choice:
     normal = looks_normal(x) and looks_normal(y)
-    rivals = _rivals(x, y, rng)
+    rivals = _rivals(x, y, invariant, rng)
     if normal:
         rivals.sort(key=lambda rival: rival.name != "gaussian")
     skilled = [rival for rival in rivals if not rival.evidence.without_skill()] or rivals
@@ -85,18 +86,22 @@ def _within(rival: Rival, best: Rival, errors: float) -> bool:
     return more <= errors * error + SAME_LOSS
 
 
-def _rivals(x: Samples, y: Samples, rng: np.random.Generator) -> list[Rival]:
-    """All methods that have rows enough, in the order of preference."""
+def _rivals(x: Samples, y: Samples, invariant: str | None, rng: np.random.Generator) -> list[Rival]:
+    """All methods that have rows enough, in the order of preference.
+
+    Of a Gaussian that a group leaves as it is, the rows are Gaussian and their representatives not.
+    """
     made: list[Rival] = []
     missing: list[InconclusiveError] = []
     models: list[Callable[[], list[Rival]]] = [
         partial(_gaussians, "gaussian", x, y, rng),
-        partial(_classifier, x, y, rng),
+        partial(_classifier, x, y, invariant, rng),
         partial(_gaussians, "gaussian, normal scores", *normal_scores(x, y), rng),
     ]
-    neighbours: list[Callable[[], list[Rival]]] = [partial(_neighbours, "nnr", *standardised(x, y))]
-    if correlated(x, y):
-        neighbours.append(partial(_neighbours, "nnr, whitened", *whitened(x, y)))
+    u, v = represented(x, invariant), represented(y, invariant)
+    neighbours: list[Callable[[], list[Rival]]] = [partial(_neighbours, "nnr", *standardised(u, v))]
+    if correlated(u, v):
+        neighbours.append(partial(_neighbours, "nnr, whitened", *whitened(u, v)))
     few = x.d <= FEW_COLUMNS
     for maker in [*neighbours, *models] if few else [*models, *neighbours]:
         try:
@@ -134,7 +139,9 @@ def _gaussians(name: str, x: Samples, y: Samples, rng: np.random.Generator) -> l
     return [Rival(name, "gaussian", x, y, {}, found)]
 
 
-def _classifier(x: Samples, y: Samples, rng: np.random.Generator) -> list[Rival]:
-    scores = critic_scores(x, y, "linear", FOLDS, rng)
+def _classifier(
+    x: Samples, y: Samples, invariant: str | None, rng: np.random.Generator
+) -> list[Rival]:
+    scores = critic_scores(x, y, "linear", FOLDS, rng, invariant)
     found = evidence(x, y, scores.x, scores.y)
-    return [Rival("classifier", "classifier", x, y, {}, found)]
+    return [Rival("classifier", "classifier", x, y, {"invariant": invariant}, found)]

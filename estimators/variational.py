@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from divmatch.estimator import Estimate
 from divmatch.estimators.critics import Critic, Folds, critic_scores
 from divmatch.estimators.divergences import KL
+from divmatch.estimators.invariance import Invariant
 from divmatch.record import Note
 from divmatch.samples import Samples
 from divmatch.settings import Setting
@@ -28,6 +29,7 @@ def kl_classifier(
     *,
     critic: Critic = "linear",
     folds: Folds = 5,
+    invariant: Invariant = None,
     rng: np.random.Generator,
 ) -> Estimate:
     """KL(P || Q) as the mean log-ratio that a cross-fitted classifier gives to rows of P.
@@ -49,6 +51,10 @@ def kl_classifier(
         linear, or mlp: a network with two hidden layers of 64 units, slower.
     folds : int
         K; every fold is scored by a critic that was fitted to the other K − 1.
+    invariant : str
+        Group under which both distributions are unchanged, as for the method knn. The linear
+        critic averages its features over each row's orbit, up to 120 elements; larger groups, and
+        mlp, take one row of each orbit.
     rng : numpy.random.Generator
         Its state decides the folds and the random features; it is left as it was.
 
@@ -77,7 +83,7 @@ def kl_classifier(
     >>> round(divmatch.kl(x, y, method="classifier").value, 1)
     0.5
     """
-    scores = critic_scores(x, y, critic, folds, rng)
+    scores = critic_scores(x, y, critic, folds, rng, invariant)
     ratio, _ = ratios(y, scores.y)
     value = float(x.masses() @ scores.x)
     return Estimate(value, scores.x, -ratio, notes=scores.notes())
@@ -90,6 +96,7 @@ def kl_dv(
     *,
     critic: Critic = "linear",
     folds: Folds = 5,
+    invariant: Invariant = None,
     rng: np.random.Generator,
 ) -> Estimate:
     """KL(P || Q) by the Donsker-Varadhan lower bound of a cross-fitted critic.
@@ -110,6 +117,8 @@ def kl_dv(
         linear, or mlp: a network with two hidden layers of 64 units, slower.
     folds : int
         K; every fold is scored by a critic that was fitted to the other K − 1.
+    invariant : str
+        As for the method classifier.
     rng : numpy.random.Generator
         Its state decides the folds and the random features; it is left as it was.
 
@@ -137,7 +146,7 @@ def kl_dv(
     >>> round(divmatch.kl(x, y, method="dv").value, 1)
     0.5
     """
-    scores = critic_scores(x, y, critic, folds, rng)
+    scores = critic_scores(x, y, critic, folds, rng, invariant)
     ratio, log_mean = ratios(y, scores.y)
     value = float(x.masses() @ scores.x) - log_mean
     return Estimate(value, scores.x, -ratio, notes=(*scores.notes(), *heavy(y, ratio)))
@@ -150,6 +159,7 @@ def kl_nwj(
     *,
     critic: Critic = "linear",
     folds: Folds = 5,
+    invariant: Invariant = None,
     rng: np.random.Generator,
 ) -> Estimate:
     """KL(P || Q) by the bound of Nguyen, Wainwright and Jordan (f-GAN) of a cross-fitted critic.
@@ -168,6 +178,8 @@ def kl_nwj(
         linear, or mlp: a network with two hidden layers of 64 units, slower.
     folds : int
         K; every fold is scored by a critic that was fitted to the other K − 1.
+    invariant : str
+        As for the method classifier.
     rng : numpy.random.Generator
         Its state decides the folds and the random features; it is left as it was.
 
@@ -196,7 +208,7 @@ def kl_nwj(
     >>> round(divmatch.kl(x, y, method="nwj").value, 1)
     0.5
     """
-    scores = critic_scores(x, y, critic, folds, rng)
+    scores = critic_scores(x, y, critic, folds, rng, invariant)
     ratio, log_mean = ratios(y, scores.y)
     mean = math.exp(min(log_mean, 709.0))
     value = 1.0 + float(x.masses() @ scores.x) - mean
@@ -212,6 +224,7 @@ def kl_smile(
     critic: Critic = "linear",
     folds: Folds = 5,
     tau: Clip = 5.0,
+    invariant: Invariant = None,
     rng: np.random.Generator,
 ) -> Estimate:
     """KL(P || Q) by the Donsker-Varadhan formula with the scores of Q clipped to [−τ, τ].
@@ -233,6 +246,8 @@ def kl_smile(
         K; every fold is scored by a critic that was fitted to the other K − 1.
     tau : float
         Largest score in modulus, above 0; inf gives dv.
+    invariant : str
+        As for the method classifier.
     rng : numpy.random.Generator
         Its state decides the folds and the random features; it is left as it was.
 
@@ -260,7 +275,7 @@ def kl_smile(
     >>> round(divmatch.kl(x, y, method="smile", tau=5).value, 1)
     0.5
     """
-    scores = critic_scores(x, y, critic, folds, rng)
+    scores = critic_scores(x, y, critic, folds, rng, invariant)
     ratio, log_mean = ratios(y, np.clip(scores.y, -tau, tau))
     value = float(x.masses() @ scores.x) - log_mean
     notes = (*scores.notes(), *heavy(y, ratio))

@@ -10,6 +10,7 @@ from divmatch.estimator import Estimate
 from divmatch.estimators.critics import Critic, Folds, Scores, critic_scores
 from divmatch.estimators.divergences import FDIV, KIND, ORDER, RENYI, Kind, Order, Tsallis
 from divmatch.estimators.generators import Generator, from_slope, generator
+from divmatch.estimators.invariance import Invariant
 from divmatch.estimators.variational import heavy, kl_classifier, kl_dv, powers, ratios
 from divmatch.record import Note
 from divmatch.samples import Samples
@@ -29,6 +30,7 @@ def renyi_classifier(
     tsallis: Tsallis = False,
     critic: Critic = "linear",
     folds: Folds = 5,
+    invariant: Invariant = None,
     rng: np.random.Generator,
 ) -> Estimate:
     """Rényi divergence of order α from the powers of a cross-fitted classifier's ratio.
@@ -51,6 +53,8 @@ def renyi_classifier(
         linear, or mlp: a network with two hidden layers of 64 units, slower.
     folds : int
         K; every fold is scored by a critic that was fitted to the other K − 1.
+    invariant : str
+        As for the method classifier of kl.
     rng : numpy.random.Generator
         Its state decides the folds and the random features; it is left as it was.
 
@@ -83,8 +87,8 @@ def renyi_classifier(
     """
     _finite_order(alpha)
     if alpha == 1.0:
-        return kl_classifier(x, y, critic=critic, folds=folds, rng=rng)
-    scores = critic_scores(x, y, critic, folds, rng)
+        return kl_classifier(x, y, critic=critic, folds=folds, invariant=invariant, rng=rng)
+    scores = critic_scores(x, y, critic, folds, rng, invariant)
     of_x, log_x = powers(x.masses(), (alpha - 1.0) * scores.x)
     of_y, _ = powers(y.masses(), alpha * scores.y)
     notes = (*scores.notes(), *heavy(x, of_x))
@@ -101,6 +105,7 @@ def renyi_dv(
     tsallis: Tsallis = False,
     critic: Critic = "linear",
     folds: Folds = 5,
+    invariant: Invariant = None,
     rng: np.random.Generator,
 ) -> Estimate:
     """Rényi divergence of order α by the Rényi-Donsker-Varadhan bound of a cross-fitted critic.
@@ -123,6 +128,8 @@ def renyi_dv(
         linear, or mlp: a network with two hidden layers of 64 units, slower.
     folds : int
         K; every fold is scored by a critic that was fitted to the other K − 1.
+    invariant : str
+        As for the method classifier of kl.
     rng : numpy.random.Generator
         Its state decides the folds and the random features; it is left as it was.
 
@@ -155,8 +162,8 @@ def renyi_dv(
     """
     _finite_order(alpha)
     if alpha == 1.0:
-        return kl_dv(x, y, critic=critic, folds=folds, rng=rng)
-    scores = critic_scores(x, y, critic, folds, rng)
+        return kl_dv(x, y, critic=critic, folds=folds, invariant=invariant, rng=rng)
+    scores = critic_scores(x, y, critic, folds, rng, invariant)
     of_x, log_x = powers(x.masses(), (alpha - 1.0) * scores.x)
     of_y, log_y = powers(y.masses(), alpha * scores.y)
     factor = alpha / (alpha - 1.0)
@@ -197,6 +204,7 @@ def fdiv_classifier(
     kind: Kind = KIND,
     critic: Critic = "linear",
     folds: Folds = 5,
+    invariant: Invariant = None,
     rng: np.random.Generator,
 ) -> Estimate:
     """Any f-divergence D_f(P || Q) by the variational bound of a cross-fitted classifier.
@@ -219,6 +227,8 @@ def fdiv_classifier(
         linear, or mlp: a network with two hidden layers of 64 units, slower.
     folds : int
         K; every fold is scored by a critic that was fitted to the other K − 1.
+    invariant : str
+        As for the method classifier of kl.
     rng : numpy.random.Generator
         Its state decides the folds and the random features; it is left as it was.
 
@@ -247,7 +257,7 @@ def fdiv_classifier(
     >>> round(divmatch.fdiv(x, y, kind="tv", method="classifier").value, 1)
     0.4
     """
-    scores = critic_scores(x, y, critic, folds, rng)
+    scores = critic_scores(x, y, critic, folds, rng, invariant)
     return _bound(x, y, scores, generator(kind), 0.0, kind)
 
 
@@ -259,6 +269,7 @@ def fdiv_dv(
     kind: Kind = KIND,
     critic: Critic = "linear",
     folds: Folds = 5,
+    invariant: Invariant = None,
     rng: np.random.Generator,
 ) -> Estimate:
     """Any smooth f-divergence by the variational bound, maximal over a constant factor of the ratio.
@@ -279,6 +290,8 @@ def fdiv_dv(
         linear, or mlp: a network with two hidden layers of 64 units, slower.
     folds : int
         K; every fold is scored by a critic that was fitted to the other K − 1.
+    invariant : str
+        As for the method classifier of kl.
     rng : numpy.random.Generator
         Its state decides the folds and the random features; it is left as it was.
 
@@ -312,7 +325,7 @@ def fdiv_dv(
     f = generator(kind)
     if not f.curvature(np.ones(1))[0] > 0:
         raise SettingError(f"--kind {kind}: has no smooth bound; use --method classifier")
-    scores = critic_scores(x, y, critic, folds, rng)
+    scores = critic_scores(x, y, critic, folds, rng, invariant)
     return _bound(x, y, scores, f, _best_shift(x, y, scores, f), kind)
 
 

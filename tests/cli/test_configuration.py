@@ -227,6 +227,28 @@ def test_check_accepts_a_good_file(here, place):
     assert here("config check good.toml")[:2] == (0, "ok\n")
 
 
+@pytest.mark.parametrize(
+    ("table", "line", "says"),
+    [
+        ("best-of-n", 'n = "4,x"', "divmatch.toml: n: x: expected a whole number"),
+        ("best-of-n", 'rewards = "r.npy"', "rewards: has an effect only with"),
+        ("probs", 'kind = "kl,js,kl"', "is named twice"),
+        ("kl", 'k = "many"', "expected auto or a whole number"),
+        ("best-of-n", "m = 4", "unknown key 'm' in [best-of-n]"),
+    ],
+)
+def test_check_sees_the_settings_of_every_command(here, place, table, line, says):
+    (place / "divmatch.toml").write_text(f"[{table}]\n{line}\n")
+    code, printed, errors = here("config check")
+    assert (code, printed, errors.count("\n")) == (2, "", 1)
+    assert says in errors
+
+
+def test_check_leaves_what_is_required_required(here, place):
+    assert here("config check") == (0, "ok\n", "")
+    assert "missing option '-n'" in here("best-of-n x.npy")[2]
+
+
 def test_check_draws_no_seed(here, place):
     (place / "divmatch.toml").write_text("[defaults]\nseed = 'random'\n")
     assert here("config check") == (0, "ok\n", "")

@@ -240,6 +240,28 @@ def test_a_file_that_an_option_reads_is_an_input_too(here, data, line):
     assert (data / "own.txt").read_text() == "#\n"
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "energy parts-p q.parquet -o parts-p/0.parquet",
+        "energy parts-p q.parquet -o parts-p/deep/new.parquet --mkdir",
+        "energy q.parquet parts-p/?.parquet -o parts-p/7.parquet",
+        "score q.parquet parts-p -o parts-p/new.parquet",
+    ],
+)
+def test_a_part_of_an_input_is_never_written(here, data, line):
+    before = sorted(data.glob("parts-p/**/*"))
+    code, printed, errors = here(line)
+    assert (code, printed) == (2, "")
+    assert "would be a part of the input" in errors or "is the input" in errors
+    assert sorted(data.glob("parts-p/**/*")) == before
+
+
+def test_a_folder_of_parts_takes_other_files(here, data):
+    assert here("energy parts-p q.parquet -o parts-p/found.json")[0] == 0
+    (data / "parts-p/found.json").unlink()
+
+
 def test_mkdir_makes_the_folders(here, data):
     assert here("energy p.npy q.npy -o new/folder/out.json --mkdir")[0] == 0
     assert json.loads((data / "new/folder/out.json").read_text())["command"] == "energy"

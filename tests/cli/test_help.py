@@ -21,6 +21,17 @@ def test_help_shows_examples_before_options(here, name, flag):
     assert printed.index("Examples:") < printed.index("--help ")
 
 
+@pytest.mark.parametrize("name", [name for name in EVERY if name != "config"])
+def test_the_help_itself_is_the_last_option(here, name):
+    options = here(f"{name} --help")[1].partition("\nHelp:\n")[2].splitlines()
+    assert options[0].startswith("  -h, --help  ")
+
+
+@pytest.mark.parametrize("name", [*QUANTITIES, *SINGLES, "test", "score"])
+def test_help_lists_no_argument_among_the_options(here, name):
+    assert "\n  P\n" not in here(f"{name} --help")[1]
+
+
 @pytest.mark.parametrize("name", [*QUANTITIES, *SINGLES, "test", "score"])
 def test_help_shows_no_range_without_ends(here, name):
     assert "None" not in here(f"{name} --help")[1]

@@ -24,11 +24,18 @@ NAMES = [name for name in QUANTITIES | STATISTICS if find_spec(CATALOGUE[name][0
 DECLARED = [*NAMES, *SINGLES]  # test_single.py measures those of one sample
 METHODS = [(name, method) for name in NAMES for method in quantity(name).methods]
 
+# methods of all quantities, and those for a density that is known
+ESTIMATORS = [
+    e for n in DECLARED for e in [*quantity(n).methods.values(), *quantity(n).known.values()]
+]
+
+EVERY_ESTIMATOR = pytest.mark.parametrize(
+    "estimator",
+    ESTIMATORS,
+    ids=[f"{e.quantity.name}-{e.method}{'-density' * e.paired}" for e in ESTIMATORS],
+)
 EVERY_METHOD = pytest.mark.parametrize(("name", "method"), METHODS)
 EVERY_DECLARED_QUANTITY = pytest.mark.parametrize("name", DECLARED)
-EVERY_DECLARED_METHOD = pytest.mark.parametrize(
-    ("name", "method"), [(name, method) for name in DECLARED for method in quantity(name).methods]
-)
 EVERY_QUANTITY_OF_TWO = pytest.mark.parametrize("name", [n for n in NAMES if n in QUANTITIES])
 SECTIONS = ("Parameters", "Returns", "Notes", "Examples")
 
@@ -131,22 +138,21 @@ def test_defaults_for_scoring_are_settings(name):
     wanted.chosen(None).checked(wanted.when_scoring)
 
 
-@EVERY_DECLARED_METHOD
-def test_every_default_is_allowed(name, method):
-    estimator = quantity(name).chosen(method)
+@EVERY_ESTIMATOR
+def test_every_default_is_allowed(estimator):
     defaults = {setting.name: setting.default for setting in estimator.settings}
     assert estimator.checked(defaults) == defaults
 
 
-@EVERY_DECLARED_METHOD
-def test_every_setting_says_what_it_means(name, method):
-    assert all(setting.meaning for setting in quantity(name).chosen(method).settings)
+@EVERY_ESTIMATOR
+def test_every_setting_says_what_it_means(estimator):
+    assert all(setting.meaning for setting in estimator.settings)
 
 
-@EVERY_DECLARED_METHOD
-def test_settings_of_one_name_mean_the_same_in_all_methods(name, method):
-    known = quantity(name).settings()
-    for setting in quantity(name).chosen(method).settings:
+@EVERY_ESTIMATOR
+def test_settings_of_one_name_mean_the_same_in_all_methods(estimator):
+    known = estimator.quantity.settings()
+    for setting in estimator.settings:
         assert setting == known[setting.name]
 
 
@@ -159,35 +165,33 @@ def documented(estimator):
     return [name.strip() for line in names for name in line.split(",")]
 
 
-@EVERY_DECLARED_METHOD
-def test_documented_parameters_are_those_of_the_signature(name, method):
-    estimator = quantity(name).chosen(method)
+@EVERY_ESTIMATOR
+def test_documented_parameters_are_those_of_the_signature(estimator):
     assert documented(estimator) == list(inspect.signature(estimator.function).parameters)
 
 
-@EVERY_DECLARED_METHOD
+@EVERY_ESTIMATOR
 @pytest.mark.parametrize("section", SECTIONS)
-def test_docstring_has_its_sections(name, method, section):
-    assert re.search(rf"^{section}\n-+$", quantity(name).chosen(method).doc, re.MULTILINE)
+def test_docstring_has_its_sections(estimator, section):
+    assert re.search(rf"^{section}\n-+$", estimator.doc, re.MULTILINE)
 
 
-@EVERY_DECLARED_METHOD
+@EVERY_ESTIMATOR
 @pytest.mark.parametrize("label", ["Cost: ", "Source: "])
-def test_notes_name_cost_and_source(name, method, label):
-    notes = quantity(name).chosen(method).doc.partition("\nNotes\n")[2]
+def test_notes_name_cost_and_source(estimator, label):
+    notes = estimator.doc.partition("\nNotes\n")[2]
     assert re.search(rf"^{label}\S", notes, re.MULTILINE)
 
 
-@EVERY_DECLARED_METHOD
-def test_first_line_is_a_sentence(name, method):
-    first = quantity(name).chosen(method).doc.partition("\n\n")[0]
+@EVERY_ESTIMATOR
+def test_first_line_is_a_sentence(estimator):
+    first = estimator.doc.partition("\n\n")[0]
     assert re.fullmatch(r"(f-|[A-Z])[^\n]*\.", first)
 
 
-@EVERY_DECLARED_METHOD
-def test_doctest_runs(name, method):
-    estimator = quantity(name).chosen(method)
-    test = doctest.DocTestParser().get_doctest(estimator.doc, {}, f"{name} {method}", None, None)
+@EVERY_ESTIMATOR
+def test_doctest_runs(estimator):
+    test = doctest.DocTestParser().get_doctest(estimator.doc, {}, estimator.method, None, None)
     assert test.examples
     assert doctest.DocTestRunner(verbose=False).run(test).failed == 0
 

@@ -11,6 +11,8 @@ def prepare(folder: Path) -> None:
     """Write them into a folder, the same numbers every time."""
     rng = np.random.default_rng(0)
     np.save(folder / "real.npy", rng.normal(size=(400, 4)))
+    real = np.load(folder / "real.npy")  # and the log-density of a standard normal at its rows
+    np.save(folder / "logq.npy", -0.5 * (real**2).sum(axis=1) - 2 * np.log(2 * np.pi))
     np.save(folder / "gen.npy", rng.normal(0.3, 1.0, size=(300, 4)))
     np.save(folder / "other.npy", rng.normal(size=(350, 4)))
     real = np.load(folder / "real.npy")

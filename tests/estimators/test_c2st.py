@@ -130,16 +130,30 @@ def test_same_seed_same_digits(classifier):
     assert SAME(*values)
 
 
-def test_weights_leave_bound_and_p_value_undefined():
+def test_weights_leave_the_bound_undefined():
     x, y = pair(10, 60, 60)
-    params = divmatch.c2st(x, y, weights_x=np.linspace(1, 2, 60)).params
-    assert (params["tv_lower"], params["p_value"]) == (None, None)
+    assert divmatch.c2st(x, y, weights_x=np.linspace(1, 2, 60)).params["tv_lower"] is None
+
+
+def test_exact_p_value_is_the_test_of_the_result():
+    found = divmatch.c2st(*pair(11, 60, 60))
+    assert (found.test.method, found.test.permutations) == ("exact-labels", 0)
+    assert 0 < found.test.p_value < 0.05
+
+
+def test_permutations_take_the_place_of_the_exact_test():
+    found = divmatch.c2st(*pair(12, 30, 30), classifier="knn", permutations=9)
+    assert (found.test.method, found.test.permutations) == ("permutation", 9)
+
+
+def test_without_an_exact_p_value_there_is_no_test():
+    assert divmatch.c2st(*pair(13, 60, 60), weights_y=np.linspace(1, 2, 60)).test is None
 
 
 @CLASSIFIERS
 def test_equal_rows_tell_nothing(classifier):
     found = divmatch.c2st(np.ones((20, 2)), np.ones((20, 2)), classifier=classifier)
-    assert (found.value, found.params["auc"], found.params["p_value"]) == (0.0, 0.5, 1.0)
+    assert (found.value, found.params["auc"], found.test.p_value) == (0.0, 0.5, 1.0)
 
 
 def test_one_row_is_inconclusive():
@@ -183,7 +197,7 @@ def test_h_divergence_needs_one_column():
 @pytest.mark.slow
 def test_bound_and_p_value_keep_their_level_at_the_null():
     """200 runs: at most 5 % + 4 sd of p-values up to .05, and of bounds above the truth 0."""
-    made = [divmatch.c2st(*pair(s, 200, 200, shift=0.0), seed=s).params for s in range(200)]
+    made = [divmatch.c2st(*pair(s, 200, 200, shift=0.0), seed=s) for s in range(200)]
     limit = LUCK((0.05 * 0.95 / 200) ** 0.5, z=4, bias=0.05)
-    assert np.mean([params["p_value"] <= 0.05 for params in made]) <= limit
-    assert np.mean([params["tv_lower"] > 0 for params in made]) <= limit
+    assert np.mean([found.test.p_value <= 0.05 for found in made]) <= limit
+    assert np.mean([found.params["tv_lower"] > 0 for found in made]) <= limit

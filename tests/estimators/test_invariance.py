@@ -11,9 +11,13 @@ import divmatch
 from divmatch.errors import FileError, SettingError
 from divmatch.estimator import quantity
 from divmatch.estimators import orbits
+from divmatch.estimators.auto import _estimate
+from divmatch.estimators.critics import _moments, dealt
 from divmatch.estimators.invariance import Group, group_of, invariance_p, inverse, represented
+from divmatch.estimators.rivals import _classifier
 from divmatch.inference import function_of
 from divmatch.kernels.pairwise import Profile
+from divmatch.randomness import stream
 from divmatch.samples import Samples, as_samples
 from tests.reference.cauchy_schwarz import divergence as plain_cs
 from tests.reference.invariance import averaged, elements, quotient
@@ -405,6 +409,46 @@ def test_kl_is_that_of_the_representatives(method, group):
     assert SAME(found, divmatch.kl(group.canonical(x), group.canonical(y), method=method).value)
 
 
+NEIGHBOURS = [
+    ("kl", "nnr", {}),
+    ("kl", "nnr-ensemble", {}),
+    ("renyi", "knn", {"alpha": 2}),
+    ("renyi", "nnr", {"alpha": 2}),
+    ("renyi", "nnr-ensemble", {"alpha": 0.5}),
+    ("fdiv", "knn", {"kind": "hellinger"}),
+    ("fdiv", "nnr", {"kind": "js"}),
+    ("fdiv", "nnr-ensemble", {"kind": "js"}),
+]
+
+
+@pytest.mark.parametrize(("name", "method", "options"), NEIGHBOURS)
+@pytest.mark.parametrize("group", [GROUPS[1], GROUPS[6]], ids=["perm", "rot90"])
+def test_divergence_and_its_p_value_are_those_of_the_representatives(name, method, options, group):
+    x, y = rows(51, 40), rows(52, 36) * 1.3
+    options = options | {"method": method, "permutations": 5}
+    measure = getattr(divmatch, name)
+    found = measure(x, y, invariant=group.text, **options)
+    expected = measure(group.canonical(x), group.canonical(y), **options)
+    assert (found.value, found.test, found.ci) == (expected.value, expected.test, expected.ci)
+
+
+@pytest.mark.parametrize(("name", "method", "options"), NEIGHBOURS)
+def test_images_of_the_rows_have_the_same_divergence(name, method, options):
+    x, y, rng = rows(53, 40), rows(54, 36) * 1.3, np.random.default_rng(53)
+    group, measure = Group("flip", (0, 3)), getattr(divmatch, name)
+    options = options | {"method": method, "invariant": group.text}
+    moved = group.scattered(x, rng), group.scattered(y, rng)
+    assert SAME(measure(*moved, **options).value, measure(x, y, **options).value)
+
+
+def test_weights_of_orbits_are_those_of_their_representatives():
+    x, y, a = rows(55, 40), rows(56, 36) * 1.3, np.random.default_rng(55).random(40)
+    group = Group("perm", (0, 2))
+    found = divmatch.kl(x, y, method="nnr", weights_x=a, invariant=group.text).value
+    x, y = group.canonical(x), group.canonical(y)
+    assert SAME(found, divmatch.kl(x, y, method="nnr", weights_x=a).value)
+
+
 @EVERY_GROUP
 def test_neighbour_share_is_that_of_the_representatives(group):
     x, y = rows(23, 40), rows(24, 30) * 1.3
@@ -414,18 +458,183 @@ def test_neighbour_share_is_that_of_the_representatives(group):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("method", ["knn", "nnr-ensemble", "classifier", "dv", "auto"])
 @pytest.mark.parametrize("invariant", [None, "perm:0-2", "flip:0-2"])
-def test_kl_keeps_its_truth_under_the_group(invariant):
+def test_kl_keeps_its_truth_under_the_group(method, invariant):
     rng = np.random.default_rng(6)
     truth = 1.5 * (1 / 1.44 - 1 + 2 * math.log(1.2))
     found = [
         divmatch.kl(
-            rng.normal(size=(1000, 3)), 1.2 * rng.normal(size=(1000, 3)), invariant=invariant
+            rng.normal(size=(1000, 3)),
+            1.2 * rng.normal(size=(1000, 3)),
+            method=method,
+            invariant=invariant,
         ).value
         for _ in range(20)
     ]
     se = np.std(found, ddof=1) / 20**0.5
     assert np.mean(found) == pytest.approx(truth, abs=LUCK(se, 4, bias=0.03))
+
+
+def ratio_on_circle(points, turn):
+    """ln p of the four Gaussians of `on_circle`, up to a constant."""
+    angles = turn + np.arange(4) * np.pi / 2
+    centres = 2 * np.column_stack([np.cos(angles), np.sin(angles)])
+    gaps = ((points[:, None] - centres) ** 2).sum(axis=2)
+    return np.log(np.exp(-gaps / 0.5).mean(axis=1))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["nnr", "knn", "classifier", "auto"])
+def test_turns_bring_the_divergence_nearer_to_the_truth(method):
+    """Four Gaussians that fill the circle: all methods are too small, and less so with the group."""
+    rng = np.random.default_rng(7)
+    many = on_circle(rng, 100_000)
+    terms = ratio_on_circle(many, 0) - ratio_on_circle(many, np.pi / 4)
+    found = []
+    for _ in range(20):
+        x, y = on_circle(rng, 500), on_circle(rng, 500, np.pi / 4)
+        options = [{}, {"invariant": "rot90:0,1"}]
+        found.append([divmatch.kl(x, y, method=method, **o).value for o in options])
+    without, within = np.abs(np.array(found) - terms.mean()).mean(axis=0)
+    assert within < 0.8 * without
+
+
+# ------------------------------------------------------------------------------------- critics
+
+CRITICS = [
+    ("kl", {"method": "classifier"}),
+    ("kl", {"method": "dv"}),
+    ("kl", {"method": "nwj"}),
+    ("kl", {"method": "smile"}),
+    ("kl", {"method": "classifier", "critic": "mlp"}),
+    ("renyi", {"method": "classifier"}),
+    ("renyi", {"method": "dv", "alpha": 0.5}),
+    ("fdiv", {"method": "classifier"}),
+    ("fdiv", {"method": "dv"}),
+    ("c2st", {}),
+    ("c2st", {"classifier": "knn"}),
+    ("c2st", {"classifier": "mlp"}),
+]
+EVERY_CRITIC = pytest.mark.parametrize(("name", "options"), CRITICS)
+
+
+@EVERY_CRITIC
+def test_images_of_the_rows_have_the_same_scores(name, options):
+    x, y, rng = rows(61, 60), rows(62, 50) * 1.3, np.random.default_rng(61)
+    group, measure = Group("perm", (0, 2, 3)), getattr(divmatch, name)
+    options = options | {"invariant": group.text}
+    moved = measure(group.scattered(x, rng), group.scattered(y, rng), **options)
+    assert SAME(moved.value, measure(x, y, **options).value)
+
+
+@EVERY_CRITIC
+def test_critics_take_the_representatives_of_large_groups(name, options):
+    x, y = rows(63, 50, 6), rows(64, 40, 6) * 1.3
+    measure = getattr(divmatch, name)
+    found = measure(x, y, invariant="perm:0-5", **options).value
+    assert SAME(found, measure(np.sort(x, axis=1), np.sort(y, axis=1), **options).value)
+
+
+@pytest.mark.parametrize("options", [{"method": "classifier", "critic": "mlp"}])
+def test_networks_take_the_representatives(options):
+    x, y = rows(65, 60), np.abs(rows(66, 50)) * 1.3
+    found = divmatch.kl(x, y, invariant="flip:0-3", **options).value
+    assert SAME(found, divmatch.kl(np.abs(x), np.abs(y), **options).value)
+
+
+@EVERY_GROUP
+def test_the_group_of_a_deal_moves_the_rows_themselves(group):
+    """Its columns are in another order and scaled, so that the group still acts by signed moves."""
+    x, y = (as_samples(rows(seed, 60) * [1, 2, 3, 4] + 5, "x") for seed in (67, 68))
+    deal = dealt(x, y, 2, np.random.default_rng(0), group)
+    spread, mean = _moments(x.points, x.masses(), y.points, y.masses(), group)
+    columns = np.lexsort((spread, mean))
+
+    def raw(points):
+        made = np.empty_like(points)
+        made[:, columns] = points * spread[columns] + mean[columns]
+        return made
+
+    rows_of_both = np.sort(np.concatenate([x.points, y.points]), axis=0)
+    assert np.sort(raw(deal.points), axis=0) == pytest.approx(rows_of_both, abs=1e-12)
+    for move in group.moves:
+        found = raw(deal.group.moved(deal.points, move))
+        expected = group.moved(raw(deal.points), move)
+        assert found == pytest.approx(expected, abs=ROUNDING(480, scale=50))
+
+
+@EVERY_GROUP
+def test_moments_of_the_group_are_those_of_the_orbits(group):
+    x, y = (rows(seed, 30) * [1, 2, 3, 4] + 5 for seed in (69, 70))
+    a = np.full(30, 1 / 30)
+    orbit = np.concatenate([group.orbit(x), group.orbit(y)]).reshape(-1, 4)
+    spread, mean = _moments(x, a, y, a, group)
+    assert mean == pytest.approx(orbit.mean(axis=0), abs=ROUNDING(1440, scale=20))
+    assert spread == pytest.approx(orbit.std(axis=0), abs=ROUNDING(1440, scale=20))
+
+
+def test_group_among_fewer_columns_moves_those_that_are_left():
+    columns = np.array([3, 1, 0])
+    assert Group("flip", (0, 2, 3)).among(columns) == Group("flip", (2, 0))
+    assert Group("flip", (2,)).among(columns) is None
+
+
+@pytest.mark.parametrize("invariant", ["flip:0,1", "perm:0,1", "rot90:0,1"])
+def test_constant_columns_of_a_group_are_left_out(invariant):
+    x, y = (np.column_stack([np.zeros((60, 2)), rows(seed, 60, 1)]) for seed in (71, 72))
+    found = divmatch.kl(x, y, method="classifier", invariant=invariant).value
+    assert SAME(found, divmatch.kl(x, y, method="classifier").value)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("invariant", ["perm:0-3", "cyclic:0-3", "perm:0,1"])
+def test_averaged_features_lower_the_error_of_the_critic(invariant):
+    covariance = np.full((4, 4), 0.3) + 0.7 * np.eye(4)
+    truth = gaussian.kl(np.zeros(4), np.eye(4), np.zeros(4), covariance)
+    root, rng, found = np.linalg.cholesky(covariance), np.random.default_rng(8), []
+    for _ in range(20):
+        x, y = rng.normal(size=(500, 4)), rng.normal(size=(500, 4)) @ root.T
+        options = [{}, {"invariant": invariant}]
+        found.append([divmatch.kl(x, y, method="classifier", **o).value for o in options])
+    without, within = np.sqrt(np.mean((np.array(found) - truth) ** 2, axis=0))
+    assert within < without
+
+
+# ------------------------------------------------------------------------- the automatic choice
+
+
+@pytest.mark.parametrize("name", ["kl", "renyi", "fdiv"])
+def test_a_group_leaves_the_choice_to_the_rows(name):
+    found = getattr(divmatch, name)(rows(73, 60), rows(74, 50) * 1.3, invariant="flip:0,1")
+    assert (found.method, found.params["invariant"]) == ("auto", "flip:0,1")
+
+
+def test_gaussians_compete_with_their_own_rows():
+    x, y = rows(75, 300), rows(76, 300) * 1.3
+    found = divmatch.kl(x, y, invariant="flip:0-3")
+    assert found.params["chosen"] == "gaussian"
+    assert SAME(found.value, divmatch.kl(x, y, method="gaussian").value)
+
+
+def test_a_chosen_classifier_averages_over_the_group():
+    x, y = as_samples(rows(77, 60), "x"), as_samples(rows(82, 50) * 1.3, "y")
+    rival, rng = _classifier(x, y, "flip:0-2", stream(0, "test"))[0], stream(0, "test")
+    found = _estimate(quantity("kl"), rival, {}, rng).value
+    estimator = quantity("kl").methods["classifier"]
+    assert SAME(found, estimator(x, y, invariant="flip:0-2", rng=rng).value)
+    assert not SAME(found, estimator(x, y, rng=rng).value)
+
+
+def test_p_value_of_the_choice_is_that_of_the_representatives():
+    x, y = rows(78, 40), rows(79, 40) * 1.3
+    found = divmatch.kl(x, y, invariant="flip:0-3", permutations=19).test
+    assert found == divmatch.kl(np.abs(x), np.abs(y), permutations=19).test
+
+
+def test_settings_that_the_choice_lacks_name_a_method_that_has_them_all():
+    found = divmatch.kl(rows(80, 40), rows(81, 40), k=3, invariant="flip:0-3")
+    assert (found.method, found.params["k"]) == ("knn", 3)
 
 
 # ------------------------------------------------------------------------------- the check
@@ -454,10 +663,19 @@ def test_rows_of_an_invariant_distribution_raise_no_warning(group):
     assert "W16" not in codes(rows(29, 200), rows(30, 150), group.text)
 
 
-@pytest.mark.parametrize("name", ["energy", "cs", "kl"])
-def test_every_family_says_that_rows_contradict_the_group(name):
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [
+        *(("energy", None), ("cs", None), ("c2st", None)),
+        *(("kl", m) for m in ("auto", "knn", "knn-reduced", "nnr", "nnr-ensemble")),
+        *(("kl", m) for m in ("classifier", "dv", "nwj", "smile")),
+        *(("renyi", m) for m in ("auto", "knn", "nnr", "nnr-ensemble", "classifier", "dv")),
+        *(("fdiv", m) for m in ("auto", "nnr", "nnr-ensemble", "classifier", "dv")),
+    ],
+)
+def test_every_family_says_that_rows_contradict_the_group(name, method):
     x = rows(31, 100) + UP
-    found = getattr(divmatch, name)(x, rows(32, 90), invariant="flip:1")
+    found = getattr(divmatch, name)(x, rows(32, 90), method=method, invariant="flip:1")
     said = [note for note in found.warnings if note.code == "W16"]
     assert [note.message.partition(":")[0] for note in said] == ["x"]
 
@@ -516,5 +734,5 @@ def test_group_too_large_for_averages_is_refused():
 
 def test_group_of_any_size_is_sorted_away_for_neighbours():
     x, y = rows(43, 30, 12), rows(44, 30, 12)
-    found = divmatch.kl(x, y, invariant="perm:0-11").value
+    found = divmatch.kl(x, y, method="knn", invariant="perm:0-11").value
     assert SAME(found, divmatch.kl(np.sort(x, axis=1), np.sort(y, axis=1), method="knn").value)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from divmatch.errors import InconclusiveError, SampleError, SettingError
 from divmatch.estimator import quantity
-from divmatch.estimators.neighbour_functionals import kl_to_density, monomial, squared_l2
+from divmatch.estimators.neighbour_functionals import monomial, squared_l2
 from divmatch.samples import as_samples
 from tests.reference import neighbour_powers as reference
 from tests.tolerances import LUCK, ROUNDING, SAME
@@ -132,13 +132,6 @@ def test_monomial_equals_the_loops(s, t, seed):
     assert found == close(expected)
 
 
-def test_kl_to_a_density_by_hand():
-    """0, 1, 3 with k = 1 and q = 1: ρ = (1, 1, 2), ψ(1) = −γ, c = 2, n − 1 = 2."""
-    expected = -np.euler_gamma - math.log(2) - math.log(2) - math.log(2) / 3
-    found = kl_to_density(as_samples([0.0, 1.0, 3.0], "x"), np.zeros(3), k=1)
-    assert found == close(expected)
-
-
 # ------------------------------------------------------------- published means, n = m = 5000
 
 # columns, shift, sd of Q, quantity, settings, published mean of 15 runs, sd of one run
@@ -181,14 +174,6 @@ def test_published_mean_of_the_l2_distance():
         found.append(squared_l2(as_samples(x, "x"), as_samples(y, "y")))
     truth = 0.75 / math.sqrt(math.pi) - 2 * math.exp(-0.1) / math.sqrt(10 * math.pi)
     assert np.mean(found) == pytest.approx(truth, abs=LUCK(0.007 / 3**0.5))
-
-
-def test_truth_of_a_sample_and_a_density():
-    """N(0, 1) and the density of N(1, 4): .443147."""
-    x, _ = gaussians(7, 1, 1.0, 2.0)
-    log_q = -0.5 * ((x[:, 0] - 1) / 2) ** 2 - math.log(2 * math.sqrt(2 * math.pi))
-    found = kl_to_density(as_samples(x, "x"), log_q)
-    assert found == pytest.approx(0.443147, abs=LUCK(0.012))
 
 
 # ---------------------------------------------------------------------------------- property
@@ -251,12 +236,3 @@ def test_tied_rows_are_refused():
 def test_too_few_rows_are_inconclusive():
     with pytest.raises(InconclusiveError, match=r"x: 5 rows, at least 6 \(k \+ 1"):
         estimate("renyi", *pair(15, 5, 9), alpha=0.5)
-
-
-def test_log_densities_must_fit_the_rows():
-    with pytest.raises(SampleError, match="expected 3 log-densities"):
-        kl_to_density(as_samples([0.0, 1.0, 3.0], "x"), [0.0, 1.0])
-
-
-def test_density_of_zero_at_a_row_is_infinite():
-    assert kl_to_density(as_samples([0.0, 1.0, 3.0], "x"), [0.0, 0.0, -math.inf], k=1) == math.inf
