@@ -157,8 +157,8 @@ def _sorted(
     if len(kept) < folds:
         verb = "carries" if len(kept) == 1 else "carry"
         raise InconclusiveError(
-            f"{samples.name}: {counted(len(kept), 'row')} {verb} weight, at least --folds {folds} are "
-            "needed"
+            f"{samples.name}: {counted(len(kept), 'row')} {verb} weight, at least {folds} are needed, one "
+            "for every fold; give more rows"
         )
     points = samples.points[np.ix_(kept, columns)]
     order = np.lexsort((masses[kept], *points.T[::-1]))
@@ -260,7 +260,7 @@ def _features(deal: Deal, rng: np.random.Generator) -> tuple[Rows, Array]:
     pairs = list(combinations(range(d), 2)) if d <= PRODUCTS_UP_TO else []
     left, right = (np.array([pair[side] for pair in pairs], dtype=int) for side in (0, 1))
     waves = min(FOURIER, 10 + count // 20) if d else 0
-    frequencies = rng.standard_normal((d, waves)) / _median_distance(deal, rng) if d else None
+    frequencies = rng.standard_normal((d, waves)) / median_distance(deal, rng) if d else None
     phases = rng.uniform(0.0, 2.0 * math.pi, waves)
     centre, spread = _quadratic_moments(deal, left, right)
 
@@ -299,7 +299,7 @@ def _quadratic_moments(
     return mean, np.where(spread > 1e-6, spread, 1.0)
 
 
-def _median_distance(deal: Deal, rng: np.random.Generator) -> float:
+def median_distance(deal: Deal, rng: np.random.Generator) -> float:
     """Median distance of pairs of rows drawn by weight; 1 where most coincide."""
     probability = 0.5 * deal.mass
     pairs = rng.choice(len(probability), (2, MEDIAN_ROWS), p=probability / probability.sum())

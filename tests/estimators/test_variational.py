@@ -330,7 +330,7 @@ def test_null_is_not_rejected():
 
 
 def test_fewer_rows_than_folds_are_inconclusive():
-    with pytest.raises(InconclusiveError, match="4 rows carry weight, at least --folds 5"):
+    with pytest.raises(InconclusiveError, match="4 rows carry weight, at least 5 are needed"):
         estimate(np.zeros((4, 1)), np.ones((9, 1)))
 
 
