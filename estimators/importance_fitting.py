@@ -50,7 +50,7 @@ def kl_ulsif(x: Samples, y: Samples, *, folds: Folds = 5, rng: np.random.Generat
 
     Notes
     -----
-    Cost: two passes over 400 (n + m) numbers, and 16 linear systems of 101 unknowns a fold.
+    Cost: two passes over 400 (n + m) numbers, and 16 linear systems of 100 unknowns a fold.
 
     Source: Kanamori, Hido & Sugiyama 2009, A least-squares approach to direct importance estimation,
     JMLR 10, section 2.4, without setting negative weights to zero.

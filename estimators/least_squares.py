@@ -3,7 +3,8 @@
 The ratio r minimises E_Q r² / 2 − E_P r, whose minimum over all functions is at p/q. In features φ it
 is w = (H + λ I)⁻¹ h, with H the mean of φ φ' over Q and h that of φ over P. The rows are dealt into
 folds as for the critics; the width of the kernels and λ of a fold are those with the least loss on the
-held-out rows of the other folds.
+held-out rows of the other folds. There is no constant among the kernels: where Q has no rows of P
+near, the ratio is to be 0.
 """
 
 from copy import deepcopy
@@ -22,7 +23,6 @@ Array = NDArray[np.float64]
 CENTRES = 100  # kernels; more did not lower the error of any oracle, and cost
 WIDTHS = (2.0, 1.0, 0.5, 0.25)  # in median distances; halving is raising to the fourth power
 RIDGES = (1.0, 1e-1, 1e-2, 1e-3)  # less lets a lone row of P in the tail of Q have any ratio
-OFFSET_RIDGE = 1e-6
 LEAST_RATIO = 0.05  # a linear ratio may be negative; logarithms take this one instead
 BLOCK = 2048  # rows a tile
 
@@ -87,7 +87,9 @@ def _cross_fitted(x: Samples, y: Samples, folds: int, rng: np.random.Generator) 
 def _judged(deal: Deal, ratio: Array, made: tuple[Array, Array]) -> Scores:
     scores = np.log(np.maximum(ratio, LEAST_RATIO))
     gain = gains(deal, scores)
-    right = np.where(deal.sign * scores > 0, 1.0, np.where(scores == 0, 0.5, 0.0))
+    # samples that do not overlap leave the scale of r free: they are told apart at the mean score
+    middle = scores - 0.5 * float(deal.mass @ scores)
+    right = np.where(deal.sign * middle > 0, 1.0, np.where(middle == 0, 0.5, 0.0))
     return Scores(
         x=np.log(np.maximum(made[0], LEAST_RATIO)),
         y=np.log(np.maximum(made[1], LEAST_RATIO)),
@@ -99,7 +101,7 @@ def _judged(deal: Deal, ratio: Array, made: tuple[Array, Array]) -> Scores:
 
 
 class Kernels:
-    """Gaussian kernels around rows of P, of several widths at once, and a constant."""
+    """Gaussian kernels around rows of P, of several widths at once."""
 
     def __init__(self, deal: Deal, rng: np.random.Generator) -> None:
         self._points = deal.points
@@ -112,27 +114,24 @@ class Kernels:
 
     @property
     def count(self) -> int:
-        """Number of features of one width."""
-        return 1 + len(self._centres)
+        """Number of kernels of one width."""
+        return len(self._centres)
 
     def features(self, at: slice) -> list[Array]:
-        """Features (rows, count) of every width, the widest first."""
+        """Kernels (rows, count) of every width, the widest first."""
         z = self._points[at]
         gaps = np.einsum("ij,ij->i", z, z)[:, None] + self._squares - 2.0 * (z @ self._centres.T)
         kernel = np.exp(np.maximum(gaps, 0.0) * (-0.5 / (WIDTHS[0] * self.scale) ** 2))
         made = []
         for _ in WIDTHS:
-            made.append(np.concatenate([np.ones((len(z), 1)), kernel], axis=1))
-            kernel = kernel**2
-            kernel = kernel**2
+            made.append(kernel)
+            kernel = (kernel**2) ** 2
         return made
 
 
 def _weights(deal: Deal, kernels: Kernels, folds: int) -> list[Array]:
     """Coefficients (count, folds, ridges) for every width."""
     products, means, masses = _moments(deal, kernels, folds)
-    penalty = np.ones(kernels.count)
-    penalty[0] = 0.0
     made = []
     for of_q, of_p in zip(products, means, strict=True):
         solved = np.empty((kernels.count, folds, len(RIDGES)))
@@ -141,8 +140,7 @@ def _weights(deal: Deal, kernels: Kernels, folds: int) -> list[Array]:
             h = of_p[seen].sum(axis=0) / masses[0][seen].sum()
             product = of_q[seen].sum(axis=0) / masses[1][seen].sum()
             for i, ridge in enumerate(RIDGES):
-                system = product + np.diag(ridge * penalty + OFFSET_RIDGE)
-                solved[:, k, i] = np.linalg.solve(system, h)
+                solved[:, k, i] = np.linalg.solve(product + ridge * np.eye(len(h)), h)
         made.append(solved)
     return made
 
