@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from divmatch.errors import InconclusiveError, counted
+from divmatch.errors import InconclusiveError, SettingError, counted
 from divmatch.estimators.logistic import Problems, Rows, fit
 from divmatch.record import Note
 from divmatch.samples import Samples
@@ -24,6 +24,10 @@ Array = NDArray[np.float64]
 Critic = Annotated[
     Literal["linear", "mlp"],
     Setting("what tells the samples apart: linear in features, or a small neural network"),
+]
+Objective = Annotated[
+    Literal["logistic", "dv"],
+    Setting("what the linear critic is trained on: the logistic loss, or the bound of dv itself"),
 ]
 Folds = Annotated[int, Setting("folds of the cross-fitting", least=2, most=100)]
 
@@ -84,11 +88,17 @@ class Scores:
 
 
 def critic_scores(
-    x: Samples, y: Samples, critic: str, folds: int, rng: np.random.Generator
+    x: Samples,
+    y: Samples,
+    critic: str,
+    folds: int,
+    rng: np.random.Generator,
+    objective: str = "logistic",
 ) -> Scores:
     """Held-out scores of both samples, computed once for a pair of samples and a state of ``rng``."""
-    key = ("critic", id(x), critic, folds, repr(rng.bit_generator.state))
-    _, scores = y.once(key, lambda: (x, _cross_fitted(x, y, critic, folds, deepcopy(rng))))
+    key = ("critic", id(x), critic, objective, folds, repr(rng.bit_generator.state))
+    fitted = _cross_fitted if objective == "logistic" else _cross_fitted_bound
+    _, scores = y.once(key, lambda: (x, fitted(x, y, critic, folds, deepcopy(rng))))
     return scores
 
 
@@ -190,17 +200,37 @@ def _cross_fitted(
     else:
         held_out = linear_scores
     scores, gain_seen, converged = held_out(deal, shares(deal, folds), rng)
+    return judged(x, y, deal, scores, gains(deal, scores), gain_seen, converged)
+
+
+def _cross_fitted_bound(
+    x: Samples, y: Samples, critic: str, folds: int, rng: np.random.Generator
+) -> Scores:
+    """As `_cross_fitted`, on the bound of dv; both gains are values of that bound."""
+    if critic == "mlp":
+        raise SettingError(
+            "--objective dv: the mlp is trained on the logistic loss; use --critic linear"
+        )
+    deal = dealt(x, y, folds, rng)
+    return judged(x, y, deal, *bound_scores(deal, shares(deal, folds), rng))
+
+
+def judged(
+    x: Samples,
+    y: Samples,
+    deal: Deal,
+    scores: Array,
+    gain: float,
+    gain_seen: float,
+    converged: bool,
+) -> Scores:
+    """Scores of dealt rows, put back to the places of the rows, with what says how good they are."""
     made = np.zeros(x.n), np.zeros(y.n)
     made[0][deal.rows[0]] = scores[deal.p]
     made[1][deal.rows[1]] = scores[~deal.p]
     right = np.where(deal.sign * scores > 0, 1.0, np.where(scores == 0, 0.5, 0.0))
-    return Scores(
-        *made,
-        gain=gains(deal, scores),
-        gain_seen=gain_seen,
-        accuracy=0.5 * float(deal.mass @ right),
-        converged=converged,
-    )
+    accuracy = 0.5 * float(deal.mass @ right)
+    return Scores(*made, gain, gain_seen, accuracy, converged)
 
 
 def gains(deal: Deal, scores: Array) -> float:
@@ -227,6 +257,31 @@ def linear_scores(deal: Deal, mass: Array, rng: np.random.Generator) -> tuple[Ar
     best = np.array([_simplest(losses[deal.fold != k]) for k in folds])
     gain_seen = math.log(2.0) - float(seen[folds, best].mean())
     return scores[np.arange(len(scores)), best[deal.fold]], gain_seen, converged
+
+
+def bound_scores(
+    deal: Deal, mass: Array, rng: np.random.Generator
+) -> tuple[Array, float, float, bool]:
+    """As `linear_scores` by the bound of dv: scores, bound on held-out rows and rows seen, converged."""
+    from divmatch.estimators.donsker_varadhan import Bounds
+
+    folds = np.arange(mass.shape[1])
+    rows, scales = _features(deal, rng)
+    ridge = RIDGE * max(1.0, RIDGE_FROM / rows.count)
+    problems = Bounds(rows.kept(), deal.sign, mass, scales, ridge)
+    v, converged = fit(problems)
+    seen, log_means = problems.unpenalised(v)
+    scores = problems.scores(v, deal.fold) - log_means[deal.fold]
+    means = np.log(deal.mass[~deal.p] @ np.exp(scores[~deal.p] - scores.max(axis=0)))
+    centred = scores - (means + scores.max(axis=0))
+    # the bound of scores whose exponentials have mean 1 is a sum over rows
+    losses = deal.mass[:, None] * np.where(deal.p[:, None], -centred, np.exp(centred))
+    best = np.array([_simplest(losses[deal.fold != k]) for k in folds])
+    taken = scores[np.arange(len(scores)), best[deal.fold]]
+    largest = taken.max()
+    log_mean = float(np.log(deal.mass[~deal.p] @ np.exp(taken[~deal.p] - largest)) + largest)
+    bound = float(deal.mass[deal.p] @ taken[deal.p]) - log_mean
+    return taken, bound, -float(seen[folds, best].mean()), converged
 
 
 def fitted_and_scored(deal: Deal, mass: Array, rng: np.random.Generator) -> Array:

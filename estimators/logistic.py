@@ -132,12 +132,13 @@ class Problems:
             for sum_, part in zip(total, parts, strict=True):
                 sum_ += part
         return [
-            _inverse_factor(hessian, scale[columns], self.ridge)
+            inverse_factor(hessian, scale[columns], self.ridge)
             for hessian, scale, columns in zip(total, self.scales, active, strict=True)
         ]
 
 
-def _inverse_factor(hessian: Array, scale: Array, ridge: float) -> Array:
+def inverse_factor(hessian: Array, scale: Array, ridge: float) -> Array:
+    """Inverse Cholesky factor of a scaled Hessian with its ridge."""
     scaled = hessian * np.outer(scale, scale)
     scaled[np.diag_indices_from(scaled)] += ridge
     return np.linalg.inv(np.linalg.cholesky(scaled))
