@@ -109,18 +109,18 @@ class Kernels:
         rows = np.flatnonzero(deal.p)
         mass = deal.mass[rows]
         taken = rng.choice(rows, min(CENTRES, len(rows)), replace=False, p=mass / mass.sum())
-        self._centres = deal.points[taken]
-        self._squares = np.einsum("ij,ij->i", self._centres, self._centres)
+        self.centres = deal.points[taken]
+        self._squares = np.einsum("ij,ij->i", self.centres, self.centres)
 
     @property
     def count(self) -> int:
         """Number of kernels of one width."""
-        return len(self._centres)
+        return len(self.centres)
 
     def features(self, at: slice) -> list[Array]:
         """Kernels (rows, count) of every width, the widest first."""
         z = self._points[at]
-        gaps = np.einsum("ij,ij->i", z, z)[:, None] + self._squares - 2.0 * (z @ self._centres.T)
+        gaps = np.einsum("ij,ij->i", z, z)[:, None] + self._squares - 2.0 * (z @ self.centres.T)
         kernel = np.exp(np.maximum(gaps, 0.0) * (-0.5 / (WIDTHS[0] * self.scale) ** 2))
         made = []
         for _ in WIDTHS:
