@@ -200,7 +200,9 @@ def _cross_fitted(
     else:
         held_out = linear_scores
     scores, gain_seen, converged = held_out(deal, shares(deal, folds), rng)
-    return judged(x, y, deal, scores, gains(deal, scores), gain_seen, converged)
+    accuracy = accurate(deal, scores)
+    of_rows = placed_rows(x, y, deal, scores)
+    return Scores(*of_rows, gains(deal, scores), gain_seen, accuracy, converged)
 
 
 def _cross_fitted_bound(
@@ -212,25 +214,28 @@ def _cross_fitted_bound(
             "--objective dv: the mlp is trained on the logistic loss; use --critic linear"
         )
     deal = dealt(x, y, folds, rng)
-    return judged(x, y, deal, *bound_scores(deal, shares(deal, folds), rng))
+    scores, gain, gain_seen, converged = bound_scores(deal, shares(deal, folds), rng)
+    accuracy = accurate(deal, middled(deal, scores))
+    return Scores(*placed_rows(x, y, deal, scores), gain, gain_seen, accuracy, converged)
 
 
-def judged(
-    x: Samples,
-    y: Samples,
-    deal: Deal,
-    scores: Array,
-    gain: float,
-    gain_seen: float,
-    converged: bool,
-) -> Scores:
-    """Scores of dealt rows, put back to the places of the rows, with what says how good they are."""
+def placed_rows(x: Samples, y: Samples, deal: Deal, values: Array) -> tuple[Array, Array]:
+    """Values of the dealt rows at the places that the rows came from, 0 for rows without weight."""
     made = np.zeros(x.n), np.zeros(y.n)
-    made[0][deal.rows[0]] = scores[deal.p]
-    made[1][deal.rows[1]] = scores[~deal.p]
+    made[0][deal.rows[0]] = values[deal.p]
+    made[1][deal.rows[1]] = values[~deal.p]
+    return made
+
+
+def accurate(deal: Deal, scores: Array) -> float:
+    """Share of rows whose score has the right sign, each sample counting one half."""
     right = np.where(deal.sign * scores > 0, 1.0, np.where(scores == 0, 0.5, 0.0))
-    accuracy = 0.5 * float(deal.mass @ right)
-    return Scores(*made, gain, gain_seen, accuracy, converged)
+    return 0.5 * float(deal.mass @ right)
+
+
+def middled(deal: Deal, scores: Array) -> Array:
+    """Scores less the middle of both samples' means, where samples without overlap leave it free."""
+    return scores - 0.5 * float(deal.mass @ scores)
 
 
 def gains(deal: Deal, scores: Array) -> float:

@@ -13,7 +13,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from divmatch.estimators.critics import Deal, Scores, dealt, gains, median_distance
+from divmatch.estimators.critics import (
+    Deal,
+    Scores,
+    accurate,
+    dealt,
+    gains,
+    median_distance,
+    middled,
+    placed_rows,
+)
 from divmatch.kernels.execution import in_order
 from divmatch.record import Note
 from divmatch.samples import Samples
@@ -74,29 +83,16 @@ def _cross_fitted(x: Samples, y: Samples, folds: int, rng: np.random.Generator) 
     every = _every_ratio(deal, kernels, weights)
     best = _best(deal, every, folds)
     ratio = every[np.arange(len(every)), best[deal.fold]]
-    made = np.zeros(x.n), np.zeros(y.n)
-    made[0][deal.rows[0]], made[1][deal.rows[1]] = ratio[deal.p], ratio[~deal.p]
+    scores = np.log(np.maximum(ratio, LEAST_RATIO))
+    gain = gains(deal, scores)  # as on rows seen: λ was chosen on others, nothing is to be compared
+    accuracy = accurate(deal, middled(deal, scores))
+    of_x, of_y = placed_rows(x, y, deal, ratio)
     return Ratios(
-        *made,
+        of_x,
+        of_y,
         widths=tuple(kernels.scale * WIDTHS[i // len(RIDGES)] for i in best),
         ridges=tuple(RIDGES[i % len(RIDGES)] for i in best),
-        judged=_judged(deal, ratio, made),
-    )
-
-
-def _judged(deal: Deal, ratio: Array, made: tuple[Array, Array]) -> Scores:
-    scores = np.log(np.maximum(ratio, LEAST_RATIO))
-    gain = gains(deal, scores)
-    # samples that do not overlap leave the scale of r free: they are told apart at the mean score
-    middle = scores - 0.5 * float(deal.mass @ scores)
-    right = np.where(deal.sign * middle > 0, 1.0, np.where(middle == 0, 0.5, 0.0))
-    return Scores(
-        x=np.log(np.maximum(made[0], LEAST_RATIO)),
-        y=np.log(np.maximum(made[1], LEAST_RATIO)),
-        gain=gain,
-        gain_seen=gain,  # λ was chosen on rows not seen: nothing to compare
-        accuracy=0.5 * float(deal.mass @ right),
-        converged=True,
+        judged=Scores(*placed_rows(x, y, deal, scores), gain, gain, accuracy, True),
     )
 
 

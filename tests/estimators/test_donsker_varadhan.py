@@ -123,7 +123,7 @@ def test_separable_samples_are_said_to_be():
 
 
 def test_network_has_no_such_objective():
-    with pytest.raises(SettingError, match="--objective dv: .* use --critic linear"):
+    with pytest.raises(SettingError, match=r"--objective dv: .* use --critic linear"):
         divmatch.kl(*narrow(14, 60), objective="dv", critic="mlp")
 
 

@@ -135,20 +135,20 @@ def test_blocks_of_sets_do_not_matter(given, monkeypatch):
 @pytest.mark.parametrize("shift", [1.0, 3.0])
 def test_exact_critic_between_normals(monkeypatch, shift, negatives):
     """The expectation by fresh draws, each row of P with negatives of its own."""
-    x, y = shifted(4, 20_000, 20_000, shift)
+    x, y = shifted(4, 5_000, 5_000, shift)
     scored(monkeypatch, *(shift * t - shift**2 / 2 for t in (x, y)))
     found = estimate(x, y, negatives=negatives)
     rng = np.random.default_rng(5)
-    own = shift * rng.normal(shift, 1.0, (20_000, 1)) - shift**2 / 2
-    others = shift * rng.normal(size=(20_000, negatives)) - shift**2 / 2
+    own = shift * rng.normal(shift, 1.0, (5_000, 1)) - shift**2 / 2
+    others = shift * rng.normal(size=(5_000, negatives)) - shift**2 / 2
     terms = (own - logsumexp(np.hstack([own, others]), axis=1, keepdims=True))[:, 0]
     truth = terms.mean() + math.log(negatives + 1)
-    se = math.hypot(influence_se(found, *map(as_samples, (x, y), "xy")), terms.std() / 20_000**0.5)
+    se = math.hypot(influence_se(found, *map(as_samples, (x, y), "xy")), terms.std() / 5_000**0.5)
     assert found.value == pytest.approx(truth, abs=LUCK(se, z=4))
 
 
 def test_exact_critic_of_correlated_pairs(monkeypatch):
-    """rho = .99, batches of 64: 1.880 with negatives that are independent pairs.
+    """rho = .99, batches of 64: 1.878 with negatives that are independent pairs.
 
     Negatives that share the first column of their positive, as in batches of pairs, give 1.868;
     both are the published 1.874 (.125) in its luck, and the mutual information is 1.958.
@@ -156,7 +156,8 @@ def test_exact_critic_of_correlated_pairs(monkeypatch):
     joint, apart, *scores = pairs(6, 40_000, 0.99)
     scored(monkeypatch, *scores)
     found = estimate(joint, apart, negatives=63)
-    assert found.value == pytest.approx(1.880, abs=LUCK(0.003, z=4))
+    se = influence_se(found, as_samples(joint, "x"), as_samples(apart, "y"))
+    assert found.value == pytest.approx(1.878, abs=LUCK(se, z=3))
 
 
 def test_negatives_that_share_a_column_give_nearly_the_same():
@@ -171,9 +172,9 @@ def test_negatives_that_share_a_column_give_nearly_the_same():
 
 
 def test_more_negatives_come_nearer(monkeypatch):
-    joint, apart, *scores = pairs(8, 20_000, 0.99)
+    joint, apart, *scores = pairs(8, 5_000, 0.99)
     scored(monkeypatch, *scores)
-    found = [estimate(joint, apart, negatives=n).value for n in (1, 15, 255, "all")]
+    found = [estimate(joint, apart, negatives=n).value for n in (3, 15, 255, "all")]
     assert found == sorted(found)
 
 
@@ -222,7 +223,7 @@ def test_value_far_from_the_ceiling_needs_no_warning():
 
 
 def test_more_negatives_than_a_fold_has_are_refused():
-    with pytest.raises(InconclusiveError, match="a fold has 20 rows .* fewer than --negatives 21"):
+    with pytest.raises(InconclusiveError, match=r"a fold has 20 rows .* fewer than --negatives 21"):
         estimate(*shifted(14, 100, 100), negatives=21)
 
 
