@@ -71,7 +71,7 @@ class Scores:
                 Note(
                     "W07",
                     f"the critic separates {self.accuracy:.1%} of the held-out rows: the samples "
-                    "hardly overlap, and how far they are apart depends on its ridge",
+                    "hardly overlap, and how far they are apart depends on its penalty",
                 )
             )
         if self.gain_seen > 0.05 + 2.0 * max(self.gain, 0.0):

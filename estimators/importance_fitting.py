@@ -26,8 +26,8 @@ def kl_ulsif(x: Samples, y: Samples, *, folds: Folds = 5, rng: np.random.Generat
     to it, and a warning gives their share of P, which makes the value too large or too small.
 
     Use it for a second opinion in few columns, where p/q has no simple form: with several modes or
-    edges it is nearer than classifier. It bends towards zero in more than a few columns and where Q
-    has lighter tails than P.
+    edges it is nearer than classifier. It falls short in more than a few columns, and where few rows
+    of Q carry the ratio.
 
     Parameters
     ----------
@@ -153,9 +153,9 @@ def fdiv_ulsif(
     positive r; a warning gives the share that was raised. r is held out as by the method ulsif of kl;
     the values are never above D_f on average.
 
-    Use it for chi2 and wherever a lower bound is wanted for a ratio without a simple form, in a few
-    columns. Where p/q has no variance under Q the bound has none either; a warning says when a few
-    rows of Q make up the mean.
+    Use it for chi2, and where a lower bound is wanted for a ratio without a simple form in a few
+    columns. chi2 needs the fourth moment of p/q under Q; a warning says when a few rows of Q make up
+    the mean.
 
     Parameters
     ----------

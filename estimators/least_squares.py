@@ -31,7 +31,7 @@ Array = NDArray[np.float64]
 
 CENTRES = 100  # kernels; more did not lower the error of any oracle, and cost
 WIDTHS = (2.0, 1.0, 0.5, 0.25)  # in median distances; halving is raising to the fourth power
-RIDGES = (1.0, 1e-1, 1e-2, 1e-3)  # less lets a lone row of P in the tail of Q have any ratio
+RIDGES = (1000.0, 100.0, 10.0, 1.0)  # over the rows; less gives lone rows in the tails any ratio
 LEAST_RATIO = 0.05  # a linear ratio may be negative; logarithms take this one instead
 BLOCK = 2048  # rows a tile
 
@@ -52,7 +52,8 @@ class Ratios:
 
     def params(self) -> dict[str, list[float]]:
         """What was chosen for every fold."""
-        return {"widths": [*self.widths], "ridges": [*self.ridges]}
+        chosen = {"widths": self.widths, "ridges": self.ridges}
+        return {key: [float(f"{value:.3g}") for value in values] for key, values in chosen.items()}
 
 
 def raised(samples: Samples, ratio: Array) -> tuple[Note, ...]:
@@ -83,6 +84,7 @@ def _cross_fitted(x: Samples, y: Samples, folds: int, rng: np.random.Generator) 
     every = _every_ratio(deal, kernels, weights)
     best = _best(deal, every, folds)
     ratio = every[np.arange(len(every)), best[deal.fold]]
+    candidates = ridges(deal)
     scores = np.log(np.maximum(ratio, LEAST_RATIO))
     gain = gains(deal, scores)  # as on rows seen: λ was chosen on others, nothing is to be compared
     accuracy = accurate(deal, middled(deal, scores))
@@ -91,7 +93,7 @@ def _cross_fitted(x: Samples, y: Samples, folds: int, rng: np.random.Generator) 
         of_x,
         of_y,
         widths=tuple(kernels.scale * WIDTHS[i // len(RIDGES)] for i in best),
-        ridges=tuple(RIDGES[i % len(RIDGES)] for i in best),
+        ridges=tuple(candidates[i % len(RIDGES)] for i in best),
         judged=Scores(*placed_rows(x, y, deal, scores), gain, gain, accuracy, True),
     )
 
@@ -125,6 +127,12 @@ class Kernels:
         return made
 
 
+def ridges(deal: Deal) -> list[float]:
+    """Candidates of λ, in inverse proportion to what the rows of the smaller sample are worth."""
+    rows = [1.0 / float(mass @ mass) for mass in (deal.mass[deal.p], deal.mass[~deal.p])]
+    return [ridge / min(rows) for ridge in RIDGES]
+
+
 def _weights(deal: Deal, kernels: Kernels, folds: int) -> list[Array]:
     """Coefficients (count, folds, ridges) for every width."""
     products, means, masses = _moments(deal, kernels, folds)
@@ -135,7 +143,7 @@ def _weights(deal: Deal, kernels: Kernels, folds: int) -> list[Array]:
             seen = np.arange(folds) != k
             h = of_p[seen].sum(axis=0) / masses[0][seen].sum()
             product = of_q[seen].sum(axis=0) / masses[1][seen].sum()
-            for i, ridge in enumerate(RIDGES):
+            for i, ridge in enumerate(ridges(deal)):
                 solved[:, k, i] = np.linalg.solve(product + ridge * np.eye(len(h)), h)
         made.append(solved)
     return made

@@ -10,7 +10,7 @@ import divmatch
 from divmatch.errors import InconclusiveError, SettingError
 from divmatch.estimator import quantity
 from divmatch.estimators import critics, least_squares
-from divmatch.estimators.least_squares import RIDGES, WIDTHS, Kernels, held_out_ratios
+from divmatch.estimators.least_squares import WIDTHS, Kernels, held_out_ratios, ridges
 from divmatch.inference import infer
 from divmatch.kernels.execution import executing
 from divmatch.randomness import stream
@@ -55,7 +55,7 @@ def compared(seed, a=None, b=None):
         deal.fold[~p].tolist(),
         kernels.centres.tolist(),
         [width * kernels.scale for width in WIDTHS],
-        RIDGES,
+        ridges(deal),
     )
     return (found.x[deal.rows[0]], found.y[deal.rows[1]]), plain
 
