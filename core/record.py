@@ -34,6 +34,8 @@ CODES = {
     "W24": "no method of the automatic choice is reliable here",
     "W25": "many cells hold too few rows for the plug-in's corrections",
     "W26": "whole numbers beyond 2^53 were rounded",
+    "W27": "fitted density ratios were too small for a logarithm or power and were raised",
+    "W28": "the estimate is near the largest one that so many negatives allow",
     "W30": "generated rows are nearer to the training rows than to the test rows: memorisation",
     "W31": "numbers of samples of unequal sizes are compared, and their bias is not the same",
     "W32": "the scores do not look like gradients of a logarithm of a density",

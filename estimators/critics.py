@@ -18,7 +18,7 @@ from typing import Annotated, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from divmatch.errors import InconclusiveError, counted
+from divmatch.errors import InconclusiveError, SettingError, counted
 from divmatch.estimators.invariance import Group, group_of, represented
 from divmatch.estimators.logistic import Problems, Rows, fit
 from divmatch.record import Note
@@ -30,6 +30,10 @@ Array = NDArray[np.float64]
 Critic = Annotated[
     Literal["linear", "mlp"],
     Setting("what tells the samples apart: linear in features, or a small neural network"),
+]
+Objective = Annotated[
+    Literal["logistic", "dv"],
+    Setting("what the linear critic is trained on: the logistic loss, or the bound of dv itself"),
 ]
 Folds = Annotated[int, Setting("folds of the cross-fitting", least=2, most=100)]
 
@@ -74,7 +78,7 @@ class Scores:
                 Note(
                     "W07",
                     f"the critic separates {self.accuracy:.1%} of the held-out rows: the samples "
-                    "hardly overlap, and how far they are apart depends on its ridge",
+                    "hardly overlap, and how far they are apart depends on its penalty",
                 )
             )
         if self.gain_seen > 0.05 + 2.0 * max(self.gain, 0.0):
@@ -97,12 +101,14 @@ def critic_scores(
     folds: int,
     rng: np.random.Generator,
     invariant: str | None = None,
+    objective: str = "logistic",
 ) -> Scores:
     """Held-out scores of both samples, computed once for a pair of samples and a state of ``rng``."""
     group = averaging(x, invariant) if critic == "linear" else None
     x, y = represented(x, invariant), represented(y, invariant)
-    key = ("critic", id(x), critic, folds, repr(rng.bit_generator.state))
-    _, scores = y.once(key, lambda: (x, _cross_fitted(x, y, critic, folds, deepcopy(rng), group)))
+    key = ("critic", id(x), critic, objective, folds, repr(rng.bit_generator.state))
+    fitted = _cross_fitted if objective == "logistic" else _cross_fitted_bound
+    _, scores = y.once(key, lambda: (x, fitted(x, y, critic, folds, deepcopy(rng), group)))
     return scores
 
 
@@ -197,8 +203,8 @@ def _sorted(
     if len(kept) < folds:
         verb = "carries" if len(kept) == 1 else "carry"
         raise InconclusiveError(
-            f"{samples.name}: {counted(len(kept), 'row')} {verb} weight, at least --folds {folds} are "
-            "needed"
+            f"{samples.name}: {counted(len(kept), 'row')} {verb} weight, at least {folds} are needed, one "
+            "for every fold; give more rows"
         )
     points = samples.points[np.ix_(kept, columns)]
     order = np.lexsort((masses[kept], *points.T[::-1]))
@@ -235,17 +241,47 @@ def _cross_fitted(
     else:
         held_out = linear_scores
     scores, gain_seen, converged = held_out(deal, shares(deal, folds), rng)
+    accuracy = accurate(deal, scores)
+    of_rows = placed_rows(x, y, deal, scores)
+    return Scores(*of_rows, gains(deal, scores), gain_seen, accuracy, converged)
+
+
+def _cross_fitted_bound(
+    x: Samples,
+    y: Samples,
+    critic: str,
+    folds: int,
+    rng: np.random.Generator,
+    group: Group | None,
+) -> Scores:
+    """As `_cross_fitted`, on the bound of dv; both gains are values of that bound."""
+    if critic == "mlp":
+        raise SettingError(
+            "--objective dv: the mlp is trained on the logistic loss; use --critic linear"
+        )
+    deal = dealt(x, y, folds, rng, group)
+    scores, gain, gain_seen, converged = bound_scores(deal, shares(deal, folds), rng)
+    accuracy = accurate(deal, middled(deal, scores))
+    return Scores(*placed_rows(x, y, deal, scores), gain, gain_seen, accuracy, converged)
+
+
+def placed_rows(x: Samples, y: Samples, deal: Deal, values: Array) -> tuple[Array, Array]:
+    """Values of the dealt rows at the places that the rows came from, 0 for rows without weight."""
     made = np.zeros(x.n), np.zeros(y.n)
-    made[0][deal.rows[0]] = scores[deal.p]
-    made[1][deal.rows[1]] = scores[~deal.p]
+    made[0][deal.rows[0]] = values[deal.p]
+    made[1][deal.rows[1]] = values[~deal.p]
+    return made
+
+
+def accurate(deal: Deal, scores: Array) -> float:
+    """Share of rows whose score has the right sign, each sample counting one half."""
     right = np.where(deal.sign * scores > 0, 1.0, np.where(scores == 0, 0.5, 0.0))
-    return Scores(
-        *made,
-        gain=gains(deal, scores),
-        gain_seen=gain_seen,
-        accuracy=0.5 * float(deal.mass @ right),
-        converged=converged,
-    )
+    return 0.5 * float(deal.mass @ right)
+
+
+def middled(deal: Deal, scores: Array) -> Array:
+    """Scores less the middle of both samples' means, where samples without overlap leave it free."""
+    return scores - 0.5 * float(deal.mass @ scores)
 
 
 def gains(deal: Deal, scores: Array) -> float:
@@ -272,6 +308,31 @@ def linear_scores(deal: Deal, mass: Array, rng: np.random.Generator) -> tuple[Ar
     best = np.array([_simplest(losses[deal.fold != k]) for k in folds])
     gain_seen = math.log(2.0) - float(seen[folds, best].mean())
     return scores[np.arange(len(scores)), best[deal.fold]], gain_seen, converged
+
+
+def bound_scores(
+    deal: Deal, mass: Array, rng: np.random.Generator
+) -> tuple[Array, float, float, bool]:
+    """As `linear_scores` by the bound of dv: scores, bound on held-out rows and rows seen, converged."""
+    from divmatch.estimators.donsker_varadhan import Bounds
+
+    folds = np.arange(mass.shape[1])
+    rows, scales = _features(deal, rng)
+    ridge = RIDGE * max(1.0, RIDGE_FROM / rows.count)
+    problems = Bounds(rows.kept(), deal.sign, mass, scales, ridge)
+    v, converged = fit(problems)
+    seen, log_means = problems.unpenalised(v)
+    scores = problems.scores(v, deal.fold) - log_means[deal.fold]
+    means = np.log(deal.mass[~deal.p] @ np.exp(scores[~deal.p] - scores.max(axis=0)))
+    centred = scores - (means + scores.max(axis=0))
+    # the bound of scores whose exponentials have mean 1 is a sum over rows
+    losses = deal.mass[:, None] * np.where(deal.p[:, None], -centred, np.exp(centred))
+    best = np.array([_simplest(losses[deal.fold != k]) for k in folds])
+    taken = scores[np.arange(len(scores)), best[deal.fold]]
+    largest = taken.max()
+    log_mean = float(np.log(deal.mass[~deal.p] @ np.exp(taken[~deal.p] - largest)) + largest)
+    bound = float(deal.mass[deal.p] @ taken[deal.p]) - log_mean
+    return taken, bound, -float(seen[folds, best].mean()), converged
 
 
 def fitted_and_scored(deal: Deal, mass: Array, rng: np.random.Generator) -> Array:
@@ -305,7 +366,7 @@ def _features(deal: Deal, rng: np.random.Generator) -> tuple[Rows, Array]:
     pairs = list(combinations(range(d), 2)) if d <= PRODUCTS_UP_TO else []
     left, right = (np.array([pair[side] for pair in pairs], dtype=int) for side in (0, 1))
     waves = min(FOURIER, 10 + count // 20) if d else 0
-    frequencies = rng.standard_normal((d, waves)) / _median_distance(deal, rng) if d else None
+    frequencies = rng.standard_normal((d, waves)) / median_distance(deal, rng) if d else None
     phases = rng.uniform(0.0, 2.0 * math.pi, waves)
     centre, spread = _quadratic_moments(deal, left, right)
 
@@ -349,7 +410,7 @@ def _quadratic_moments(
     return mean, np.where(spread > 1e-6, spread, 1.0)
 
 
-def _median_distance(deal: Deal, rng: np.random.Generator) -> float:
+def median_distance(deal: Deal, rng: np.random.Generator) -> float:
     """Median distance of pairs of rows drawn by weight; 1 where most coincide."""
     probability = 0.5 * deal.mass
     pairs = rng.choice(len(probability), (2, MEDIAN_ROWS), p=probability / probability.sum())

@@ -132,12 +132,13 @@ class Problems:
             for sum_, part in zip(total, parts, strict=True):
                 sum_ += part
         return [
-            _inverse_factor(hessian, scale[columns], self.ridge)
+            inverse_factor(hessian, scale[columns], self.ridge)
             for hessian, scale, columns in zip(total, self.scales, active, strict=True)
         ]
 
 
-def _inverse_factor(hessian: Array, scale: Array, ridge: float) -> Array:
+def inverse_factor(hessian: Array, scale: Array, ridge: float) -> Array:
+    """Inverse Cholesky factor of a scaled Hessian with its ridge."""
     scaled = hessian * np.outer(scale, scale)
     scaled[np.diag_indices_from(scaled)] += ridge
     return np.linalg.inv(np.linalg.cholesky(scaled))
@@ -165,7 +166,7 @@ def fit(problems: Problems) -> tuple[Array, bool]:
         change, bend = moved - v, slopes - gradient
         curved = np.einsum("pkr,pkr->kr", change, bend)
         history = [*history[1 - MEMORY :], (change, bend, curved)]
-        settled = (value - found <= 1e-16 * value) & (decrement < 1e-10)
+        settled = (value - found <= 1e-16 * np.abs(value)) & (decrement < 1e-10)
         v, value, gradient = moved, found, slopes
         if settled.all() and iteration > REFRESHES[0]:
             return v, True
@@ -181,7 +182,7 @@ def _searched(
         moved = v + length * step
         found, gradient = problems.loss(moved)
         # near the optimum losses differ by less than their rounding
-        worse = ~(found <= value - 1e-4 * length * decrement + 1e-14 * (1.0 + value))
+        worse = ~(found <= value - 1e-4 * length * decrement + 1e-14 * (1.0 + np.abs(value)))
         if not worse.any():
             break
         length = np.where(worse, 0.5 * length, length)

@@ -85,7 +85,7 @@ def renyi_classifier(
     >>> round(divmatch.renyi(x, y, alpha=0.5, method="classifier").value, 2)
     0.25
     """
-    _finite_order(alpha)
+    finite_order(alpha)
     if alpha == 1.0:
         return kl_classifier(x, y, critic=critic, folds=folds, invariant=invariant, rng=rng)
     scores = critic_scores(x, y, critic, folds, rng, invariant)
@@ -93,7 +93,7 @@ def renyi_classifier(
     of_y, _ = powers(y.masses(), alpha * scores.y)
     notes = (*scores.notes(), *heavy(x, of_x))
     value, factor = log_x / (alpha - 1.0), alpha / (alpha - 1.0)
-    return _renyi(value, factor * of_x, -of_y, alpha, tsallis, notes)
+    return of_renyi(value, factor * of_x, -of_y, alpha, tsallis, notes)
 
 
 @RENYI.estimator("dv", source="Birrell, Dupuis, Katsoulakis, Rey-Bellet & Wang 2021, SIMODS 3")
@@ -160,7 +160,7 @@ def renyi_dv(
     >>> round(divmatch.renyi(x, y, alpha=0.5, method="dv").value, 2)
     0.26
     """
-    _finite_order(alpha)
+    finite_order(alpha)
     if alpha == 1.0:
         return kl_dv(x, y, critic=critic, folds=folds, invariant=invariant, rng=rng)
     scores = critic_scores(x, y, critic, folds, rng, invariant)
@@ -168,17 +168,18 @@ def renyi_dv(
     of_y, log_y = powers(y.masses(), alpha * scores.y)
     factor = alpha / (alpha - 1.0)
     notes = (*scores.notes(), *heavy(y, of_y))
-    return _renyi(factor * log_x - log_y, factor * of_x, -of_y, alpha, tsallis, notes)
+    return of_renyi(factor * log_x - log_y, factor * of_x, -of_y, alpha, tsallis, notes)
 
 
-def _finite_order(alpha: float) -> None:
+def finite_order(alpha: float) -> None:
+    """Refuse the order infinity."""
     if not math.isfinite(alpha):
         raise SettingError(
             "renyi --alpha inf: a critic cannot know the largest ratio; give a finite order"
         )
 
 
-def _renyi(
+def of_renyi(
     value: float,
     terms_x: Array,
     terms_y: Array,
@@ -186,6 +187,7 @@ def _renyi(
     tsallis: bool,
     notes: tuple[Note, ...],
 ) -> Estimate:
+    """A Rényi divergence with its influences, or Tsallis' of the same order."""
     if not tsallis:
         return Estimate(value, terms_x, terms_y, notes=notes)
     integral = math.exp(min((alpha - 1.0) * value, 709.0))
@@ -258,7 +260,7 @@ def fdiv_classifier(
     0.4
     """
     scores = critic_scores(x, y, critic, folds, rng, invariant)
-    return _bound(x, y, scores, generator(kind), 0.0, kind)
+    return variational_bound(x, y, scores, generator(kind), 0.0, kind)
 
 
 @FDIV.estimator("dv", source="Ruderman, Reid, García-García & Petterson 2012, ICML")
@@ -326,10 +328,10 @@ def fdiv_dv(
     if not f.curvature(np.ones(1))[0] > 0:
         raise SettingError(f"--kind {kind}: has no smooth bound; use --method classifier")
     scores = critic_scores(x, y, critic, folds, rng, invariant)
-    return _bound(x, y, scores, f, _best_shift(x, y, scores, f), kind)
+    return variational_bound(x, y, scores, f, _best_shift(x, y, scores, f), kind)
 
 
-def _bound(
+def variational_bound(
     x: Samples, y: Samples, scores: Scores, f: Generator, shift: float, kind: str
 ) -> Estimate:
     """E_P f'(r) − E_Q f*(f'(r)) for r = exp(T + shift)."""

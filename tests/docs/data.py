@@ -15,7 +15,6 @@ def prepare(folder: Path) -> None:
     np.save(folder / "logq.npy", -0.5 * (real**2).sum(axis=1) - 2 * np.log(2 * np.pi))
     np.save(folder / "gen.npy", rng.normal(0.3, 1.0, size=(300, 4)))
     np.save(folder / "other.npy", rng.normal(size=(350, 4)))
-    real = np.load(folder / "real.npy")
     np.save(folder / "scores.npy", -real)  # of the standard normal that they come from
     np.savez(
         folder / "mixture.npz",
@@ -30,6 +29,8 @@ def prepare(folder: Path) -> None:
     (folder / "ci.toml").write_text("[defaults]\nseed = 1\n")
     for name, shift, gaps in (("real", 0.0, 0), ("gen", 0.4, 0), ("new", 0.4, 5)):
         parquet.write_table(_orders(rng, shift, gaps), folder / f"{name}.parquet")
+    for name, rows in (("train", 300), ("test", 200)):
+        np.save(folder / f"{name}.npy", rng.normal(size=(rows, 4)))
 
 
 def _orders(rng: np.random.Generator, shift: float, gaps: int) -> pa.Table:

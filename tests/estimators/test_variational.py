@@ -330,8 +330,15 @@ def test_null_is_not_rejected():
 
 
 def test_fewer_rows_than_folds_are_inconclusive():
-    with pytest.raises(InconclusiveError, match="4 rows carry weight, at least --folds 5"):
+    with pytest.raises(InconclusiveError, match="4 rows carry weight, at least 5 are needed"):
         estimate(np.zeros((4, 1)), np.ones((9, 1)))
+
+
+@pytest.mark.parametrize("name", ["kl", "c2st"])
+def test_message_about_folds_names_no_option_that_the_default_method_lacks(name):
+    with pytest.raises(InconclusiveError) as caught:
+        getattr(divmatch, name)([1.0], [2.0, 3.0, 4.0])
+    assert "--" not in str(caught.value)
 
 
 def test_order_infinity_is_refused():
