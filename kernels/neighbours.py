@@ -167,8 +167,14 @@ class _Blocks:
     def __init__(self, points: Array, module: Any, move: Callable[[Any], Any]) -> None:
         self._twin, self._move = module, move
         self._index = module.indexed(move(points))
+        self._numbers = np.arange(len(points))
 
     def nearest(self, queries: Array, k: int, own: Integers) -> tuple[Array, Integers]:
+        if hasattr(self._twin, "nearest_others") and np.array_equal(own, self._numbers):
+            found = self._twin.nearest_others(self._index, k)
+            if found is not None:
+                return found
+
         def block(rows: slice) -> tuple[Array, Integers]:
             found = self._twin.nearest(
                 self._index, self._move(queries[rows]), k, self._move(own[rows])

@@ -12,6 +12,7 @@ PROFILES = ("distance", "gaussian", "laplace", "imq", "mix", "stein-gaussian", "
 def kernels() -> list[tuple[str, Callable[[], object]]]:
     """(name, call) of every compiled kernel; calling compiles it or loads it from the cache."""
     from divmatch.kernels import cpu
+    from divmatch.kernels.cpu.neighbours import PANEL_ROWS, nearest_others
 
     points = np.arange(12.0).reshape(6, 2)
     calls: list[tuple[str, Callable[[], object]]] = [
@@ -22,6 +23,8 @@ def kernels() -> list[tuple[str, Callable[[], object]]]:
     index = cpu.indexed(points)
     nobody = np.full(len(points), -1)
     calls.append(("nearest", partial(cpu.nearest, index, points, 1, nobody)))
+    many = np.arange(2.0 * PANEL_ROWS).reshape(-1, 1)  # two panels, so that they meet
+    calls.append(("nearest_others", partial(nearest_others, cpu.indexed(many), 1)))
     calls.append(("count_within", partial(cpu.count_within, index, points, np.ones(len(points)))))
     calls += [
         (f"row_sums of {source}, {bits} bits", partial(_row_sums, source, f"f{bits // 8}"))

@@ -220,6 +220,41 @@ def test_two_threads_give_the_digits_of_one(engine, d):
     assert answers[0] == answers[1]
 
 
+SHARED = AWKWARD | {
+    "copies": np.repeat(normal(40, 9), 8, axis=0),
+    "half overflows": np.vstack([normal(150, 9), 1e60 * normal(150, 9)]),
+    "odd size": normal(333, 9),
+    "grid of nine columns": np.random.default_rng(3).integers(0, 2, (517, 9)) / 3.0,
+}
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("points", SHARED.values(), ids=SHARED.keys())
+def test_a_pair_looked_at_once_has_the_lists_of_all_distances(monkeypatch, points, threads):
+    monkeypatch.setattr(compiled, "PANEL_ROWS", min(64, len(points) // 2))
+    points = np.ascontiguousarray(points)
+    k = min(4, len(points) - 1)
+    oracle = forced("blocks", points).nearest(points, k, exclude_self=True)
+    with executing(threads=threads), np.errstate(over="ignore"):
+        found = compiled.nearest_others(compiled.indexed(points), k)
+    assert found is not None
+    assert_same_lists(found, *oracle)
+
+
+@pytest.mark.parametrize("panels", [2, 4, 10])
+def test_every_two_panels_meet_once_and_none_twice_in_a_round(panels):
+    rounds = list(compiled._rounds(panels))
+    met = [frozenset(pair) for pairs in rounds for pair in pairs]
+    assert len(met) == len(set(met)) == panels * (panels + 1) // 2
+    for pairs in rounds[1:]:
+        assert sorted(panel for pair in pairs for panel in pair) == list(range(panels))
+
+
+def test_lists_of_all_points_beyond_the_memory_are_not_made():
+    with executing(memory=100_000):
+        assert compiled.nearest_others(compiled.indexed(normal(2100, 9)), 5) is None
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 def test_little_memory_changes_nothing(engine):
     points = normal(400, 3)
