@@ -4,17 +4,24 @@ No estimator resamples by itself. All numbers follow from the seed, whatever the
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from divmatch.errors import InconclusiveError, SettingError
-from divmatch.estimator import Array, Estimate, Estimator, Pooled, Quantity, quantity
-from divmatch.intervals import Subsampled, interval_of, normal_quantile, subsampled
-from divmatch.kernels.execution import execution, one_blas_thread
+from divmatch.designs import ROUGH, Design, Exchange
+from divmatch.errors import InconclusiveError, SettingError, counted
+from divmatch.estimator import Estimate, Estimator, Quantity, quantity
+from divmatch.intervals import Subsampled, interval_of, subsampled
+from divmatch.kernels.execution import one_blas_thread
+from divmatch.permutations import (
+    ALPHA,
+    exchanged,
+    permutation_test,
+    permuted,
+    shuffled_pool,
+)
 from divmatch.randomness import stream
 from divmatch.record import Note, Result, Test
 from divmatch.samples import (
@@ -26,8 +33,7 @@ from divmatch.samples import (
     with_beside,
 )
 
-SPLITS = 512  # splits a pass: enough to drown the cost of making the tiles, few enough for memory
-DETECTABLE_POWER = 0.8
+__all__ = ["in_bits", "infer", "infer_all", "permutation_test", "permuted", "shuffled_pool"]
 
 
 def infer(
@@ -50,6 +56,9 @@ def infer_all(
     level: float = 0.95,
     permutations: int = 0,
     seed: int = 0,
+    design: Design | None = None,
+    precision: float | None = None,
+    alpha: float = ALPHA,
 ) -> list[Result]:
     """One result for each set of settings; they share subsamples, splits and neighbour searches.
 
@@ -68,6 +77,12 @@ def infer_all(
         B; the p-value is (1 + #{T_b >= T}) / (B + 1), exact in level for any n and m.
     seed : int
         Seed of all randomness.
+    design : Design, optional
+        How the rows belong together: what may be exchanged, and what is independent.
+    precision : float, optional
+        Stop permuting as soon as the Monte Carlo error of the p-value is at most this.
+    alpha : float
+        Level of the test that the detectable effect is for.
 
     Returns
     -------
@@ -92,19 +107,34 @@ def infer_all(
         estimates = [_estimate(estimator, x, y, settings) for settings in seeded]
         subsamples: list[Subsampled | None] = [None] * len(several)
         if estimator.interval == "subsampling":
-            subsamples = subsampled(estimator, x, y, seeded, seed)
+            subsamples = subsampled(estimator, x, y, seeded, seed, design)
         tests = [estimate.test for estimate in estimates]
         if permutations:
-            pool, observed = (x, None) if y is None else shuffled_pool(x, y, seed)
+            pool, labels = (x, None) if y is None else shuffled_pool(x, y, seed)
+            observed = None if labels is None else Exchange.of_rows(labels)
+            if design is not None:
+                observed = exchanged(design, seed)
             for i, estimate in enumerate(estimates):
-                held = {**seeded[i], **_held(estimate, seeded[i])}
-                tests[i] = _test(estimator, pool, observed, held, permutations, seed)
+                plan = estimator.plan(pool, **{**seeded[i], **_held(estimate, seeded[i])})
+                tests[i] = permuted(
+                    plan, pool.n, observed, permutations, seed, estimator.quantity.name,
+                    precision=precision, alpha=alpha,
+                )  # fmt: skip
     made = []
     for settings, estimate, found, test in zip(several, estimates, subsamples, tests, strict=True):
-        result = _result(estimator, x, y, settings, estimate, found, level)
+        result = _result(estimator, x, y, settings, estimate, found, level, design)
         notes = tuple(_advised(note, tested=test is not None) for note in result.warnings)
+        notes += _test_notes(test, permutations, precision, alpha)
+        if test is not None and permutations and design is not None:
+            test = replace(test, design=design.name)
         made.append(
-            replace(result, test=test, warnings=notes, id=_id(estimator, settings, len(several)))
+            replace(
+                result,
+                test=test,
+                warnings=notes,
+                status="warn" if notes and result.status == "ok" else result.status,
+                id=_id(estimator, settings, len(several)),
+            )
         )
     return made
 
@@ -137,10 +167,12 @@ def _result(
     estimate: Estimate,
     found: Subsampled | None,
     level: float,
+    design: Design | None,
 ) -> Result:
-    se, interval, bias, notes = interval_of(estimator, estimate, found, x, y, level)
+    se, interval, bias, notes = interval_of(estimator, estimate, found, x, y, level, design)
     notes = (
         *estimate.notes,
+        *_group_notes(design),
         *_infinite_notes(estimate),
         *_weight_notes(x, y),
         *_doubts(estimator, x, y, settings),
@@ -204,6 +236,38 @@ def _infinite_notes(estimate: Estimate) -> tuple[Note, ...]:
     return (Note("W02", message),)
 
 
+def _group_notes(design: Design | None) -> tuple[Note, ...]:
+    """Say when few independent groups are behind the interval."""
+    if design is None or design.independent() >= ROUGH:
+        return ()
+    groups = counted(design.independent(), "independent group")
+    return (Note("W40", f"{design.name}: {groups}: standard error and interval are rough"),)
+
+
+def _test_notes(
+    test: Test | None, permutations: int, precision: float | None, alpha: float
+) -> tuple[Note, ...]:
+    """Say when no outcome could have rejected, or the p-value is not as precise as was asked."""
+    if test is None or not permutations:
+        return ()
+    if test.method == "exact" and 1 / (1 + test.permutations) > alpha:
+        splits = 1 + test.permutations
+        message = (
+            f"{counted(splits, 'possible split')}: p-values below 1 / {splits} cannot occur, so that the "
+            f"test never rejects at the {alpha * 100:g}% level; give more rows, pairs or clusters"
+        )
+        return (Note("W40", message),)
+    if precision is not None and test.error is not None and test.error > precision:
+        return (
+            Note(
+                "W06",
+                f"--precision {precision:g}: the p-value's Monte Carlo error is {test.error:.2g} after "
+                f"{counted(test.permutations, 'permutation')}; give more --permutations",
+            ),
+        )
+    return ()
+
+
 def _weight_notes(x: Samples, y: Samples | None) -> tuple[Note, ...]:
     notes = []
     for samples in (x, y):
@@ -219,125 +283,6 @@ def _weight_notes(x: Samples, y: Samples | None) -> tuple[Note, ...]:
                 )
             )
     return tuple(notes)
-
-
-# ------------------------------------------------------------------------------- permutations
-
-
-def permutation_test(
-    estimator: Estimator,
-    x: Samples,
-    y: Samples,
-    settings: Mapping[str, Any],
-    *,
-    permutations: int,
-    seed: int = 0,
-) -> Test:
-    """Exact in level for any n and m: p = (1 + #{T_b >= T}) / (B + 1), ties against us.
-
-    Rows keep their weights when their labels move. The pool is put in random order first, so that
-    a plan that breaks ties by row number cannot see the labels.
-    """
-    return _test(estimator, *shuffled_pool(x, y, seed), settings, permutations, seed)
-
-
-def _test(
-    estimator: Estimator,
-    pool: Samples,
-    observed: NDArray[np.bool_] | None,
-    settings: Mapping[str, Any],
-    permutations: int,
-    seed: int,
-) -> Test:
-    plan = estimator.plan(pool, **settings)
-    return permuted(plan, pool.n, observed, permutations, seed, estimator.quantity.name)
-
-
-def permuted(
-    plan: Pooled,
-    n: int,
-    observed: NDArray[np.bool_] | None,
-    permutations: int,
-    seed: int,
-    name: str,
-) -> Test:
-    """The test whether a statistic is larger at the observed split, signs or order than at random ones."""
-    with np.errstate(all="ignore"):  # a split without any weight is undefined: it counts against us
-        splits = _all_splits(plan, *_draws(plan, n, observed), permutations, seed)
-    first, values = float(splits[0]), splits[1:]
-    if math.isnan(first) or first == -math.inf:
-        raise InconclusiveError(f"{name}: {first} cannot be compared in a test")
-    bar = first  # inf is as large as another inf, and larger than any number
-    if math.isfinite(first):
-        bar -= max(plan.rounding(), 1e-12 * abs(first))
-    as_large = int(np.count_nonzero(~(values < bar)))  # an undefined value counts against us
-    return Test(
-        p_value=(1 + as_large) / (1 + permutations),
-        method="wild-bootstrap" if plan.draws == "signs" else "permutation",
-        permutations=permutations,
-        null=_null(values),
-    )
-
-
-Draw = Callable[[np.random.Generator], NDArray[Any]]
-
-
-def _draws(plan: Pooled, n: int, labels: NDArray[np.bool_] | None) -> tuple[NDArray[Any], Draw]:
-    """What was observed, and how to draw another one under the null hypothesis."""
-    if plan.draws == "signs":
-        return np.ones(n), lambda rng: 1.0 - 2.0 * rng.integers(0, 2, n)
-    if plan.draws == "orders":
-        own = np.tile(np.arange(n), plan.moved)
-        return own, lambda rng: np.concatenate([rng.permutation(n) for _ in range(plan.moved)])
-    observed = np.ones(n, dtype=bool) if labels is None else labels
-    return observed, lambda rng: rng.permutation(observed)
-
-
-def _all_splits(
-    plan: Pooled, observed: NDArray[Any], draw: Draw, permutations: int, seed: int
-) -> Array:
-    """The statistic of the observed draw and of every random one, in one pass over the pool."""
-    blocks = _splits(observed, draw, permutations, seed)
-    return np.concatenate([plan.statistic(labels) for labels in blocks])
-
-
-def shuffled_pool(x: Samples, y: Samples, seed: int) -> tuple[Samples, NDArray[np.bool_]]:
-    """The rows of both samples in random order, and which of them are of x."""
-    order = stream(seed, "pool").permutation(x.n + y.n)
-    points = np.concatenate([x.points, y.points])[order]
-    weights = None
-    if x.weights is not None or y.weights is not None:
-        both = np.concatenate([x.masses() * x.n, y.masses() * y.n])[order]
-        weights = both / both.sum()
-    return Samples(points, weights, "pool", x.columns), order < x.n
-
-
-def _splits(
-    observed: NDArray[Any], draw: Draw, permutations: int, seed: int
-) -> Iterator[NDArray[Any]]:
-    """The observed draw, then random ones, in blocks that fit the memory.
-
-    The b-th draw does not depend on the blocks.
-    """
-    rng = stream(seed, "permutations")
-    rows = len(observed)
-    block = max(1, min(permutations + 1, SPLITS, execution().memory // (40 * rows)))
-    for start in range(0, permutations + 1, block):
-        size = min(block, permutations + 1 - start)
-        labels = np.empty((size, rows), dtype=observed.dtype)
-        for b in range(size):
-            labels[b] = draw(rng) if start + b else observed
-        yield labels.T
-
-
-def _null(values: Array) -> dict[str, float]:
-    known = values[np.isfinite(values)]
-    if len(known) == 0:
-        return {}
-    spread = float(known.std(ddof=1)) if len(known) > 1 else 0.0
-    high = float(np.quantile(known, 0.95, method="higher"))
-    detectable = high + normal_quantile(DETECTABLE_POWER) * spread
-    return {"mean": float(known.mean()), "sd": spread, "q95": high, "detectable": detectable}
 
 
 # --------------------------------------------------------------------------- Python functions

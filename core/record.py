@@ -40,6 +40,8 @@ CODES = {
     "W31": "numbers of samples of unequal sizes are compared, and their bias is not the same",
     "W32": "the scores do not look like gradients of a logarithm of a density",
     "W33": "a group of columns is constant: it depends on nothing",
+    "W39": "rows without a partner were left out",
+    "W40": "so few groups or splits that the interval is rough or no p-value can be small",
     "E00": "a sample set could not be scored",
     "E01": "the data allow no number",
 }
@@ -68,13 +70,19 @@ class Interval:
 class Test:
     """A p-value in (0, 1] with its null distribution's mean, standard deviation and 95 % point.
 
-    ``permutations`` is 0, and ``null`` empty, where ``method`` needs none.
+    ``permutations`` is 0, and ``null`` empty, where ``method`` needs none. ``error`` is the p-value's
+    own Monte Carlo standard error, 0 where every possible split was taken. ``power`` is how often a
+    test like this would reject if the true value were the estimate. ``design`` says what was
+    exchanged with what, where that was not any row with any other.
     """
 
     p_value: float
     method: str
     permutations: int
     null: Mapping[str, float]
+    error: float | None = None
+    power: float | None = None
+    design: str | None = None
 
     __test__ = False  # the name is the field's; pytest must not collect it
 
@@ -154,12 +162,14 @@ def _interval(ci: Interval) -> dict[str, Any]:
 
 
 def _test(test: Test) -> dict[str, Any]:
+    known = {"monte_carlo_se": test.error, "power": test.power, "design": test.design}
     return {
         "p_value": test.p_value,
         "p_adjusted": None,
         "method": test.method,
         "permutations": test.permutations,
         "null": {key: finite(value) for key, value in test.null.items()},
+        **{key: value for key, value in known.items() if value is not None},
     }
 
 

@@ -1,0 +1,215 @@
+"""Permutation tests: drawn, sequential or complete, for any statistic and any design."""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from divmatch.designs import Design, Exchange
+from divmatch.errors import InconclusiveError
+from divmatch.estimator import Array, Estimator, Pooled
+from divmatch.intervals import normal_quantile
+from divmatch.kernels.execution import execution
+from divmatch.randomness import stream
+from divmatch.record import Test
+from divmatch.samples import Samples
+from divmatch.sequential import monte_carlo_se, sequential_p_value, stop
+
+SPLITS = 512  # splits a pass: enough to drown the cost of making the tiles, few enough for memory
+DETECTABLE_POWER = 0.8
+ALPHA = 0.05
+
+
+def permutation_test(
+    estimator: Estimator,
+    x: Samples,
+    y: Samples,
+    settings: Mapping[str, Any],
+    *,
+    permutations: int,
+    seed: int = 0,
+    design: Design | None = None,
+    precision: float | None = None,
+) -> Test:
+    """Exact in level for any n and m: p = (1 + #{T_b >= T}) / (B + 1), ties against us.
+
+    Rows keep their weights when their labels move. The pool is put in random order first, so that
+    a plan that breaks ties by row number cannot see the labels.
+
+    Parameters
+    ----------
+    estimator : Estimator
+        The statistic.
+    x, y : Samples
+        The reference P and the candidate Q.
+    settings : mapping
+        Checked settings of the estimator.
+    permutations : int
+        The most splits that are drawn. Where there are no more than these beside the observed one,
+        each of them is taken once.
+    seed : int
+        Seed of the pool's order and of the splits.
+    design : Design, optional
+        Which rows may be exchanged; all with one another if not given.
+    precision : float, optional
+        Stop as soon as the Monte Carlo error of the p-value is at most this.
+    """
+    pool, observed = shuffled_pool(x, y, seed)
+    exchange = Exchange.of_rows(observed) if design is None else exchanged(design, seed)
+    plan = estimator.plan(pool, **settings)
+    name = estimator.quantity.name
+    return permuted(plan, pool.n, exchange, permutations, seed, name, precision=precision)
+
+
+def permuted(
+    plan: Pooled,
+    n: int,
+    observed: Exchange | NDArray[np.bool_] | None,
+    permutations: int,
+    seed: int,
+    name: str,
+    *,
+    precision: float | None = None,
+    alpha: float = ALPHA,
+) -> Test:
+    """The test whether a statistic is larger at the observed split, signs or order than at random ones."""
+    if isinstance(observed, np.ndarray):
+        observed = Exchange.of_rows(observed)
+    splits = observed.splits(permutations + 1) if observed and plan.draws == "labels" else None
+    first, draw = _draws(plan, n, observed)
+    if splits is not None and observed is not None:
+        drawn, permutations, precision = observed.others(), splits - 1, None
+    else:
+        rng = stream(seed, "permutations")
+        drawn = (draw(rng) for _ in range(permutations))
+    with np.errstate(all="ignore"):  # a split without any weight is undefined: it counts against us
+        values, as_large = _compared(plan, first, drawn, permutations, precision, name)
+    count, used = int(np.count_nonzero(as_large)), len(as_large)
+    p_value = (1 + count) / (1 + used)
+    if precision is not None:
+        p_value = sequential_p_value(count, used, precision)
+    how = "wild-bootstrap" if plan.draws == "signs" else "permutation"
+    return Test(
+        p_value=p_value,
+        method=how if splits is None else "exact",
+        permutations=used,
+        null=_null(values, alpha),
+        error=monte_carlo_se(count, used) if splits is None else 0.0,
+    )
+
+
+Draw = Callable[[np.random.Generator], NDArray[Any]]
+
+
+def _draws(plan: Pooled, n: int, exchange: Exchange | None) -> tuple[NDArray[Any], Draw]:
+    """What was observed, and how to draw another one under the null hypothesis."""
+    if plan.draws == "signs":
+        return np.ones(n), lambda rng: 1.0 - 2.0 * rng.integers(0, 2, n)
+    if plan.draws == "orders":
+        own = np.tile(np.arange(n), plan.moved)
+        return own, lambda rng: np.concatenate([rng.permutation(n) for _ in range(plan.moved)])
+    if exchange is None:
+        exchange = Exchange.of_rows(np.ones(n, dtype=bool))
+    return exchange.labels, exchange.drawing()
+
+
+def _compared(
+    plan: Pooled,
+    observed: NDArray[Any],
+    drawn: Iterable[NDArray[Any]],
+    permutations: int,
+    precision: float | None,
+    name: str,
+) -> tuple[Array, NDArray[np.bool_]]:
+    """The statistic of random draws, and whether it is as large as the observed one.
+
+    With a precision, draws beyond the one that was enough are left out, so that the memory, which
+    decides how many are evaluated at once, changes nothing.
+    """
+    first, used, count = math.nan, 0, 0
+    found: list[Array] = []
+    larger: list[NDArray[np.bool_]] = []
+    for labels in _blocks(observed, drawn, permutations):
+        values = plan.statistic(labels)
+        if not found:
+            first, values = float(values[0]), values[1:]
+            if math.isnan(first) or first == -math.inf:
+                raise InconclusiveError(f"{name}: {first} cannot be compared in a test")
+        bar = first  # inf is as large as another inf, and larger than any number
+        if math.isfinite(first):
+            bar -= max(plan.rounding(), 1e-12 * abs(first))
+        found.append(values)
+        larger.append(~(values < bar))  # an undefined value counts against us
+        end = None if precision is None else stop(larger[-1], precision, count, used)
+        if end is not None:
+            found[-1], larger[-1] = values[:end], larger[-1][:end]
+            break
+        used, count = used + len(values), count + int(np.count_nonzero(larger[-1]))
+    return np.concatenate(found), np.concatenate(larger)
+
+
+def shuffled_pool(x: Samples, y: Samples, seed: int) -> tuple[Samples, NDArray[np.bool_]]:
+    """The rows of both samples in random order, and which of them are of x."""
+    order = _order(x.n + y.n, seed)
+    points = np.concatenate([x.points, y.points])[order]
+    weights = None
+    if x.weights is not None or y.weights is not None:
+        both = np.concatenate([x.masses() * x.n, y.masses() * y.n])[order]
+        weights = both / both.sum()
+    return Samples(points, weights, "pool", x.columns), order < x.n
+
+
+def exchanged(design: Design, seed: int) -> Exchange:
+    """What a design allows to exchange in the pool of the same seed."""
+    return design.exchange(_order(len(design.units), seed))
+
+
+def _order(n: int, seed: int) -> NDArray[np.intp]:
+    return np.asarray(stream(seed, "pool").permutation(n), dtype=np.intp)
+
+
+def _blocks(
+    observed: NDArray[Any], drawn: Iterable[NDArray[Any]], permutations: int
+) -> Iterator[NDArray[Any]]:
+    """The observed draw, then others, in blocks that fit the memory.
+
+    The b-th draw does not depend on the blocks.
+    """
+    rows, draws = len(observed), chain([observed], drawn)
+    block = max(1, min(permutations + 1, SPLITS, execution().memory // (40 * rows)))
+    for start in range(0, permutations + 1, block):
+        size = min(block, permutations + 1 - start)
+        labels = np.empty((size, rows), dtype=observed.dtype)
+        for b in range(size):
+            labels[b] = next(draws)
+        yield labels.T
+
+
+def _null(values: Array, alpha: float) -> dict[str, float]:
+    known = values[np.isfinite(values)]
+    if len(known) == 0:
+        return {}
+    spread = float(known.std(ddof=1)) if len(known) > 1 else 0.0
+    high = float(np.quantile(known, 0.95, method="higher"))
+    critical = float(np.quantile(known, 1 - alpha, method="higher"))
+    detectable = critical + normal_quantile(DETECTABLE_POWER) * spread
+    return {"mean": float(known.mean()), "sd": spread, "q95": high, "detectable": detectable}
+
+
+def power_at(value: float, se: float | None, test: Test) -> float | None:
+    """How often a test like this would reject if the true divergence were ``value``.
+
+    The critical value is that of the permutations; the spread is the estimate's standard error, or
+    that of the permutations where it is larger, as it is near zero.
+    """
+    if not test.null or not math.isfinite(value):
+        return None
+    spread = test.null["sd"]
+    critical = test.null["detectable"] - normal_quantile(DETECTABLE_POWER) * spread
+    spread = max(spread, se or 0.0)
+    if not spread > 0:
+        return float(value > critical)
+    return 0.5 * math.erfc((critical - value) / (spread * math.sqrt(2)))
