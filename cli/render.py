@@ -92,6 +92,8 @@ def drawn(test: Test) -> str:
     """Where a p-value comes from: 999 permutations."""
     if not test.permutations:
         return test.method
+    if test.method == "exact":
+        return f"all {counted(test.permutations + 1, 'split')}"
     return counted(test.permutations, TESTS.get(test.method, test.method))
 
 

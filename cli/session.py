@@ -89,15 +89,28 @@ class Session:
             yield
 
     def infer(
-        self, estimator: Any, x: Samples, y: Samples | None, settings: Mapping[str, Any]
+        self,
+        estimator: Any,
+        x: Samples,
+        y: Samples | None,
+        settings: Mapping[str, Any],
+        **asked: Any,
     ) -> Result:
         """Estimate with the interval, test and seed of the options; inconclusive without a number."""
-        return self.infer_all(estimator, x, y, [settings])[0]
+        return self.infer_all(estimator, x, y, [settings], **asked)[0]
 
     def infer_all(
-        self, estimator: Any, x: Samples, y: Samples | None, several: Sequence[Mapping[str, Any]]
+        self,
+        estimator: Any,
+        x: Samples,
+        y: Samples | None,
+        several: Sequence[Mapping[str, Any]],
+        **asked: Any,
     ) -> list[Result]:
-        """One result for each set of settings, from one pass over the data if all have a number."""
+        """One result for each set of settings, from one pass over the data if all have a number.
+
+        ``asked`` is what only some commands have: a design, a precision.
+        """
         from divmatch.inference import infer_all
 
         try:
@@ -109,10 +122,11 @@ class Session:
                 level=self.options["level"],
                 permutations=self.options["permutations"],
                 seed=self.seed,
+                **asked,
             )
         except InconclusiveError as error:
             if len(several) > 1:
-                return [self.infer(estimator, x, y, settings) for settings in several]
+                return [self.infer(estimator, x, y, settings, **asked) for settings in several]
             return [self.undecided_result(estimator, x, y, several[0], error)]
 
     def undecided_result(

@@ -108,7 +108,7 @@ def marks(name: str, x: ArrayLike, y: ArrayLike) -> Marks:
     if kinds[0] != kinds[1]:
         raise SampleError(f"{name}: {kinds[0]} in P, {kinds[1]} in Q; both must be of one kind")
     found, codes = np.unique(np.concatenate(sides), return_inverse=True)
-    words = tuple(f"{value:g}" if kinds[0] == "number" else str(value) for value in found)
+    words = tuple(str(value).removesuffix(".0") for value in found.tolist())
     return Marks(name, words, codes[: len(sides[0])], codes[len(sides[0]) :])
 
 

@@ -148,9 +148,7 @@ class Encoder:
             weights = as_weights(weights, len(points), table.name)
         words = [column.words for column in columns]
         notes = rounding_note(table)
-        return Rows(
-            table, points, holes, codes_used, words, weights, dropped, notes, log_q, beside
-        )
+        return Rows(table, points, holes, codes_used, words, weights, dropped, notes, log_q, beside)
 
     def _filled(self, rows: Rows) -> Rows:
         """Put the means of the reference where numbers are missing."""
@@ -220,9 +218,7 @@ class Encoder:
             "scale": self._scaling.name,
             "notes": rows.notes + self._news(rows, layout),
         }
-        return Samples(
-            points, rows.weights, table.name, labels, origin, rows.beside, rows.log_q
-        )
+        return Samples(points, rows.weights, table.name, labels, origin, rows.beside, rows.log_q)
 
     def _one_hot(self, points: Points, rows: Rows, layout: _Layout) -> None:
         """Write the blocks of the categorical columns into the zeros at the right."""
