@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 ALPHA = 0.05
 PERMUTATIONS = 999
 LEVEL = 0.95
-FINEST = 0.0005  # a million permutations
+FINEST = 0.001  # a quarter of a million permutations
 KNOWN = [*QUANTITIES, *STATISTICS]
 
 
@@ -37,7 +37,7 @@ def run(**options: Any) -> int:
     with session.running():
         asked = {"precision": options["precision"], "alpha": options["alpha"] or ALPHA}
         result = session.infer(chosen, x, y, settings, design=design, **asked)
-    result = with_power(result)
+    result = with_power(result, options["alpha"] or ALPHA)
 
     def verdict(results: list[Result]) -> dict[str, Any] | None:
         rules = rules_of(results, session.limits(), options)
@@ -118,14 +118,15 @@ def check_precision(precision: float | None, alpha: float | None) -> None:
         )
 
 
-def with_power(result: Result) -> Result:
+def with_power(result: Result, alpha: float) -> Result:
     """The test with its power at the estimate."""
     from divmatch.permutations import power_at
 
     test = result.test
     if test is None or not test.permutations:
         return result
-    return replace(result, test=replace(test, power=power_at(result.value, result.se, test)))
+    power = power_at(result.value, result.se, test, alpha)
+    return replace(result, test=replace(test, power=power))
 
 
 # ------------------------------------------------------------------------------------ verdict
@@ -173,20 +174,23 @@ def upper_bound(result: Result, alpha: float) -> tuple[float | None, bool]:
     """The upper confidence bound, and whether it is that of the interval.
 
     Where the interval is not valid near zero (W04), its width is too small: the spread of the
-    permuted values is added to it, as independent noise.
+    permuted values is added to it, as independent noise. In a design the value is too small by as
+    much as the permuted values are below 0 in the mean.
     """
     from divmatch.intervals import normal_quantile
 
     if result.ci is None or not math.isfinite(result.value):
         return None, False
-    high = result.ci.high
     valid = all(note.code != "W04" for note in result.warnings)
+    null = result.test.null if result.test else {}
+    if not null:
+        return (result.ci.high, True) if valid else (None, False)
+    high, half = result.ci.high, (result.ci.high - result.ci.low) / 2
+    if result.test and result.test.design:
+        high -= min(null["mean"], 0.0)
     if valid:
         return high, True
-    if result.test is None or not result.test.null:
-        return None, False
-    half = high - (result.ci.low + high) / 2
-    noise = normal_quantile(1 - alpha) * result.test.null["sd"]
+    noise = normal_quantile(1 - alpha) * null["sd"]
     return high - half + math.hypot(half, noise), False
 
 
@@ -224,8 +228,12 @@ def conclusion(result: Result, report: Report) -> str:
     size = f": {title(result, report)} {short(result.value)}"
     if result.ci:
         size += f", {interval(result)}"
-    power = f"{short(test.null['detectable'])} would be seen four times out of five"
-    return f"{word} at the {alpha * 100:g}% level{size if seen else ''}; at this n {power}"
+    said = f"{word} at the {alpha * 100:g}% level{size if seen else ''}"
+    if "detectable" not in test.null:
+        return said
+    return (
+        f"{said}; at this n {short(test.null['detectable'])} would be seen four times out of five"
+    )
 
 
 def reach(test: Test) -> str:

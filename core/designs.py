@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from divmatch.errors import SampleError, at_row, counted
+from divmatch.errors import SampleError, at_row
 from divmatch.estimator import Array, Estimate
 from divmatch.samples import Samples
 
@@ -260,4 +260,4 @@ def _quoted(found: Marks, code: int) -> str:
 
 def _examples(keys: Marks) -> str:
     first: Any = [_quoted(keys, int(codes[0])) for codes in (keys.x, keys.y)]
-    return f"{counted(len(keys.words), 'key')}, such as {first[0]} in P and {first[1]} in Q"
+    return f"{len(keys.words)} different ones, such as {first[0]} in P and {first[1]} in Q"

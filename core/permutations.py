@@ -96,7 +96,7 @@ def permuted(
         p_value=p_value,
         method=how if splits is None else "exact",
         permutations=used,
-        null=_null(values, alpha),
+        null=_null(values, alpha, shifted=observed is not None and bool(observed.strata.any())),
         error=monte_carlo_se(count, used) if splits is None else 0.0,
     )
 
@@ -188,28 +188,41 @@ def _blocks(
         yield labels.T
 
 
-def _null(values: Array, alpha: float) -> dict[str, float]:
+def _null(values: Array, alpha: float, *, shifted: bool) -> dict[str, float]:
+    """Moments and quantiles of the permuted values, and the effect that is seen in four cases of five.
+
+    In a design (``shifted``) rows that belong together are alike, which pulls the statistic below 0
+    at equal distributions; an effect is counted from there.
+    """
     known = values[np.isfinite(values)]
     if len(known) == 0:
         return {}
     spread = float(known.std(ddof=1)) if len(known) > 1 else 0.0
     high = float(np.quantile(known, 0.95, method="higher"))
     critical = float(np.quantile(known, 1 - alpha, method="higher"))
+    mean = float(known.mean())
     detectable = critical + normal_quantile(DETECTABLE_POWER) * spread
-    return {"mean": float(known.mean()), "sd": spread, "q95": high, "detectable": detectable}
+    if shifted:
+        detectable -= min(mean, 0.0)
+    return {
+        "mean": mean,
+        "sd": spread,
+        "q95": high,
+        "critical": critical,
+        "detectable": detectable,
+    }
 
 
-def power_at(value: float, se: float | None, test: Test) -> float | None:
+def power_at(value: float, se: float | None, test: Test, alpha: float) -> float | None:
     """How often a test like this would reject if the true divergence were ``value``.
 
     The critical value is that of the permutations; the spread is the estimate's standard error, or
-    that of the permutations where it is larger, as it is near zero.
+    that of the permutations where it is larger, as it is near zero. It is never below alpha, which
+    is the power where there is no difference.
     """
     if not test.null or not math.isfinite(value):
         return None
-    spread = test.null["sd"]
-    critical = test.null["detectable"] - normal_quantile(DETECTABLE_POWER) * spread
-    spread = max(spread, se or 0.0)
+    critical, spread = test.null["critical"], max(test.null["sd"], se or 0.0)
     if not spread > 0:
-        return float(value > critical)
-    return 0.5 * math.erfc((critical - value) / (spread * math.sqrt(2)))
+        return 1.0 if value > critical else alpha
+    return max(alpha, 0.5 * math.erfc((critical - value) / (spread * math.sqrt(2))))

@@ -7,13 +7,14 @@ ordering of Fay, Kim & Hachey 2007, J. Comput. Graph. Stat. 16(4).
 """
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from divmatch.estimator import Array
 
-BAND = 5.0  # widths of a bridge: farther from the boundary nearly no order of draws has crossed it
+BAND = 2.0  # times the root of the draws, eight widths of a bridge: no order of draws comes back from there
 
 
 def monte_carlo_se(count: int, draws: int) -> float:
@@ -21,12 +22,12 @@ def monte_carlo_se(count: int, draws: int) -> float:
 
     Never 0 for a finite number of draws, as sqrt(p (1 − p) / B) would be at p = 1.
     """
-    return float(_errors(count, draws))
+    return float(_variance(count, draws)) ** 0.5
 
 
-def _errors(count: NDArray[np.int64] | int, draws: NDArray[np.int64] | int) -> Array:
-    share = (np.asarray(count) + 1.0) / (np.asarray(draws) + 2.0)
-    return np.asarray(np.sqrt(share * (1 - share) / (np.asarray(draws) + 3.0)))
+def _variance(count: Any, draws: Any) -> Any:
+    share = (count + 1.0) / (draws + 2.0)
+    return share * (1.0 - share) / (draws + 3.0)
 
 
 def enough(precision: float) -> int:
@@ -37,7 +38,7 @@ def enough(precision: float) -> int:
 def first_stop(precision: float) -> int:
     """The fewest draws that can be enough: all of them smaller than what was observed."""
     b = 1
-    while monte_carlo_se(0, b) > precision:
+    while _variance(0, b) > precision**2:
         b += 1
     return b
 
@@ -51,7 +52,7 @@ def stop(
     """
     counts = count + np.cumsum(as_large)
     numbers = draws + np.arange(1, len(as_large) + 1)
-    done = np.flatnonzero(_errors(counts, numbers) <= precision)
+    done = np.flatnonzero(_variance(counts, numbers) <= precision**2)
     return int(done[0]) + 1 if len(done) else None
 
 
@@ -74,14 +75,16 @@ def sequential_p_value(count: int, draws: int, precision: float) -> float:
             extension = np.ones(most - top) if band or most > top + 1 else share[-1:]
             share = np.concatenate([share, extension])
         band = most < b // 2
-        counts = np.arange(low, most + 1)
-        here = share[: len(counts)]
-        below = np.concatenate([[0.0], here[:-1]])
-        share = (counts * below + (b - counts) * here) / b
+        up = np.arange(low, most + 1) / b  # how likely the last of b draws was a large one
+        share = share[: len(up)]
+        share[1:] -= up[1:] * np.diff(share)
+        share[0] *= 1 - up[0]
         top = most
         if b == draws:
             break
-        over = int(np.count_nonzero(_errors(counts, b) <= precision))
+        over = 0
+        while over < len(share) and _variance(low + over, b) <= precision**2:
+            over += 1
         if over:
             ended += float(share[:over].sum()) / (b + 1)
             low, share = low + over, share[over:]

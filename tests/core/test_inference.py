@@ -255,6 +255,7 @@ def test_null_is_that_of_the_permuted_values():
         "mean": 5.0,
         "sd": sd,
         "q95": 6.8,
+        "critical": 6.8,
         "detectable": 6.8 + NormalDist().inv_cdf(0.8) * sd,
     }
     assert null == pytest.approx(expected, abs=ROUNDING(41, scale=10))
