@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -37,7 +36,6 @@ def run(**options: Any) -> int:
     with session.running():
         asked = {"precision": options["precision"], "alpha": options["alpha"] or ALPHA}
         result = session.infer(chosen, x, y, settings, design=design, **asked)
-    result = with_power(result, options["alpha"] or ALPHA)
 
     def verdict(results: list[Result]) -> dict[str, Any] | None:
         rules = rules_of(results, session.limits(), options)
@@ -118,17 +116,6 @@ def check_precision(precision: float | None, alpha: float | None) -> None:
         )
 
 
-def with_power(result: Result, alpha: float) -> Result:
-    """The test with its power at the estimate."""
-    from divmatch.permutations import power_at
-
-    test = result.test
-    if test is None or not test.permutations:
-        return result
-    power = power_at(result.value, result.se, test, alpha)
-    return replace(result, test=replace(test, power=power))
-
-
 # ------------------------------------------------------------------------------------ verdict
 
 
@@ -159,7 +146,8 @@ def significance(result: Result, alpha: float) -> dict[str, Any]:
 
 def equivalence(result: Result, delta: float, alpha: float) -> dict[str, Any]:
     """The rule that passes when the upper bound of level 1 - alpha is below delta."""
-    bound, valid = upper_bound(result, alpha)
+    valid = all(note.code != "W04" for note in result.warnings)
+    bound = upper_bound(result, delta, alpha)
     if bound is None:
         return _rule(result, "equivalence", "inconclusive", f"upper undefined ? {delta:g}")
     if bound < delta:
@@ -170,28 +158,29 @@ def equivalence(result: Result, delta: float, alpha: float) -> dict[str, Any]:
     return _rule(result, "equivalence", "fail", f"upper {short(bound)} >= {delta:g}")
 
 
-def upper_bound(result: Result, alpha: float) -> tuple[float | None, bool]:
-    """The upper confidence bound, and whether it is that of the interval.
+def upper_bound(result: Result, delta: float, alpha: float) -> float | None:
+    """The upper end of the interval, as wide as it would be if the truth were delta.
 
-    Where the interval is not valid near zero (W04), its width is too small: the spread of the
-    permuted values is added to it, as independent noise. In a design the value is too small by as
-    much as the permuted values are below 0 in the mean.
+    A divergence grows with the square of a difference, so its standard error grows like its root:
+    where the value is below delta the interval is too narrow for the question. The spread of the
+    permuted values, which is what is left of it at equal distributions, is added as independent
+    noise. In a design the value is too small by as much as the permuted values are below 0 in the
+    mean.
     """
     from divmatch.intervals import normal_quantile
 
     if result.ci is None or not math.isfinite(result.value):
-        return None, False
-    valid = all(note.code != "W04" for note in result.warnings)
+        return None
+    centre, half = (result.ci.low + result.ci.high) / 2, (result.ci.high - result.ci.low) / 2
     null = result.test.null if result.test else {}
     if not null:
-        return (result.ci.high, True) if valid else (None, False)
-    high, half = result.ci.high, (result.ci.high - result.ci.low) / 2
+        return None
     if result.test and result.test.design:
-        high -= min(null["mean"], 0.0)
-    if valid:
-        return high, True
-    noise = normal_quantile(1 - alpha) * null["sd"]
-    return high - half + math.hypot(half, noise), False
+        centre -= min(null["mean"], 0.0)
+    near = max(centre, null["sd"])
+    if 0 < near < delta:
+        half *= math.sqrt(delta / near)
+    return centre + math.hypot(half, normal_quantile(1 - alpha) * null["sd"])
 
 
 def _rule(result: Result, name: str, status: str, rule: str) -> dict[str, Any]:
@@ -305,7 +294,8 @@ COMMANDS: dict[str, click.Command] = {
                 metavar="DELTA",
                 type=Finite(),
                 help="Pass only when the divergence is shown to be below DELTA: the upper end of the "
-                "1 - 2 alpha interval is; else fail (exit 1), or exit 3 where no interval is valid.",
+                "1 - 2 alpha interval, as wide as it is at DELTA, is; else fail (exit 1), or exit 3 where "
+                "no interval is valid.",
             ),
             *(parameter for group in _SECTIONS.values() for parameter in group),
         ],

@@ -21,6 +21,7 @@ from divmatch.permutations import (
     permutation_test,
     permuted,
     shuffled_pool,
+    with_power,
 )
 from divmatch.randomness import stream
 from divmatch.record import Note, Result, Test
@@ -125,8 +126,9 @@ def infer_all(
         result = _result(estimator, x, y, settings, estimate, found, level, design)
         notes = tuple(_advised(note, tested=test is not None) for note in result.warnings)
         notes += _test_notes(test, permutations, precision, alpha)
-        if test is not None and permutations and design is not None:
-            test = replace(test, design=design.name)
+        if test is not None and permutations:
+            test = replace(test, design=None if design is None else design.name)
+            test = with_power(test, result, alpha, degenerate=estimator.quantity.degenerate)
         made.append(
             replace(
                 result,

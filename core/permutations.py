@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from itertools import chain
 from typing import Any
 
@@ -14,7 +15,7 @@ from divmatch.estimator import Array, Estimator, Pooled
 from divmatch.intervals import normal_quantile
 from divmatch.kernels.execution import execution
 from divmatch.randomness import stream
-from divmatch.record import Test
+from divmatch.record import Result, Test
 from divmatch.samples import Samples
 from divmatch.sequential import monte_carlo_se, sequential_p_value, stop
 
@@ -96,7 +97,7 @@ def permuted(
         p_value=p_value,
         method=how if splits is None else "exact",
         permutations=used,
-        null=_null(values, alpha, shifted=observed is not None and bool(observed.strata.any())),
+        null=_null(values, alpha),
         error=monte_carlo_se(count, used) if splits is None else 0.0,
     )
 
@@ -188,41 +189,50 @@ def _blocks(
         yield labels.T
 
 
-def _null(values: Array, alpha: float, *, shifted: bool) -> dict[str, float]:
-    """Moments and quantiles of the permuted values, and the effect that is seen in four cases of five.
-
-    In a design (``shifted``) rows that belong together are alike, which pulls the statistic below 0
-    at equal distributions; an effect is counted from there.
-    """
+def _null(values: Array, alpha: float) -> dict[str, float]:
     known = values[np.isfinite(values)]
     if len(known) == 0:
         return {}
     spread = float(known.std(ddof=1)) if len(known) > 1 else 0.0
     high = float(np.quantile(known, 0.95, method="higher"))
     critical = float(np.quantile(known, 1 - alpha, method="higher"))
-    mean = float(known.mean())
-    detectable = critical + normal_quantile(DETECTABLE_POWER) * spread
-    if shifted:
-        detectable -= min(mean, 0.0)
     return {
-        "mean": mean,
+        "mean": float(known.mean()),
         "sd": spread,
         "q95": high,
         "critical": critical,
-        "detectable": detectable,
+        "detectable": _detectable(critical, spread, 0.0),
     }
 
 
-def power_at(value: float, se: float | None, test: Test, alpha: float) -> float | None:
-    """How often a test like this would reject if the true divergence were ``value``.
+def with_power(test: Test, result: Result, alpha: float, *, degenerate: bool) -> Test:
+    """The test with its power at the estimate, and the effect that is seen in four cases of five.
 
-    The critical value is that of the permutations; the spread is the estimate's standard error, or
-    that of the permutations where it is larger, as it is near zero. It is never below alpha, which
-    is the power where there is no difference.
+    Both go by the critical value of the permutations. Where influences vanish at equal distributions
+    (``degenerate``), the variance of the estimate grows with the divergence D from that of the
+    permuted values: it is s₀² + D se² / value. The power is never below alpha, which it is where there
+    is no difference.
     """
-    if not test.null or not math.isfinite(value):
-        return None
-    critical, spread = test.null["critical"], max(test.null["sd"], se or 0.0)
-    if not spread > 0:
-        return 1.0 if value > critical else alpha
-    return max(alpha, 0.5 * math.erfc((critical - value) / (spread * math.sqrt(2))))
+    if not test.null or not math.isfinite(result.value):
+        return test
+    # in a design, rows that belong together are alike and pull the statistic below 0 at equality
+    pull = min(test.null["mean"], 0.0) if test.design is not None else 0.0
+    critical, noise, se = test.null["critical"] - pull, test.null["sd"], result.se or 0.0
+    value = result.value - pull
+    spread = math.hypot(noise, se) if degenerate else max(noise, se)
+    power = 1.0 if value > critical else alpha
+    if spread > 0:
+        power = max(alpha, 0.5 * math.erfc((critical - value) / (spread * math.sqrt(2))))
+    growth = se**2 / max(value, noise) if degenerate and max(value, noise) > 0 else 0.0
+    if not degenerate:
+        noise = spread
+    null = {**test.null, "detectable": _detectable(critical, noise, growth)}
+    return replace(test, null=null, power=power)
+
+
+def _detectable(critical: float, noise: float, growth: float) -> float:
+    """The solution D of D = critical + z sqrt(noise² + growth D)."""
+    z = normal_quantile(DETECTABLE_POWER)
+    half = z * z * growth / 2
+    square = 2 * half * critical + half**2 + (z * noise) ** 2
+    return critical + half + math.sqrt(max(square, 0.0))

@@ -9,7 +9,6 @@ from pyarrow import csv, parquet
 
 from divmatch.cli.gate import CODES
 from divmatch.cli.test import equivalence
-from divmatch.permutations import power_at
 from divmatch.record import Interval, Note, Result, Test
 
 N = 30
@@ -179,16 +178,6 @@ def test_permutations_are_the_most_that_are_drawn(folder, here):
 def test_the_text_tells_error_and_power(folder, here):
     last = here("test p.npy q.npy -q")[1].splitlines()[-1]
     assert last == "p +- 0.000998 Monte Carlo; power 1 if the true value were the estimate"
-
-
-def test_power_is_half_where_the_estimate_is_critical():
-    test = Test(0.05, "permutation", 99, {"mean": 0.0, "sd": 1.0, "critical": 2.0})
-    assert power_at(2.0, 0.5, test, 0.05) == 0.5
-
-
-def test_power_is_never_below_the_level():
-    test = Test(0.9, "permutation", 99, {"mean": 0.0, "sd": 1.0, "critical": 2.0})
-    assert power_at(-1.0, 0.5, test, 0.05) == 0.05
 
 
 # --------------------------------------------------------------------------------- equivalence

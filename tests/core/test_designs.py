@@ -2,6 +2,8 @@
 
 import math
 from collections import Counter
+from dataclasses import replace
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -12,7 +14,8 @@ from divmatch.estimator import Estimate, influence_se, quantity
 from divmatch.inference import infer, permutation_test
 from divmatch.intervals import subsampled
 from divmatch.kernels.execution import executing
-from divmatch.permutations import exchanged, shuffled_pool
+from divmatch.permutations import exchanged, shuffled_pool, with_power
+from divmatch.record import Test
 from divmatch.samples import as_samples
 from tests.reference import designs as reference
 from tests.reference import inference as plain
@@ -294,6 +297,46 @@ def test_few_groups_are_flagged(groups, flagged):
     design = blocked(marks("--blocks", of, of))
     found = infer(ENERGY, *rows(design, 24), SETTINGS, design=design)
     assert ("W40" in [note.code for note in found.warnings]) == flagged
+
+
+# ------------------------------------------------------------------------------------- power
+
+
+def powered(value, se, *, degenerate=True, mean=0.0, design=None, alpha=0.05):
+    null = {"mean": mean, "sd": 1.0, "q95": 2.0, "critical": 2.0, "detectable": 3.0}
+    result = infer(ENERGY, *rows(pairs(9)), SETTINGS)
+    test = Test(0.05, "permutation", 99, null, design=design)
+    return with_power(test, replace(result, value=value, se=se), alpha, degenerate=degenerate)
+
+
+def test_power_is_half_where_the_estimate_is_critical():
+    assert powered(2.0, 0.5).power == 0.5
+
+
+def test_power_is_never_below_the_level():
+    assert powered(-1.0, 0.5).power == 0.05
+
+
+def test_power_goes_by_both_spreads():
+    found = powered(3.0, 2.0).power
+    assert found == pytest.approx(NormalDist().cdf(1 / 5**0.5), abs=ROUNDING(4))
+
+
+@pytest.mark.parametrize(("value", "se"), [(2.0, 0.5), (0.1, 1.0), (9.0, 3.0)])
+def test_detectable_effect_has_a_power_of_four_fifths(value, se):
+    effect = powered(value, se).null["detectable"]
+    spread = (1 + effect * se**2 / max(value, 1.0)) ** 0.5
+    assert NormalDist().cdf((effect - 2) / spread) == pytest.approx(0.8, abs=ROUNDING(9))
+
+
+def test_detectable_effect_of_a_statistic_with_a_steady_error():
+    found = powered(9.0, 3.0, degenerate=False).null["detectable"]
+    assert found == pytest.approx(2 + 3 * NormalDist().inv_cdf(0.8), abs=ROUNDING(4, scale=9))
+
+
+def test_effects_in_a_design_are_counted_from_the_mean_at_equality():
+    pulled = powered(-1.0, 0.0, mean=-1.0, design="paired").null["detectable"]
+    assert pulled == powered(0.0, 0.0).null["detectable"] + 1
 
 
 # ------------------------------------------------------------------------------------- errors
