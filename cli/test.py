@@ -146,13 +146,12 @@ def significance(result: Result, alpha: float) -> dict[str, Any]:
 
 def equivalence(result: Result, delta: float, alpha: float) -> dict[str, Any]:
     """The rule that passes when the upper bound of level 1 - alpha is below delta."""
-    valid = all(note.code != "W04" for note in result.warnings)
     bound = upper_bound(result, delta, alpha)
     if bound is None:
         return _rule(result, "equivalence", "inconclusive", f"upper undefined ? {delta:g}")
     if bound < delta:
         return _rule(result, "equivalence", "pass", f"upper {short(bound)} < {delta:g}")
-    if not valid:
+    if not valid(result):
         rule = f"upper {short(bound)} ? {delta:g}: not valid near zero; give more rows"
         return _rule(result, "equivalence", "inconclusive", rule)
     return _rule(result, "equivalence", "fail", f"upper {short(bound)} >= {delta:g}")
@@ -164,8 +163,9 @@ def upper_bound(result: Result, delta: float, alpha: float) -> float | None:
     A divergence grows with the square of a difference, so its standard error grows like its root:
     where the value is below delta the interval is too narrow for the question. The spread of the
     permuted values, which is what is left of it at equal distributions, is added as independent
-    noise. In a design the value is too small by as much as the permuted values are below 0 in the
-    mean.
+    noise. Where the interval says nothing, there is a bound: of a sum of weighted chi-squares with
+    standard deviation s at 0, the variance at D is at most s² + 2 sqrt(2) s D. In a design the value
+    is too small by as much as the permuted values are below 0 in the mean.
     """
     from divmatch.intervals import normal_quantile
 
@@ -177,10 +177,19 @@ def upper_bound(result: Result, delta: float, alpha: float) -> float | None:
         return None
     if result.test and result.test.design:
         centre -= min(null["mean"], 0.0)
-    near = max(centre, null["sd"])
+    noise, near = normal_quantile(1 - alpha) * null["sd"], max(centre, null["sd"])
     if 0 < near < delta:
         half *= math.sqrt(delta / near)
-    return centre + math.hypot(half, normal_quantile(1 - alpha) * null["sd"])
+    if not valid(result):  # then its width is noise too: the most that the variance can grow
+        half = max(
+            half, normal_quantile(1 - alpha) * math.sqrt(8**0.5 * null["sd"] * max(delta, 0.0))
+        )
+    return centre + math.hypot(half, noise)
+
+
+def valid(result: Result) -> bool:
+    """Whether the interval is one, near zero too."""
+    return all(note.code != "W04" for note in result.warnings)
 
 
 def _rule(result: Result, name: str, status: str, rule: str) -> dict[str, Any]:
