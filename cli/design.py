@@ -8,7 +8,7 @@ import click
 
 from divmatch.cli.options import option
 from divmatch.cli.session import Session
-from divmatch.errors import FileError, SampleError, SettingError, at_row, counted
+from divmatch.errors import FileError, SampleError, SettingError, counted
 from divmatch.samples import Samples
 
 if TYPE_CHECKING:
@@ -108,10 +108,10 @@ def read_designed(
     check_readable(files)
     session.spare(files)
     reading = session.reading()
-    hidden = [f"!{one.column}" for one in given if one.column is not None]
-    if hidden:
-        reading = replace(reading, columns=",".join([*filter(None, [reading.columns]), *hidden]))
-    tables = [read_table(path, reading, role=role) for path, role in ((p, "p"), (q, "q"))]
+    tables = [
+        read_table(path, _without_columns(path, given, reading), role=role)
+        for path, role in ((p, "p"), (q, "q"))
+    ]
     found = {}
     for one in given:
         sides = [
@@ -130,6 +130,17 @@ def read_designed(
     }
     x, y = (replace(samples, beside={}, _derived={}) for samples in (x, y))
     return _designed(x, y, kept)
+
+
+def _without_columns(path: str, given: list[Given], reading: "Reading") -> "Reading":
+    """The columns of the design are no data; next to a column picked by FILE::COLUMN they never are."""
+    from divmatch.places import locate
+
+    place = locate(path)
+    hidden = [f"!{one.column}" for one in given if one.column is not None]
+    if not hidden or (place.selector is not None and place.kind != "npz"):
+        return reading
+    return replace(reading, columns=",".join([*filter(None, [reading.columns]), *hidden]))
 
 
 def _designed(
@@ -164,38 +175,20 @@ def _values(one: Given, table: "Table", path: str, side: int, reading: "Reading"
     """What stands in the column for every row of the table that was read."""
     import numpy as np
 
-    from divmatch.files import read_table
-    from divmatch.tables import Reading
+    from divmatch.keys import read_keys
 
     if one.text == ROW:
         return np.arange(table.rows)
-    own = Reading(sample=reading.sample, seed=reading.seed, stdin_format=reading.stdin_format)
-    if one.column is not None:  # as a category, should it be codes that look like numbers
-        own = replace(own, columns=f"{one.column},cat:{one.column}")
-    found = read_table(one.files[side] if one.files else path, own, role="pq"[side])
-    if found.rows != table.rows:
+    if not one.files and table.kind == "stdin":
         raise FileError(
-            f"{found.name}: has {counted(found.rows, 'row')}, {table.name} has {table.rows}; "
+            f"{table.name}: {one.flag} {one.text}: standard input is read only once; write it to a "
+            "file first, or give two files with what the column holds"
+        )
+    where, column = (one.files[side], None) if one.files else (path, one.pieces[0])
+    values = read_keys(where, column, reading.stdin_format)
+    if len(values) != table.rows:
+        raise FileError(
+            f"{where}: has {counted(len(values), 'row')}, {table.name} has {table.rows}; "
             f"{one.flag} needs one a row"
         )
-    width = found.numbers.shape[1] + found.codes.shape[1]
-    if width != 1:
-        raise FileError(
-            f"{found.name}: {one.flag} {one.text}: is {width} columns, expected one; name a single "
-            "column, or pick it with FILE::COLUMN"
-        )
-    if found.codes.shape[1]:
-        codes = found.codes[:, 0]
-        missing, values = codes < 0, np.array([*found.categories[0].words, ""])[codes]
-    else:
-        values = found.numbers[:, 0]
-        missing = np.isnan(values) if values.dtype.kind == "f" else np.zeros(len(values), bool)
-        if found.rounded and values.dtype.kind == "f":
-            raise FileError(
-                f"{found.name}: {one.flag} {one.text}: whole numbers beyond 2^53 cannot be told apart; "
-                "write them as text"
-            )
-    if missing.any():
-        where = at_row(found.row(int(np.argmax(missing))))
-        raise FileError(f"{found.name}: {one.flag} {one.text}: has no value {where}")
-    return values
+    return values if table.picked is None else values[table.picked]

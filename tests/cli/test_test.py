@@ -137,8 +137,8 @@ def test_dropped_rows_take_their_keys_along(folder, here):
         ("--paired id --sample 9", "--sample: draws rows of P and of Q by themselves"),
         ("--blocks @row", "only --paired goes by the places of rows"),
         ("--blocks day,", "expected a column, or two files"),
-        ("--blocks key-p.npy,p.npy", "p.npy: has 500 rows, pair-q.csv has 30"),
-        ("--blocks [ab]", "is 2 columns, expected one"),
+        ("--blocks key-p.npy,mass.npy", "mass.npy: has 500 rows, pair-q.csv has 30"),
+        ("--blocks key-p.npy,p.npy", "p.npy: holds 4 columns, expected one"),
         ("--precision 0.09", "p-values below 0.1 cannot occur"),
         ("--equivalence 1 --level 0.95", "--equivalence goes by the 0.9 interval"),
         ("--equivalence 1 --alpha 0.5", "needs a level below 0.5"),
@@ -147,6 +147,46 @@ def test_dropped_rows_take_their_keys_along(folder, here):
 def test_refused_in_one_line(folder, here, flags, message):
     code, _, errors = here(f"test pair-p.csv pair-q.csv {flags}")
     assert (code, message in errors, errors.count("\n")) == (2, True, 1), errors
+
+
+def test_blocks_may_be_days(result, data):
+    """Dates are no data, and say all the same which rows go together."""
+    for name in "pq":
+        table = csv.read_csv(data / f"pair-{name}.csv")
+        days = pa.array([f"2024-01-0{k + 1}" for k in table["day"].to_pylist()])
+        dated = table.append_column("date", days.cast("timestamp[s]").cast("date32"))
+        parquet.write_table(dated, data / f"dated-{name}.parquet")
+    line = "--columns a,b --blocks"
+    found = result(f"dated-p.parquet dated-q.parquet {line} date")
+    assert found["test"] == result(f"pair-p.csv pair-q.csv {line} day")["test"]
+
+
+def test_large_whole_keys_are_told_apart(result, data):
+    for name in "pq":
+        keys = np.load(data / f"key-{name}.npy") + 2**60
+        np.save(data / f"large-{name}.npy", keys)
+    found = result("pair-p.npy pair-q.npy --paired large-p.npy,large-q.npy")
+    assert found["test"] == result(KEYS)["test"]
+
+
+def test_keys_may_stand_next_to_a_column_of_lists(result, data):
+    for name in "pq":
+        table = csv.read_csv(data / f"pair-{name}.csv")
+        rows = np.column_stack([table["a"], table["b"]]).tolist()
+        made = table.select(["id"]).append_column("emb", pa.array(rows))
+        parquet.write_table(made, data / f"list-{name}.parquet")
+    found = result("list-p.parquet::emb list-q.parquet::emb --paired id")
+    assert found["test"] == result(KEYS)["test"]
+
+
+def test_sampled_rows_take_their_blocks_along(result):
+    line = "pair-p.csv pair-q.csv --blocks day --columns a,b --sample 20"
+    assert result(line)["n"] == [20, 20]
+
+
+def test_a_column_of_standard_input_is_refused(folder, here, run):
+    found = run(shell="cat pair-p.csv | divmatch test - pair-q.csv --paired id")
+    assert (found.returncode, "standard input is read only once" in found.stderr) == (2, True)
 
 
 def test_missing_keys_are_refused(folder, here):
