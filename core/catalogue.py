@@ -8,6 +8,7 @@ QUANTITIES = {  # commands that compare two samples: name -> (module that declar
     "renyi": ("divmatch.estimators.families", "Renyi divergence of order a, by the method that held-out rows speak for."),
     "fdiv": ("divmatch.estimators.families", "f-divergence between two samples, by the method that held-out rows speak for."),
     "cs": ("divmatch.estimators.cauchy_schwarz", "Cauchy-Schwarz divergence between two samples, without each row's kernel with itself."),
+    "prdc": ("divmatch.estimators.prdc", "Precision, recall, density, coverage of P's rows by Q's, and Q's authenticity."),
     "c2st": ("divmatch.estimators.classifier_test", "Classifier two-sample test: twice the balanced accuracy on held-out rows, less one."),
     "mmd": ("divmatch.estimators.mmd", "Squared maximum mean discrepancy between two samples, unbiased (U-statistic)."),
     "energy": ("divmatch.estimators.energy", "Energy distance between two samples, unbiased (U-statistic)."),

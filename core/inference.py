@@ -141,6 +141,7 @@ def _result(
         error=None if estimate.error is None else {"monte_carlo_se": estimate.error},
         bias={"estimate": bias, "corrected": "interval"} if bias else None,
         params={**settings, **estimate.params},
+        better=of.better,
         exact=estimate.exact,
         status="ok" if math.isfinite(estimate.value) and not notes else "warn",
         warnings=notes,
@@ -216,7 +217,7 @@ def permutation_test(
 ) -> Test:
     """Exact in level for any n and m: p = (1 + #{T_b >= T}) / (B + 1), ties against us.
 
-    Rows keep their weights when their labels move. The pool is put in random order first, so that
+    T_b <= T counts where higher is better: what is small speaks for a difference. Rows keep their weights when their labels move. The pool is put in random order first, so that
     a plan that breaks ties by row number cannot see the labels.
     """
     return _test(estimator, *_shuffled_pool(x, y, seed), settings, permutations, seed)
@@ -236,15 +237,16 @@ def _test(
     first, values = float(splits[0]), splits[1:]
     if math.isnan(first) or first == -math.inf:
         raise InconclusiveError(f"{estimator.quantity.name}: {first} cannot be compared in a test")
-    bar = first  # inf is as large as another inf, and larger than any number
+    sign = -1.0 if estimator.quantity.better == "higher" else 1.0
+    bar = sign * first  # inf is as large as another inf, and larger than any number
     if math.isfinite(first):
         bar -= max(plan.rounding(), 1e-12 * abs(first))
-    as_large = int(np.count_nonzero(~(values < bar)))  # an undefined value counts against us
+    as_large = int(np.count_nonzero(~(sign * values < bar)))  # an undefined value counts against us
     return Test(
         p_value=(1 + as_large) / (1 + permutations),
         method="permutation",
         permutations=permutations,
-        null=_null(values),
+        null=_null(values, sign),
     )
 
 
@@ -280,13 +282,14 @@ def _splits(observed: NDArray[np.bool_], permutations: int, seed: int) -> Iterat
         yield labels.T
 
 
-def _null(values: Array) -> dict[str, float]:
+def _null(values: Array, sign: float) -> dict[str, float]:
     known = values[np.isfinite(values)]
     if len(known) == 0:
         return {}
     spread = float(known.std(ddof=1)) if len(known) > 1 else 0.0
     high = float(np.quantile(known, 0.95, method="higher"))
-    detectable = high + normal_quantile(DETECTABLE_POWER) * spread
+    edge = sign * float(np.quantile(sign * known, 0.95, method="higher"))
+    detectable = edge + sign * normal_quantile(DETECTABLE_POWER) * spread
     return {"mean": float(known.mean()), "sd": spread, "q95": high, "detectable": detectable}
 
 

@@ -128,6 +128,8 @@ def interval_of(
         se, resamples = influence_se(estimate, x, y), 0
     else:
         se, resamples = found.se if found else None, SUBSAMPLES
+        if estimator.standard_error:
+            se = estimator.standard_error(estimate, found, x, y)
     if se is None or not math.isfinite(se):
         few = Note("W10", f"n = {x.n}, {y.n}: too few rows for a standard error")
         return None, None, estimate.bias, (few,)

@@ -34,6 +34,7 @@ CODES = {
     "W24": "no method of the automatic choice is reliable here",
     "W25": "many cells hold too few rows for the plug-in's corrections",
     "W26": "whole numbers beyond 2^53 were rounded",
+    "W34": "balls of radius zero: rows with many copies",
     "E00": "a sample set could not be scored",
     "E01": "the data allow no number",
 }

@@ -7,11 +7,13 @@ Three engines find them. All distances of a block of queries, by the array-modul
 and the GPU. A k-d tree: few columns. A float32 product that rules out all but a few pairs, by the
 compiled twin: the rest. The tree and the product only propose; float64 distances decide.
 
-The twins share four functions: ``indexed(points)``, what they keep of the points;
+The twins share five functions: ``indexed(points)``, what they keep of the points;
 ``rows_at_once(index, memory)``, the queries of a block; ``nearest(index, queries, k, own)``, the lists
-of a block without the row ``own`` (-1: none); ``count_within(index, queries, radius)``, its counts.
+of a block without the row ``own`` (-1: none); ``count_within(index, queries, radius)``, its counts;
+``covering(index, queries, radius, values)``, the balls of the points that hold its queries.
 """
 
+import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from importlib import import_module
@@ -32,6 +34,7 @@ EngineName = Literal["blocks", "tree", "product"]
 TREE_COLUMNS = 7  # columns up to which a tree visits fewer points than it costs
 TREE_FROM = 2e8  # n·m·(d + 8) operations from which loading SciPy (0.35 s) pays
 COMPILED_FROM = 4e8  # ... and from which loading the compiled twin (0.7 s) pays
+LOADED_FROM = 4e6  # ... and from which it pays once it is loaded
 TREE_ROWS = 2048  # queries of a block
 MARGIN = 1e-13  # relative: far above the rounding of a tree's distances, far below a real gap
 LISTED = 128  # most points within a radius that are looked through one by one
@@ -108,6 +111,19 @@ class Neighbours:
             counts = self._engine(len(queries)).count_within(queries, np.maximum(radius, 0.0))
         return np.where(radius >= 0.0, counts - exclude_self, 0)
 
+    def covering(self, queries: Array, radius: Array, values: Array) -> tuple[Integers, Array]:
+        """How many points have the query in their own ball, and the sum of those points' values.
+
+        ``radius`` and ``values`` (m,) belong to the points; a ball holds what is at a distance
+        <= its radius, with the digits of `nearest`. Counts and sums (q,).
+
+        Cost: O(q·m·d); memory O(m·d + q).
+        """
+        name: EngineName = "blocks" if self._choice(len(queries)) == "blocks" else "product"
+        engine = self._engine(len(queries), name)  # a tree knows nothing of the points' own balls
+        with np.errstate(over="ignore"):
+            return engine.covering(queries, radius, values)
+
     def _nearest(self, queries: Array, k: int, own: Integers) -> tuple[Array, Integers]:
         name = self._choice(len(queries))
         if name != "blocks":
@@ -125,9 +141,9 @@ class Neighbours:
             return "blocks"
         if d <= TREE_COLUMNS:
             return "tree" if work >= TREE_FROM else "blocks"
-        return "product" if work >= COMPILED_FROM else "blocks"
+        return "product" if work >= _compiled_from() else "blocks"
 
-    def _engine(self, queries: int, name: EngineName | None = None) -> "_Blocks | _Tree":
+    def _engine(self, queries: int, name: EngineName | None = None) -> Any:
         name = name or self._choice(queries)
         work = float(queries) * self._points.size
         key = "device" if uses_gpu(work) else name
@@ -138,8 +154,7 @@ class Neighbours:
                 compiled_from = 0.0 if name == "product" else np.inf
                 module = import_module(twin(work, compiled_from).__name__ + ".neighbours")
                 self._engines[key] = _Blocks(self._points, module, partial(to_device, work=work))
-        found: _Blocks | _Tree = self._engines[key]
-        return found
+        return self._engines[key]
 
     def _exhaustive(self, queries: int) -> "_Blocks | _Tree":
         """What answers the queries that the tree cannot decide."""
@@ -186,6 +201,19 @@ class _Blocks:
 
         parts = list(in_order(block, self._blocks(len(queries))))
         return np.concatenate([np.empty(0, np.int64), *parts])
+
+    def covering(self, queries: Array, radius: Array, values: Array) -> tuple[Integers, Array]:
+        radius, values = self._move(radius), self._move(values)
+
+        def block(rows: slice) -> tuple[Integers, Array]:
+            found = self._twin.covering(self._index, self._move(queries[rows]), radius, values)
+            return to_host(found[0]), to_host(found[1])
+
+        parts = [
+            (np.empty(0, np.int64), np.empty(0)),
+            *in_order(block, self._blocks(len(queries))),
+        ]
+        return np.concatenate([c for c, _ in parts]), np.concatenate([s for _, s in parts])
 
     def _blocks(self, queries: int) -> Iterator[slice]:
         threads = execution().threads
@@ -306,6 +334,12 @@ class _Tree:
 
         distances: Array = np.sqrt(sum_of_squares(square, len(self._columns)))
         return distances
+
+
+def _compiled_from() -> float:
+    """Operations from which the compiled twin pays: fewer once something else has loaded it."""
+    compiled = getattr(sys.modules.get("divmatch.kernels.cpu.neighbours"), "insert", None)
+    return LOADED_FROM if hasattr(compiled, "py_func") else COMPILED_FROM
 
 
 def _slices(length: int, step: int) -> Iterator[slice]:

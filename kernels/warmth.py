@@ -21,7 +21,9 @@ def kernels() -> list[tuple[str, Callable[[], object]]]:
     index = cpu.indexed(points)
     nobody = np.full(len(points), -1)
     calls.append(("nearest", partial(cpu.nearest, index, points, 1, nobody)))
-    calls.append(("count_within", partial(cpu.count_within, index, points, np.ones(len(points)))))
+    ones = np.ones(len(points))
+    calls.append(("count_within", partial(cpu.count_within, index, points, ones)))
+    calls.append(("covering", partial(cpu.covering, index, points, ones, ones)))
     calls += [
         (f"row_sums of {source}, {bits} bits", partial(_row_sums, source, f"f{bits // 8}"))
         for source in ("probabilities", "logits")

@@ -90,6 +90,34 @@ def count_within(index: Index, queries: Array, radius: Array) -> Integers:
     return counts
 
 
+def covering(
+    index: Index, queries: Array, radius: Array, values: Array
+) -> tuple[Integers, Array]:
+    """See `divmatch.kernels.neighbours`."""
+    augmented, squared, slack = _augmented(index, queries)
+    outer, inner = _shifts(index, radius)
+    counts, sums = np.zeros(len(queries), dtype=np.int64), np.zeros(len(queries))
+    for number, (first, tile) in enumerate(_tiles(index, augmented)):
+        width = 2.0 * float(index.widest[number])
+        cover(
+            tile, first, queries, index.points, squared, slack, radius, outer, inner, width, values,
+            counts, sums,
+        )  # fmt: skip
+    return counts, sums
+
+
+def _shifts(index: Index, radius: Array) -> tuple[Singles, Singles]:
+    """What a point's own radius adds to the limits, rounded away from it and towards it."""
+    reach = np.zeros(index.lowered.shape[1])
+    reach[: len(radius)] = 0.5 * (radius * index.scale) ** 2
+    odd = ~(reach <= LARGEST)  # float32 could overflow: every such pair is decided in float64
+    odd[: len(radius)] |= radius < 0  # and so is a ball that holds nothing
+    reach[odd] = LARGEST
+    outer, inner = reach * (1.0 + 4.0 * ROUNDED), reach * (1.0 - 4.0 * ROUNDED)
+    outer[odd], inner[odd] = np.inf, -np.inf
+    return outer.astype(np.float32), inner.astype(np.float32)
+
+
 def _single(points: Array, centre: Array, scale: float) -> tuple[Singles, Array]:
     """Centred, scaled float32 points and their squared norms; NaN where float32 could overflow."""
     scaled = (points - centre) * scale
@@ -212,3 +240,44 @@ def count(
                 if part[j] > limit or part[j] < sure or row >= points.shape[0]:
                     continue
                 counts[i] += exact_distance(queries[i], points[row]) <= radius[i]
+
+
+@compiled_exactly
+def cover(
+    tile: Singles,
+    first: int,
+    queries: Array,
+    points: Array,
+    squared: Array,
+    slack: Array,
+    radius: Array,
+    outer: Singles,
+    inner: Singles,
+    width: float,
+    values: Array,
+    counts: Integers,
+    sums: Array,
+) -> None:
+    """Add the points of a tile whose own balls hold the query; see `count` for ``width``."""
+    for i in range(tile.shape[0]):
+        limit = slack[i] - 0.5 * squared[i]
+        above = np.float32(limit + abs(limit) * 4.0 * ROUNDED)
+        limit = -slack[i] - 0.5 * squared[i] - width
+        below = np.float32(limit - abs(limit) * 4.0 * ROUNDED)
+        for start in range(0, tile.shape[1], TESTED):
+            part = tile[i, start : start + TESTED]
+            far = outer[first + start : first + start + TESTED]
+            near = inner[first + start : first + start + TESTED]
+            possible = np.int32(0)
+            for j in range(TESTED):
+                possible += np.int32(not part[j] > above + far[j])
+            if possible == 0:
+                continue
+            for j in range(TESTED):
+                row = first + start + j
+                if part[j] > above + far[j] or row >= points.shape[0]:
+                    continue
+                sure = part[j] < below + near[j]
+                if sure or exact_distance(queries[i], points[row]) <= radius[row]:
+                    counts[i] += 1
+                    sums[i] += values[row]

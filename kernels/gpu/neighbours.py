@@ -48,6 +48,13 @@ def count_within(index: Any, queries: Any, radius: Any) -> Any:
     return xp.count_nonzero(_distances(xp, index, queries) <= radius[:, None], axis=1)
 
 
+def covering(index: Any, queries: Any, radius: Any, values: Any) -> tuple[Any, Any]:
+    """See `divmatch.kernels.neighbours`."""
+    xp = array_module(index)
+    inside = _distances(xp, index, queries) <= radius
+    return xp.count_nonzero(inside, axis=1), xp.where(inside, values, 0.0).sum(axis=1)
+
+
 def _distances(xp: Any, index: Any, queries: Any) -> Any:
     """All distances, shape (queries, points), a column at a time."""
 
