@@ -4,20 +4,19 @@ Balls are closed: a row at exactly the radius is inside. So the order of the row
 row with k copies has a ball of radius zero that holds its copies, wherever they come from.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from divmatch.estimators.neighbour_distance import enough, index
 from divmatch.kernels.execution import execution
+from divmatch.kernels.neighbours import Crossing
 from divmatch.samples import Samples
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,33 +81,26 @@ def lists(
             yield part, index(samples).nearest(queries[part], int(count))[1]
 
 
-def held(x: Samples, y: Samples, k: int) -> tuple[Integers, Array]:
-    """For each row of y, how many balls of x hold it, and the sum of their values; once."""
-    return _kept(x, y, ("held", k), lambda: _covering(x, y, k))
+def crossing(x: Samples, y: Samples, k: int) -> Crossing:
+    """Who is in whose ball: rows of y are the queries, rows of x the points; found once.
+
+    It is kept with y, the candidate: x may be a reference that sees many. A sample with too few rows
+    has no balls.
+    """
+
+    def compute() -> tuple[Samples, Crossing]:
+        mine, theirs = (_balls(samples, k) for samples in (x, y))
+        return x, index(x).crossing(y.points, theirs[0], *mine)
+
+    return y.once(("crossing", k, id(x)), compute)[1]  # x is kept too, so its address is its own
 
 
-def regained(x: Samples, y: Samples, k: int) -> Integers:
-    """For each row of x, how many balls of y hold it; once."""
-    return _kept(x, y, ("regained", k), lambda: _covering(y, x, k)[0])
-
-
-def contents(x: Samples, y: Samples, k: int) -> Integers:
-    """How many rows of y each ball of x holds; once."""
-
-    def compute() -> Integers:
-        return index(y).count_within(x.points, manifold(x, k).radius)
-
-    return _kept(x, y, ("contents", k), compute)
-
-
-def _covering(by: Samples, rows: Samples, k: int) -> tuple[Integers, Array]:
-    balls = manifold(by, k)
-    return index(by).covering(rows.points, balls.radius, balls.value)
-
-
-def _kept(x: Samples, y: Samples, key: tuple[str, int], compute: Callable[[], T]) -> T:
-    """Kept with y, the candidate, for as long as that: x may be a reference that sees many."""
-    return y.once((*key, id(x)), lambda: (x, compute()))[1]  # x lives, so its address is its own
+def _balls(samples: Samples, k: int) -> tuple[Array, Array]:
+    """Radii and values."""
+    if samples.n <= k:
+        return np.full(samples.n, -1.0), np.zeros(samples.n)
+    found = manifold(samples, k)
+    return found.radius, found.value
 
 
 def authentic(x: Samples, y: Samples, k: int) -> NDArray[np.bool_]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from divmatch.errors import InconclusiveError
 from divmatch.estimator import Estimate, Labels, Pooled, Quantity, influence_se
 from divmatch.estimators.manifold_splits import Lists, figures_of, listed
-from divmatch.estimators.manifolds import authentic, carrying, contents, held, manifold, regained
+from divmatch.estimators.manifolds import authentic, carrying, crossing, manifold
 from divmatch.intervals import Subsampled
 from divmatch.record import Note
 from divmatch.samples import Samples
@@ -134,8 +134,8 @@ def prdc(x: Samples, y: Samples, *, kind: Kind = "precision", k: NeighbourCount 
 
     Notes
     -----
-    Cost: two neighbour searches and up to three passes over the pairs of rows, O((n + m)² d); memory
-    O((n + m) (d + k)).
+    Cost: two neighbour searches and one pass over the pairs of rows, which all figures share, and one
+    more search for authenticity: O((n + m)² d); memory O((n + m) (d + k)).
 
     Source: Kynkäänniemi et al. 2019, arXiv:1904.06991; Naeem et al. 2020, arXiv:2002.09797;
     authenticity: Alaa et al. 2022, arXiv:2102.08921, section 4.
@@ -168,12 +168,14 @@ def _share(samples: Samples, inside: Array) -> float:
 
 
 def _precision(x: Samples, y: Samples, k: int) -> Figure:
-    inside = (held(x, y, k)[0] > 0).astype(np.float64)
+    manifold(x, k)  # refuses too few rows
+    inside = (crossing(x, y, k).counts > 0).astype(np.float64)
     return _share(y, inside), None, inside
 
 
 def _recall(x: Samples, y: Samples, k: int) -> Figure:
-    inside = (regained(x, y, k) > 0).astype(np.float64)
+    manifold(y, k)  # refuses too few rows
+    inside = (crossing(x, y, k).held > 0).astype(np.float64)
     return _share(x, inside), inside, None
 
 
@@ -182,16 +184,16 @@ def _density(x: Samples, y: Samples, k: int) -> Figure:
 
     Without xᵢ the balls that it belongs to would reach one row farther: 1/k more of their content.
     """
-    sums = held(x, y, k)[1]
-    balls = manifold(x, k)
-    content = contents(x, y, k) / y.n * balls.value
+    balls, found = manifold(x, k), crossing(x, y, k)
+    sums, content = found.sums, found.holding / y.n * balls.value
     shares = np.repeat(content / k, k)
     gained = np.bincount(balls.near.ravel(), shares, x.n)
     return float(y.masses() @ sums), (content - gained) / x.masses(), sums
 
 
 def _coverage(x: Samples, y: Samples, k: int) -> Figure:
-    inside = (contents(x, y, k) > 0).astype(np.float64)
+    manifold(x, k)  # refuses too few rows
+    inside = (crossing(x, y, k).holding > 0).astype(np.float64)
     return _share(x, inside), inside, None
 
 

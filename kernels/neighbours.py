@@ -10,11 +10,13 @@ compiled twin: the rest. The tree and the product only propose; float64 distance
 The twins share five functions: ``indexed(points)``, what they keep of the points;
 ``rows_at_once(index, memory)``, the queries of a block; ``nearest(index, queries, k, own)``, the lists
 of a block without the row ``own`` (-1: none); ``count_within(index, queries, radius)``, its counts;
-``covering(index, queries, radius, values)``, the balls of the points that hold its queries.
+``crossing(index, queries, reach, radius, values)``, which of its queries and points are in each
+other's balls.
 """
 
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from itertools import chain
@@ -65,6 +67,18 @@ def _sum_of_four(square: Callable[[int], Any], c: int) -> Any:
     return left
 
 
+@dataclass(frozen=True, eq=False)
+class Crossing:
+    """For each query how many points' balls hold it, and their values' sum; then, for each point,
+    how many queries its ball holds and how many queries' balls hold it.
+    """
+
+    counts: Integers  # (q,)
+    sums: Array  # (q,)
+    holding: Integers  # (m,)
+    held: Integers  # (m,)
+
+
 class Neighbours:
     """The points that can be asked for neighbours: (m, d) finite float64 in C order.
 
@@ -111,18 +125,18 @@ class Neighbours:
             counts = self._engine(len(queries)).count_within(queries, np.maximum(radius, 0.0))
         return np.where(radius >= 0.0, counts - exclude_self, 0)
 
-    def covering(self, queries: Array, radius: Array, values: Array) -> tuple[Integers, Array]:
-        """How many points have the query in their own ball, and the sum of those points' values.
+    def crossing(self, queries: Array, reach: Array, radius: Array, values: Array) -> Crossing:
+        """Who is in whose ball: queries have balls of radius ``reach``, points of ``radius``.
 
-        ``radius`` and ``values`` (m,) belong to the points; a ball holds what is at a distance
-        <= its radius, with the digits of `nearest`. Counts and sums (q,).
+        A ball holds what is at a distance <= its radius, with the digits of `nearest`; none has a
+        negative radius. ``values`` (m,) of the points are summed where their balls hold a query.
 
-        Cost: O(q·m·d); memory O(m·d + q).
+        Cost: O(q·m·d); memory O(m·d + q) and two counts a point for each block.
         """
         name: EngineName = "blocks" if self._choice(len(queries)) == "blocks" else "product"
         engine = self._engine(len(queries), name)  # a tree knows nothing of the points' own balls
         with np.errstate(over="ignore"):
-            return engine.covering(queries, radius, values)
+            return engine.crossing(queries, reach, radius, values)
 
     def _nearest(self, queries: Array, k: int, own: Integers) -> tuple[Array, Integers]:
         name = self._choice(len(queries))
@@ -202,18 +216,21 @@ class _Blocks:
         parts = list(in_order(block, self._blocks(len(queries))))
         return np.concatenate([np.empty(0, np.int64), *parts])
 
-    def covering(self, queries: Array, radius: Array, values: Array) -> tuple[Integers, Array]:
+    def crossing(self, queries: Array, reach: Array, radius: Array, values: Array) -> Crossing:
         radius, values = self._move(radius), self._move(values)
+        counts, sums = np.empty(len(queries), np.int64), np.empty(len(queries))
+        holding, held = np.zeros((2, len(radius)), np.int64)
 
-        def block(rows: slice) -> tuple[Integers, Array]:
-            found = self._twin.covering(self._index, self._move(queries[rows]), radius, values)
-            return to_host(found[0]), to_host(found[1])
+        def block(rows: slice) -> list[Any]:
+            asked = self._move(queries[rows]), self._move(reach[rows])
+            return [to_host(a) for a in self._twin.crossing(self._index, *asked, radius, values)]
 
-        parts = [
-            (np.empty(0, np.int64), np.empty(0)),
-            *in_order(block, self._blocks(len(queries))),
-        ]
-        return np.concatenate([c for c, _ in parts]), np.concatenate([s for _, s in parts])
+        blocks = list(self._blocks(len(queries)))
+        for rows, found in zip(blocks, in_order(block, blocks), strict=True):
+            counts[rows], sums[rows] = found[0], found[1]
+            holding += found[2]
+            held += found[3]
+        return Crossing(counts, sums, holding, held)
 
     def _blocks(self, queries: int) -> Iterator[slice]:
         threads = execution().threads

@@ -23,7 +23,7 @@ def kernels() -> list[tuple[str, Callable[[], object]]]:
     calls.append(("nearest", partial(cpu.nearest, index, points, 1, nobody)))
     ones = np.ones(len(points))
     calls.append(("count_within", partial(cpu.count_within, index, points, ones)))
-    calls.append(("covering", partial(cpu.covering, index, points, ones, ones)))
+    calls.append(("crossing", partial(cpu.crossing, index, points, ones, ones, ones)))
     calls += [
         (f"row_sums of {source}, {bits} bits", partial(_row_sums, source, f"f{bits // 8}"))
         for source in ("probabilities", "logits")

@@ -1,6 +1,6 @@
 """Numba twins."""
 
-from divmatch.kernels.cpu.neighbours import count_within, covering, indexed, nearest, rows_at_once
+from divmatch.kernels.cpu.neighbours import count_within, crossing, indexed, nearest, rows_at_once
 from divmatch.kernels.cpu.pairwise import TILE_COLUMNS, TILE_ROWS, tile
 from divmatch.kernels.cpu.rows import row_sums
 
@@ -8,7 +8,7 @@ __all__ = [
     "TILE_COLUMNS",
     "TILE_ROWS",
     "count_within",
-    "covering",
+    "crossing",
     "indexed",
     "nearest",
     "row_sums",

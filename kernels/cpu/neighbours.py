@@ -90,20 +90,21 @@ def count_within(index: Index, queries: Array, radius: Array) -> Integers:
     return counts
 
 
-def covering(
-    index: Index, queries: Array, radius: Array, values: Array
-) -> tuple[Integers, Array]:
+def crossing(
+    index: Index, queries: Array, reach: Array, radius: Array, values: Array
+) -> tuple[Integers, Array, Integers, Integers]:
     """See `divmatch.kernels.neighbours`."""
     augmented, squared, slack = _augmented(index, queries)
     outer, inner = _shifts(index, radius)
     counts, sums = np.zeros(len(queries), dtype=np.int64), np.zeros(len(queries))
+    holding, held = np.zeros((2, len(radius)), dtype=np.int64)
     for number, (first, tile) in enumerate(_tiles(index, augmented)):
         width = 2.0 * float(index.widest[number])
-        cover(
-            tile, first, queries, index.points, squared, slack, radius, outer, inner, width, values,
-            counts, sums,
+        cross(
+            tile, first, queries, index.points, squared, slack, index.scale, reach, radius, outer,
+            inner, width, values, counts, sums, holding, held,
         )  # fmt: skip
-    return counts, sums
+    return counts, sums, holding, held
 
 
 def _shifts(index: Index, radius: Array) -> tuple[Singles, Singles]:
@@ -243,13 +244,15 @@ def count(
 
 
 @compiled_exactly
-def cover(
+def cross(
     tile: Singles,
     first: int,
     queries: Array,
     points: Array,
     squared: Array,
     slack: Array,
+    scale: float,
+    reach: Array,
     radius: Array,
     outer: Singles,
     inner: Singles,
@@ -257,27 +260,41 @@ def cover(
     values: Array,
     counts: Integers,
     sums: Array,
+    holding: Integers,
+    held: Integers,
 ) -> None:
-    """Add the points of a tile whose own balls hold the query; see `count` for ``width``."""
+    """Add the pairs of a tile where one is in the other's ball; see `count` for ``width``."""
     for i in range(tile.shape[0]):
         limit = slack[i] - 0.5 * squared[i]
         above = np.float32(limit + abs(limit) * 4.0 * ROUNDED)
         limit = -slack[i] - 0.5 * squared[i] - width
         below = np.float32(limit - abs(limit) * 4.0 * ROUNDED)
+        own = entry_above(reach[i], scale, squared[i], slack[i])
+        value = 0.5 * ((reach[i] * scale) ** 2 - squared[i]) - slack[i] - width
+        sure = np.float32(min(value * (1.0 - ROUNDED), value * (1.0 + ROUNDED)))
+        if reach[i] < 0.0:
+            own = sure = np.float32(-np.inf)
         for start in range(0, tile.shape[1], TESTED):
             part = tile[i, start : start + TESTED]
             far = outer[first + start : first + start + TESTED]
             near = inner[first + start : first + start + TESTED]
             possible = np.int32(0)
             for j in range(TESTED):
-                possible += np.int32(not part[j] > above + far[j])
+                possible += np.int32(not (part[j] > above + far[j] and part[j] > own))
             if possible == 0:
                 continue
             for j in range(TESTED):
                 row = first + start + j
-                if part[j] > above + far[j] or row >= points.shape[0]:
+                if (part[j] > above + far[j] and part[j] > own) or row >= points.shape[0]:
                     continue
-                sure = part[j] < below + near[j]
-                if sure or exact_distance(queries[i], points[row]) <= radius[row]:
+                inside, around = part[j] < below + near[j], part[j] < sure
+                # one that is neither sure nor ruled out needs the distance
+                if not (inside or part[j] > above + far[j]) or not (around or part[j] > own):
+                    distance = exact_distance(queries[i], points[row])
+                    inside, around = distance <= radius[row], distance <= reach[i]
+                if inside:
                     counts[i] += 1
                     sums[i] += values[row]
+                    holding[row] += 1
+                if around:
+                    held[row] += 1

@@ -1,6 +1,6 @@
 """Array-module twins: CuPy on a GPU, NumPy for small inputs and in every test run."""
 
-from divmatch.kernels.gpu.neighbours import count_within, covering, indexed, nearest, rows_at_once
+from divmatch.kernels.gpu.neighbours import count_within, crossing, indexed, nearest, rows_at_once
 from divmatch.kernels.gpu.pairwise import TILE_COLUMNS, TILE_ROWS, tile
 from divmatch.kernels.gpu.rows import row_sums
 
@@ -8,7 +8,7 @@ __all__ = [
     "TILE_COLUMNS",
     "TILE_ROWS",
     "count_within",
-    "covering",
+    "crossing",
     "indexed",
     "nearest",
     "row_sums",

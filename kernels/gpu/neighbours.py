@@ -48,11 +48,16 @@ def count_within(index: Any, queries: Any, radius: Any) -> Any:
     return xp.count_nonzero(_distances(xp, index, queries) <= radius[:, None], axis=1)
 
 
-def covering(index: Any, queries: Any, radius: Any, values: Any) -> tuple[Any, Any]:
+def crossing(
+    index: Any, queries: Any, reach: Any, radius: Any, values: Any
+) -> tuple[Any, Any, Any, Any]:
     """See `divmatch.kernels.neighbours`."""
     xp = array_module(index)
-    inside = _distances(xp, index, queries) <= radius
-    return xp.count_nonzero(inside, axis=1), xp.where(inside, values, 0.0).sum(axis=1)
+    distances = _distances(xp, index, queries)
+    inside = distances <= radius
+    sums = xp.where(inside, values, 0.0).sum(axis=1)
+    held = xp.count_nonzero(distances <= reach[:, None], axis=0)
+    return xp.count_nonzero(inside, axis=1), sums, xp.count_nonzero(inside, axis=0), held
 
 
 def _distances(xp: Any, index: Any, queries: Any) -> Any:

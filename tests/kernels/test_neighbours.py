@@ -152,10 +152,14 @@ def test_balls_of_awkward_points_hold_what_all_distances_say(engine, points):
     queries = points[:60] + np.abs(points[:1]) / 8
     matrix = all_distances(points, queries)
     radius = matrix[np.arange(len(points)) % len(queries), np.arange(len(points))]  # on the edge
+    reach = matrix[np.arange(len(queries)), np.arange(len(queries)) // 2]
     values = np.arange(1.0, len(points) + 1)
-    counts, sums = forced(engine, points).covering(queries, radius, values)
-    assert np.array_equal(counts, (matrix <= radius).sum(axis=1))
-    assert np.array_equal(sums, np.where(matrix <= radius, values, 0.0).sum(axis=1))
+    found = forced(engine, points).crossing(queries, reach, radius, values)
+    inside = matrix <= radius
+    assert np.array_equal(found.counts, inside.sum(axis=1))
+    assert np.array_equal(found.sums, np.where(inside, values, 0.0).sum(axis=1))
+    assert np.array_equal(found.holding, inside.sum(axis=0))
+    assert np.array_equal(found.held, (matrix <= reach[:, None]).sum(axis=0))
 
 
 @settings(max_examples=40, deadline=None)
@@ -163,21 +167,25 @@ def test_balls_of_awkward_points_hold_what_all_distances_say(engine, points):
 def test_engines_agree_on_balls_of_all_sizes(seed, n, d, offset):
     rng = np.random.default_rng(seed)
     points, queries = offset + rng.normal(size=(n, d)), offset + rng.normal(size=(30, d))
-    radius = np.abs(rng.standard_cauchy(n)) ** 3
-    inside = all_distances(points, queries) <= radius
+    radius, reach = np.abs(rng.standard_cauchy(n)) ** 3, np.abs(rng.standard_cauchy(30)) ** 3
+    matrix = all_distances(points, queries)
     for engine in ENGINES:
-        counts = forced(engine, points).covering(queries, radius, np.ones(n))[0]
-        assert np.array_equal(counts, inside.sum(axis=1))
+        found = forced(engine, points).crossing(queries, reach, radius, np.ones(n))
+        assert np.array_equal(found.counts, (matrix <= radius).sum(axis=1))
+        assert np.array_equal(found.holding, (matrix <= radius).sum(axis=0))
+        assert np.array_equal(found.held, (matrix <= reach[:, None]).sum(axis=0))
 
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_ball_without_end_holds_everything(engine):
-    radius = np.array([np.inf, 0.0, -9.0])
-    counts, sums = forced(engine, [[0.0], [3.0], [4.0]]).covering(
-        np.array([[3.0], [1e200]]), radius, np.array([1.0, 10.0, 100.0])
+    radius, reach = np.array([np.inf, 0.0, -9.0]), np.array([-9.0, np.inf])
+    found = forced(engine, [[0.0], [3.0], [4.0]]).crossing(
+        np.array([[3.0], [1e200]]), reach, radius, np.array([1.0, 10.0, 100.0])
     )
-    assert counts.tolist() == [2, 1]
-    assert sums.tolist() == [11.0, 1.0]
+    assert found.counts.tolist() == [2, 1]
+    assert found.sums.tolist() == [11.0, 1.0]
+    assert found.holding.tolist() == [2, 1, 0]
+    assert found.held.tolist() == [1, 1, 1]
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -248,8 +256,8 @@ def test_two_threads_give_the_digits_of_one(engine, d):
             index = forced(engine, points)
             distances, rows = index.nearest(points, 5, exclude_self=True)
             counts = index.count_within(points, distances[:, -1])
-            held, sums = index.covering(points, distances[:, -1], distances[:, 0])
-            found = (distances, rows, counts, held, sums)
+            balls = index.crossing(points, *distances.T[:3])
+            found = (distances, rows, counts, balls.sums, balls.holding, balls.held)
             answers.append(b"".join(part.tobytes() for part in found))
     assert answers[0] == answers[1]
 
@@ -312,6 +320,6 @@ def test_a_small_job_loads_neither_compiler_nor_scipy():
 
 
 def test_twins_have_the_same_functions_and_parameters():
-    for name in ("indexed", "rows_at_once", "nearest", "count_within", "covering"):
+    for name in ("indexed", "rows_at_once", "nearest", "count_within", "crossing"):
         mine, other = (inspect.signature(getattr(twin, name)) for twin in (compiled, modules))
         assert list(mine.parameters) == list(other.parameters)
