@@ -217,8 +217,9 @@ def permutation_test(
 ) -> Test:
     """Exact in level for any n and m: p = (1 + #{T_b >= T}) / (B + 1), ties against us.
 
-    T_b <= T counts where higher is better: what is small speaks for a difference. Rows keep their weights when their labels move. The pool is put in random order first, so that
-    a plan that breaks ties by row number cannot see the labels.
+    T_b <= T counts where higher is better: what is small speaks for a difference. Rows keep their
+    weights when their labels move. The pool is put in random order first, so that a plan that breaks
+    ties by row number cannot see the labels.
     """
     return _test(estimator, *_shuffled_pool(x, y, seed), settings, permutations, seed)
 

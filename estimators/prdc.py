@@ -51,7 +51,7 @@ def _standard_error(
     """Subsampling, brought to the share of all rows, and no less than what one sample's draw gives.
 
     The variance of a share p is a multiple of p (1 − p)/n that hardly depends on n, but p itself
-    does: it is the multiple that subsamples tell. One row is taken to be in and one out, so that a
+    does: it is the multiple that subsamples tell. Two rows are taken to be in and two out, so that a
     share of 1 has no error of 0. The influences of density tell the rest of its error in many
     columns, where few rows are neighbours of many.
     """
@@ -69,8 +69,8 @@ def _standard_error(
 
 
 def _binomial(share: float, size: float) -> float:
-    """p (1 − p) with one more row in and one more out."""
-    p = (size * share + 1) / (size + 2)
+    """The variance p (1 − p) with two more rows in and two more out (Agresti & Coull 1998)."""
+    p = (size * share + 2) / (size + 4)
     return p * (1 - p)
 
 
@@ -143,8 +143,8 @@ def prdc(x: Samples, y: Samples, *, kind: Kind = "precision", k: NeighbourCount 
     Examples
     --------
     >>> import divmatch
-    >>> divmatch.prdc([0.0, 1.0, 3.0], [0.5, 2.0, 9.0, 9.5], k=1, kind="density").value
-    0.75
+    >>> divmatch.prdc([0.0, 1.0, 3.0], [0.5, 2.0, 9.0, 9.5], k=1, kind="precision").value
+    0.5
     """
     rows_x, rows_y = carrying(x), carrying(y)
     value, terms_x, terms_y = FIGURES[kind](rows_x, rows_y, k)
@@ -163,7 +163,7 @@ Figure = tuple[float, Array | None, Array | None]
 def _share(samples: Samples, inside: Array) -> float:
     """The mass of the rows inside: 1 exactly where all are."""
     if samples.weights is None:
-        return np.count_nonzero(inside) / samples.n
+        return int(np.count_nonzero(inside)) / samples.n
     return float(np.sum(samples.weights * inside) / np.sum(samples.weights))
 
 
@@ -273,9 +273,7 @@ def _lists(pool: Samples, kept: NDArray[np.bool_], k: int, real: NDArray[np.bool
     return pool.once(("lists", k), lambda: listed(points, weights, k, share))
 
 
-def _directly(
-    pool: Samples, real: NDArray[np.bool_], kind: str, k: int, *, kept: bool
-) -> float:
+def _directly(pool: Samples, real: NDArray[np.bool_], kind: str, k: int, *, kept: bool) -> float:
     """One split from its own samples, whose searches all kinds share if they are kept."""
 
     def compute() -> tuple[Samples, Samples]:

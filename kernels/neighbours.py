@@ -69,14 +69,12 @@ def _sum_of_four(square: Callable[[int], Any], c: int) -> Any:
 
 @dataclass(frozen=True, eq=False)
 class Crossing:
-    """For each query how many points' balls hold it, and their values' sum; then, for each point,
-    how many queries its ball holds and how many queries' balls hold it.
-    """
+    """Who is in whose ball, counted for the queries and for the points."""
 
-    counts: Integers  # (q,)
-    sums: Array  # (q,)
-    holding: Integers  # (m,)
-    held: Integers  # (m,)
+    counts: Integers  # (q,) points whose ball holds the query
+    sums: Array  # (q,) and the sum of their values
+    holding: Integers  # (m,) queries in the point's ball
+    held: Integers  # (m,) queries whose ball holds the point
 
 
 class Neighbours:

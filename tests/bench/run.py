@@ -17,6 +17,7 @@ SUITES = (
     "bench_critics",
     "bench_kl",
     "bench_accuracy",
+    "bench_prdc",
 )
 PACKAGES = (
     "divmatch",
@@ -28,6 +29,7 @@ PACKAGES = (
     "faiss-cpu",
     "hyppo",
     "dcor",
+    "prdc",
 )
 HEAD = """# Benchmarks
 
