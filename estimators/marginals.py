@@ -193,6 +193,8 @@ def _beyond_limit(x: float) -> float:
 
     if x < 0.003:
         return 1.0
+    if x > 2.5:
+        return _far_tail(x)  # 1e-6 and less: 1 − the series would cancel
     total = 0.0
     for k in range(30):
         y = 4 * k + 1
@@ -202,7 +204,7 @@ def _beyond_limit(x: float) -> float:
         total += term
         if term < 1e-17:
             break
-    return 1.0 - total if total < 1 - 1e-7 else _far_tail(x)
+    return 1.0 - total
 
 
 def _far_tail(x: float) -> float:
