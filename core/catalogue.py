@@ -21,6 +21,7 @@ STATISTICS = {  # statistics of `divmatch test` that are no command of their own
 
 COMMANDS = {  # everything else: name -> (module of the command, help)
     "probs": ("divmatch.cli.probs", "Row-wise divergences of probabilities, logits or counts."),
+    "marginals": ("divmatch.cli.marginals", "Compare two tables column by column: W1, KS, JS, PSI, chi2, missing values."),
     "best-of-n": ("divmatch.cli.best_of_n", "KL between the best of n outputs and the base model."),
     "test": ("divmatch.cli.test", "Two-sample test: could both files come from one distribution?"),
     "score": ("divmatch.cli.score", "Score many sample sets against one reference: one row each."),
@@ -36,8 +37,11 @@ COMMANDS = {  # everything else: name -> (module of the command, help)
 
 SECTIONS = {
     "Estimate one quantity, P (the reference) first": tuple(QUANTITIES),
+    "Column by column, P (the reference) first": ("marginals",),
     "Matching rows, teacher P and student Q": ("probs", "best-of-n"),
     "Decide": ("test",),
     "Batch": ("score",),
-    "Housekeeping": tuple(n for n in COMMANDS if n not in ("probs", "best-of-n", "test", "score")),
+    "Housekeeping": tuple(
+        n for n in COMMANDS if n not in ("probs", "marginals", "best-of-n", "test", "score")
+    ),
 }

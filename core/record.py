@@ -35,6 +35,8 @@ CODES = {
     "W25": "many cells hold too few rows for the plug-in's corrections",
     "W26": "whole numbers beyond 2^53 were rounded",
     "W34": "balls of radius zero: rows with many copies",
+    "W35": "missing values were left out of a column's statistics",
+    "W36": "a p-value is rough: categories with few expected rows",
     "E00": "a sample set could not be scored",
     "E01": "the data allow no number",
 }
@@ -61,12 +63,16 @@ class Interval:
 
 @dataclass(frozen=True)
 class Test:
-    """A p-value in (0, 1] with its null distribution's mean, standard deviation and 95 % point."""
+    """A p-value in (0, 1] with its null distribution's mean, standard deviation and 95 % point.
+
+    ``adjusted`` is the p-value where several tests of one run are taken together.
+    """
 
     p_value: float
     method: str
     permutations: int
     null: Mapping[str, float]
+    adjusted: float | None = None
 
     __test__ = False  # the name is the field's; pytest must not collect it
 
@@ -148,7 +154,7 @@ def _interval(ci: Interval) -> dict[str, Any]:
 def _test(test: Test) -> dict[str, Any]:
     return {
         "p_value": test.p_value,
-        "p_adjusted": None,
+        "p_adjusted": test.adjusted,
         "method": test.method,
         "permutations": test.permutations,
         "null": {key: finite(value) for key, value in test.null.items()},

@@ -152,7 +152,7 @@ def _counted(values: Array, edges: Array) -> Array:
 
 
 def kolmogorov_smirnov(pair: Pair) -> Found:
-    """max |F − G|; p exact up to 10,000 rows, then asymptotic, as SciPy's ks_2samp."""
+    """Largest |F − G|; p exact up to 10,000 rows, then asymptotic, as SciPy's ks_2samp."""
     import warnings
 
     from scipy import stats
@@ -179,7 +179,9 @@ def cramer_von_mises(pair: Pair) -> Found:
     if max(n, m) <= 20 and min(n, m) > 1:
         from scipy import stats
 
-        return Found(t, _above_zero(float(stats.cramervonmises_2samp(pair.x, pair.y).pvalue)), "exact")
+        return Found(
+            t, _above_zero(float(stats.cramervonmises_2samp(pair.x, pair.y).pvalue)), "exact"
+        )
     mean = (1 + 1 / total) / 6
     variance = (total + 1) * (4 * n * m * total - 3 * (n * n + m * m) - 2 * n * m)
     variance /= 45 * total**2 * 4 * n * m
