@@ -56,10 +56,9 @@ class Input:
         self.used = len(table.numbers)
         self.columns += len(table.labels) + len(table.categories)
         if self.digest is not None:
-            self.digest.update(repr(table.columns).encode())
-            for block in (table.numbers, table.codes):
-                for column in block.T:
-                    self.digest.update(np.ascontiguousarray(column, "<f8").data)
+            for name in names:  # one by one: what is read at once depends on the memory
+                self.digest.update(repr(column_of(table, name)).encode())
+                self.digest.update(np.ascontiguousarray(table.values(name), "<f8").data)
         return table
 
     def described(self) -> dict[str, Any]:

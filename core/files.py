@@ -72,31 +72,20 @@ def read_table(path: str, reading: Reading, *, role: str = "p") -> Table:
 
 @dataclass(frozen=True, eq=False)
 class Parts:
-    """An input that is opened once and read some columns at a time.
-
-    ``names`` are the columns that ``--columns`` keeps, ``unmatched`` its exclusions that met none;
-    ``by_position`` says that names mean nothing: a plain array, or a column picked by the user.
-    ``many`` says that a part costs only its own columns.
-    """
+    """An input that is opened once and read some columns at a time."""
 
     name: str
     kind: str
     rows: int
-    names: tuple[str, ...]
-    unmatched: tuple[str, ...]
-    by_position: bool
-    many: bool
+    names: tuple[str, ...]  # what --columns keeps
+    unmatched: tuple[str, ...]  # its exclusions that met no column
+    by_position: bool  # a plain array, or a column picked by the user: names mean nothing
+    many: bool  # a part costs only its own columns
     read: Callable[[Sequence[str]], Table]
 
 
 def read_parts(path: str, reading: Reading, *, role: str = "p") -> Parts:
-    """Open one input and choose its columns; their values are read part by part.
-
-    Raises
-    ------
-    FileError, SampleError
-        One line each; ``read`` raises them too.
-    """
+    """Open one input and choose its columns; their values are read part by part."""
     place = locate(path)
     opened = open_place(place, reading.stdin_format)
     unmatched: tuple[str, ...] = ()

@@ -18,6 +18,7 @@ SUITES = (
     "bench_kl",
     "bench_accuracy",
     "bench_prdc",
+    "bench_marginals",
 )
 PACKAGES = (
     "divmatch",
