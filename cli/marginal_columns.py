@@ -17,7 +17,7 @@ from divmatch.files import Parts, read_parts
 from divmatch.kernels.execution import execution, in_order
 from divmatch.tables import Column, Table
 
-PART_BYTES = 256 << 20  # numbers of both tables that are held at once
+PART_BYTES = 64 << 20  # numbers of both tables that are held at once
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,6 +6,7 @@ Missing values have a statistic of their own; the others are of the values that 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,15 @@ class Pair:
             return int(self.x.sum()), int(self.y.sum())
         return len(self.x), len(self.y)
 
+    @cached_property
+    def gaps(self) -> tuple[Array, Array]:
+        """All numbers, ascending, and F − G at each, right of its copies."""
+        grid = np.concatenate([self.x, self.y])
+        grid.sort(kind="stable")  # two runs: a merge
+        f = np.searchsorted(self.x, grid, side="right") / len(self.x)
+        f -= np.searchsorted(self.y, grid, side="right") / len(self.y)
+        return grid, f
+
 
 def numbers(x: NDArray[Any], y: NDArray[Any]) -> Pair:
     """A pair of columns of numbers, NaN where missing."""
@@ -83,7 +93,7 @@ def categories(
 def wasserstein(pair: Pair) -> Found:
     """∫ |F − G| dx in units of the reference: its interquartile range, or its standard deviation."""
     unit, note = reference_unit(pair.x)
-    grid, gaps = _gaps(pair)
+    grid, gaps = pair.gaps
     largest = max(1.0, float(np.abs(grid[[0, -1]]).max()))  # sums must not overflow
     steps = grid[1:] / largest - grid[:-1] / largest
     area = float(np.sum(np.abs(gaps[:-1]) * steps)) * (largest / unit)
@@ -157,7 +167,7 @@ def kolmogorov_smirnov(pair: Pair) -> Found:
 
     from scipy import stats
 
-    value = float(np.abs(_gaps(pair)[1]).max())
+    value = float(np.abs(pair.gaps[1]).max())
     n, m = pair.present
     if max(n, m) <= EXACT_UP_TO:
         with warnings.catch_warnings():
@@ -314,15 +324,6 @@ def adjusted(p: Array, how: str) -> Array:
 
 def _above_zero(p: float) -> float:
     return min(max(p, SMALLEST), 1.0)
-
-
-def _gaps(pair: Pair) -> tuple[Array, Array]:
-    """All values, ascending, and F − G at each, right of its copies."""
-    grid = np.concatenate([pair.x, pair.y])
-    grid.sort(kind="stable")  # two runs: a merge
-    f = np.searchsorted(pair.x, grid, side="right") / len(pair.x)
-    f -= np.searchsorted(pair.y, grid, side="right") / len(pair.y)
-    return grid, f
 
 
 def _midranks(pair: Pair) -> tuple[Array, Array]:
