@@ -109,7 +109,8 @@ def setting_option(of: Quantity, setting: Setting) -> click.Option:
         name for name, e in of.methods.items() if setting.name in {s.name for s in e.settings}
     ]
     only = "" if len(having) == len(of.methods) else f" ({', '.join(having)})"
-    default = "" if setting.default is None else f"  [default: {setting.default}]"
+    value = of.on_command.get(setting.name, setting.default)
+    default = "" if value is None else f"  [default: {value}]"
     unit = f" [{setting.unit}]" if setting.unit else ""
     limits = f", {setting.range}" if setting.range else ""
     text = f"{setting.meaning[:1].upper()}{setting.meaning[1:]}{limits}{unit}.{only}{default}"
@@ -163,7 +164,7 @@ def prepared(
     else:
         chosen = of.chosen_for_density(options["method"])
         refuse_with_density(options)
-    return session, chosen, listed(chosen, given)
+    return session, chosen, listed(chosen, {**of.on_command, **given})
 
 
 def refuse_with_density(options: Mapping[str, Any]) -> None:

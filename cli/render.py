@@ -218,6 +218,8 @@ def flat(result: Mapping[str, Any]) -> dict[str, Any]:
         "status": result["status"],
         "warnings": " ".join(sorted({note["code"] for note in result["warnings"]})),
         "message": result.get("message"),
+        "columns": ",".join(result.get("columns", [])) or None,
+        "p_adjusted": test.get("p_adjusted"),
     }
 
 
@@ -280,6 +282,8 @@ _FLAT_NAMES = [
     "status",
     "warnings",
     "message",
+    "columns",
+    "p_adjusted",
 ]
 
 
@@ -293,7 +297,8 @@ def markdown_of(report: Report) -> str:
         ci = f"{short(result.ci.low)} .. {short(result.ci.high)}" if result.ci else ""
         p = short(result.test.p_value) if result.test else ""
         sample = printable(result.sample or report.name("q"))
-        name = title(result, report) if report.document["command"] != "score" else result.id
+        by_id = report.document["command"] in ("score", "marginals")
+        name = result.id if by_id else title(result, report)
         cells = (
             name,
             sample,

@@ -134,6 +134,7 @@ class Session:
             n=(x.n,) if y is None or estimator.paired else (x.n, y.n),
             d=x.d,
             params=settings,
+            better=of.better,
             status="inconclusive",
             warnings=(Note("E01", str(error)),),
             extra={"message": str(error)},

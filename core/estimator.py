@@ -70,6 +70,7 @@ class Estimator:
 
     ``interval`` says where the interval comes from: the influence terms, or subsampling. With a
     ``rate``, subsampling also tells the bias: rate(d) is the power of 1/n that it falls with.
+    ``standard_error`` of (estimate, subsampled, x, y) replaces the plain one of subsampling.
     """
 
     quantity: "Quantity"
@@ -79,6 +80,7 @@ class Estimator:
     source: str
     interval: Literal["influence", "subsampling"]
     rate: Callable[[int], float] | None = None
+    standard_error: Callable[..., float | None] | None = None
     random: bool = False  # takes `rng`: draws random numbers of its own
     paired: bool = False  # the second samples are numbers of their own for every row of the first
     _plan: list[Callable[..., Pooled]] = field(default_factory=list)
@@ -190,6 +192,8 @@ class Quantity:
     default: str
     examples: tuple[str, ...]
     when_scoring: Mapping[str, Any] = field(default_factory=dict)
+    on_command: Mapping[str, str] = field(default_factory=dict)  # defaults of the command alone
+    better: Literal["lower", "higher"] = "lower"
     degenerate: bool = False  # at P = Q influences vanish, and the validity of intervals with them
     scales: tuple[str, ...] = ("none",)
     methods: dict[str, Estimator] = field(default_factory=dict)
@@ -212,13 +216,16 @@ class Quantity:
         source: str,
         interval: Literal["influence", "subsampling"] = "influence",
         rate: Callable[[int], float] | None = None,
+        standard_error: Callable[..., float | None] | None = None,
     ) -> Callable[[Callable[..., Estimate]], Estimator]:
         """Turn a typed function into the estimator of this quantity called ``method``."""
 
         def declare(function: Callable[..., Estimate]) -> Estimator:
             settings = settings_of(function)
             random = "rng" in inspect.signature(function).parameters
-            made = Estimator(self, method, function, settings, source, interval, rate, random)
+            made = Estimator(
+                self, method, function, settings, source, interval, rate, standard_error, random
+            )
             self.methods[method] = made
             return made
 

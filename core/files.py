@@ -1,7 +1,7 @@
 """Files: every way that rows come in; a damaged file gets one line, never a traceback."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import Any
 from zlib import crc32
@@ -69,6 +69,61 @@ def read_table(path: str, reading: Reading, *, role: str = "p") -> Table:
         table = _from_array(opened, place, reading, role)
     _check_something(table)
     return table
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """An input that is opened once and read some columns at a time."""
+
+    name: str
+    kind: str
+    rows: int
+    names: tuple[str, ...]  # what --columns keeps
+    unmatched: tuple[str, ...]  # its exclusions that met no column
+    by_position: bool  # a plain array, or a column picked by the user: names mean nothing
+    many: bool  # a part costs only its own columns
+    read: Callable[[Sequence[str]], Table]
+
+
+def read_parts(path: str, reading: Reading, *, role: str = "p") -> Parts:
+    """Open one input and choose its columns; their values are read part by part."""
+    place = locate(path)
+    opened = open_place(place, reading.stdin_format)
+    unmatched: tuple[str, ...] = ()
+    if isinstance(opened, Source):
+        kinds = {name: kind_of(type_) for name, type_ in opened.types.items()}
+        picked = picked_column(opened, place, kinds)
+        if picked is None:
+            names, unmatched = chosen(reading.columns, kinds, place.name)
+        else:
+            names = [picked]
+        for name in names:
+            _refuse_other(opened, place, name, kinds)
+        rows, by_position, many = opened.rows, picked is not None, place.kind == "parquet"
+    else:
+        width = opened.shape[1] if opened.ndim == 2 else 1
+        kinds = {str(k): "num" for k in range(width)}
+        names, unmatched = chosen(reading.columns, kinds, place.name)
+        rows, by_position, many = len(opened), True, True
+
+    def read(only: Sequence[str]) -> Table:
+        if isinstance(opened, Source):
+            table = _from_columns(opened, place, reading, role, only)
+        else:
+            table = _from_array(opened, place, reading, role, only)
+        if not len(table.numbers):
+            raise SampleError(f"{table.name}: is empty (0 rows); at least one is needed")
+        return table
+
+    return Parts(place.name, place.kind, rows, tuple(names), unmatched, by_position, many, read)
+
+
+def _refuse_other(source: Source, place: Place, name: str, kinds: Mapping[str, str]) -> None:
+    if kinds[name] == "other":
+        raise FileError(
+            f"{place.name}: column '{name}' holds {source.types[name]}, neither numbers nor "
+            f"categories; leave it out with --columns '!{name}'"
+        )
 
 
 def _check_something(table: Table) -> None:
@@ -161,7 +216,13 @@ def open_place(place: Place, stdin_format: str | None) -> NDArray[Any] | Source:
     return text_source(place, kind, source)
 
 
-def _from_array(array: NDArray[Any], place: Place, reading: Reading, role: str) -> Table:
+def _from_array(
+    array: NDArray[Any],
+    place: Place,
+    reading: Reading,
+    role: str,
+    only: Sequence[str] | None = None,
+) -> Table:
     """Make a table of a plain array; copy only where rows or columns are left out."""
     if array.ndim not in (1, 2):
         raise FileError(f"{place.name}: has shape {array.shape}, expected rows and columns")
@@ -177,6 +238,10 @@ def _from_array(array: NDArray[Any], place: Place, reading: Reading, role: str) 
     log_q, known_q = None, _log_q_from(reading, known, place.name)
     if known_q in known:
         log_q, hidden = block[:, int(known_q)].astype(np.float64), hidden | {known_q}
+    if only is not None:  # before any row is copied
+        known = list(only)
+        block = block[:, [int(name) for name in known]]
+        reading = replace(reading, columns=None)
     block = block if picked is None else block[picked]
     table = Table(
         place.name,
@@ -219,7 +284,13 @@ def _narrowed(table: Table, reading: Reading, hidden: set[str]) -> Table:
     )
 
 
-def _from_columns(source: Source, place: Place, reading: Reading, role: str) -> Table:
+def _from_columns(
+    source: Source,
+    place: Place,
+    reading: Reading,
+    role: str,
+    only: Sequence[str] | None = None,
+) -> Table:
     """Choose columns of a table and read only those."""
     kinds = {name: kind_of(type_) for name, type_ in source.types.items()}
     if not kinds:
@@ -235,15 +306,15 @@ def _from_columns(source: Source, place: Place, reading: Reading, role: str) -> 
     listed = selector is not None and kinds[selector] == "list"
     visible = {name: kind for name, kind in known.items() if name not in hidden}
     names, unmatched = chosen(None if listed else reading.columns, visible, place.name)
+    names = names if only is None else [name for name in names if name in only]
     given = ((weights_from, "weights"), (known_q, "log-densities"))
     beside = {name: what for name, what in given if name in kinds and name is not None}
     for name in [*names, *beside]:
-        if kinds[name] == "other" or (name in beside and kinds[name] != "num"):
+        if name in names:
+            _refuse_other(source, place, name, kinds)
+        if name in beside and kinds[name] != "num":
             raise FileError(
-                f"{place.name}: column '{name}' holds {source.types[name]}, neither numbers nor "
-                f"categories; leave it out with --columns '!{name}'"
-                if name in names
-                else f"{place.name}: column '{name}' holds {source.types[name]}, no {beside[name]}"
+                f"{place.name}: column '{name}' holds {source.types[name]}, no {beside[name]}"
             )
     picked = _picked(source.rows, reading, role)
     said = called_categories(reading.columns, names)

@@ -26,6 +26,7 @@ from divmatch.samples import (
     with_beside,
 )
 
+BETTER = {"lower": 1.0, "higher": -1.0}  # in which direction a statistic speaks for a difference
 SPLITS = 512  # splits a pass: enough to drown the cost of making the tiles, few enough for memory
 DETECTABLE_POWER = 0.8
 
@@ -160,6 +161,7 @@ def _result(
         error=None if estimate.error is None else {"monte_carlo_se": estimate.error},
         bias={"estimate": bias, "corrected": "interval"} if bias else None,
         params={**settings, **estimate.params},
+        better=of.better,
         exact=estimate.exact,
         status="ok" if math.isfinite(estimate.value) and not notes else "warn",
         warnings=notes,
@@ -235,8 +237,9 @@ def permutation_test(
 ) -> Test:
     """Exact in level for any n and m: p = (1 + #{T_b >= T}) / (B + 1), ties against us.
 
-    Rows keep their weights when their labels move. The pool is put in random order first, so that
-    a plan that breaks ties by row number cannot see the labels.
+    T_b <= T counts where higher is better: what is small speaks for a difference. Rows keep their
+    weights when their labels move. The pool is put in random order first, so that a plan that breaks
+    ties by row number cannot see the labels.
     """
     return _test(estimator, *shuffled_pool(x, y, seed), settings, permutations, seed)
 
@@ -250,7 +253,8 @@ def _test(
     seed: int,
 ) -> Test:
     plan = estimator.plan(pool, **settings)
-    return permuted(plan, pool.n, observed, permutations, seed, estimator.quantity.name)
+    of = estimator.quantity
+    return permuted(plan, pool.n, observed, permutations, seed, of.name, sign=BETTER[of.better])
 
 
 def permuted(
@@ -260,22 +264,27 @@ def permuted(
     permutations: int,
     seed: int,
     name: str,
+    *,
+    sign: float = 1.0,
 ) -> Test:
-    """The test whether a statistic is larger at the observed split, signs or order than at random ones."""
+    """The test whether a statistic is larger at the observed split, signs or order than at random ones.
+
+    With ``sign`` −1, whether it is smaller.
+    """
     with np.errstate(all="ignore"):  # a split without any weight is undefined: it counts against us
         splits = _all_splits(plan, *_draws(plan, n, observed), permutations, seed)
     first, values = float(splits[0]), splits[1:]
     if math.isnan(first) or first == -math.inf:
         raise InconclusiveError(f"{name}: {first} cannot be compared in a test")
-    bar = first  # inf is as large as another inf, and larger than any number
+    bar = sign * first  # inf is as large as another inf, and larger than any number
     if math.isfinite(first):
         bar -= max(plan.rounding(), 1e-12 * abs(first))
-    as_large = int(np.count_nonzero(~(values < bar)))  # an undefined value counts against us
+    as_large = int(np.count_nonzero(~(sign * values < bar)))  # an undefined value counts against us
     return Test(
         p_value=(1 + as_large) / (1 + permutations),
         method="wild-bootstrap" if plan.draws == "signs" else "permutation",
         permutations=permutations,
-        null=_null(values),
+        null=_null(values, sign),
     )
 
 
@@ -330,13 +339,14 @@ def _splits(
         yield labels.T
 
 
-def _null(values: Array) -> dict[str, float]:
+def _null(values: Array, sign: float) -> dict[str, float]:
     known = values[np.isfinite(values)]
     if len(known) == 0:
         return {}
     spread = float(known.std(ddof=1)) if len(known) > 1 else 0.0
     high = float(np.quantile(known, 0.95, method="higher"))
-    detectable = high + normal_quantile(DETECTABLE_POWER) * spread
+    edge = sign * float(np.quantile(sign * known, 0.95, method="higher"))
+    detectable = edge + sign * normal_quantile(DETECTABLE_POWER) * spread
     return {"mean": float(known.mean()), "sd": spread, "q95": high, "detectable": detectable}
 
 

@@ -130,6 +130,8 @@ def interval_of(
         se, resamples = influence_se(estimate, x, y), 0
     else:
         se, resamples = found.se if found else None, SUBSAMPLES
+        if estimator.standard_error:
+            se = estimator.standard_error(estimate, found, x, y)
     if se is None or not math.isfinite(se):
         sizes = ", ".join(str(samples.n) for samples in (x, y) if samples is not None)
         few = Note("W10", f"n = {sizes}: too few rows for a standard error")

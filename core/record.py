@@ -40,6 +40,9 @@ CODES = {
     "W31": "numbers of samples of unequal sizes are compared, and their bias is not the same",
     "W32": "the scores do not look like gradients of a logarithm of a density",
     "W33": "a group of columns is constant: it depends on nothing",
+    "W34": "balls of radius zero: rows with many copies",
+    "W35": "missing values were left out of a column's statistics",
+    "W36": "a p-value is rough: categories with few expected rows",
     "E00": "a sample set could not be scored",
     "E01": "the data allow no number",
 }
@@ -68,13 +71,15 @@ class Interval:
 class Test:
     """A p-value in (0, 1] with its null distribution's mean, standard deviation and 95 % point.
 
-    ``permutations`` is 0, and ``null`` empty, where ``method`` needs none.
+    ``permutations`` is 0, and ``null`` empty, where ``method`` needs none. ``adjusted`` is the p-value
+    where several tests of one run are taken together.
     """
 
     p_value: float
     method: str
     permutations: int
     null: Mapping[str, float]
+    adjusted: float | None = None
 
     __test__ = False  # the name is the field's; pytest must not collect it
 
@@ -156,7 +161,7 @@ def _interval(ci: Interval) -> dict[str, Any]:
 def _test(test: Test) -> dict[str, Any]:
     return {
         "p_value": test.p_value,
-        "p_adjusted": None,
+        "p_adjusted": test.adjusted,
         "method": test.method,
         "permutations": test.permutations,
         "null": {key: finite(value) for key, value in test.null.items()},

@@ -25,7 +25,9 @@ def kernels() -> list[tuple[str, Callable[[], object]]]:
     calls.append(("nearest", partial(cpu.nearest, index, points, 1, nobody)))
     many = np.arange(2.0 * PANEL_ROWS).reshape(-1, 1)  # two panels, so that they meet
     calls.append(("nearest_others", partial(nearest_others, cpu.indexed(many), 1)))
-    calls.append(("count_within", partial(cpu.count_within, index, points, np.ones(len(points)))))
+    ones = np.ones(len(points))
+    calls.append(("count_within", partial(cpu.count_within, index, points, ones)))
+    calls.append(("crossing", partial(cpu.crossing, index, points, ones, ones, ones)))
     calls += [
         (f"row_sums of {source}, {bits} bits", partial(_row_sums, source, f"f{bits // 8}"))
         for source in ("probabilities", "logits")

@@ -1,5 +1,6 @@
 """Numba twins."""
 
+from divmatch.kernels.cpu.crossing import crossing
 from divmatch.kernels.cpu.neighbours import count_within, indexed, nearest, rows_at_once
 from divmatch.kernels.cpu.pairwise import TILE_COLUMNS, TILE_ROWS, tile
 from divmatch.kernels.cpu.plane import dominated
@@ -9,6 +10,7 @@ __all__ = [
     "TILE_COLUMNS",
     "TILE_ROWS",
     "count_within",
+    "crossing",
     "dominated",
     "indexed",
     "nearest",

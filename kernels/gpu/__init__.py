@@ -1,5 +1,6 @@
 """Array-module twins: CuPy on a GPU, NumPy for small inputs and in every test run."""
 
+from divmatch.kernels.gpu.crossing import crossing
 from divmatch.kernels.gpu.neighbours import count_within, indexed, nearest, rows_at_once
 from divmatch.kernels.gpu.pairwise import TILE_COLUMNS, TILE_ROWS, tile
 from divmatch.kernels.gpu.plane import dominated
@@ -9,6 +10,7 @@ __all__ = [
     "TILE_COLUMNS",
     "TILE_ROWS",
     "count_within",
+    "crossing",
     "dominated",
     "indexed",
     "nearest",

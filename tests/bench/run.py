@@ -18,6 +18,8 @@ SUITES = (
     "bench_critics",
     "bench_kl",
     "bench_accuracy",
+    "bench_prdc",
+    "bench_marginals",
 )
 PACKAGES = (
     "divmatch",
@@ -29,6 +31,7 @@ PACKAGES = (
     "faiss-cpu",
     "hyppo",
     "dcor",
+    "prdc",
 )
 HEAD = """# Benchmarks
 
