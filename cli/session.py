@@ -131,7 +131,7 @@ class Session:
             value=math.nan,
             unit=of.unit_of(settings),
             direction=of.direction,
-            n=(x.n,) if y is None or estimator.paired else (x.n, y.n),
+            n=(x.n,) if y is None else (x.n, y.n),
             d=x.d,
             params=settings,
             status="inconclusive",

@@ -80,7 +80,6 @@ class Estimator:
     interval: Literal["influence", "subsampling"]
     rate: Callable[[int], float] | None = None
     random: bool = False  # takes `rng`: draws random numbers of its own
-    paired: bool = False  # the second samples are numbers of their own for every row of the first
     _plan: list[Callable[..., Pooled]] = field(default_factory=list)
     _contrast: list[Callable[..., Pooled]] = field(default_factory=list)
 
@@ -94,9 +93,11 @@ class Estimator:
         known = {setting.name: setting for setting in self.settings}
         for name in given:
             if name not in known:
-                how = "--log-q" if self.paired else f"--method {self.method}"
-                where = f"{self.quantity.name} {how}"
-                raise SettingError(f"{where} has no setting '{name}'{suggestion(name, known)}")
+                density = self in self.quantity.known.values()
+                how = "--log-q" if density else f"--method {self.method}"
+                raise SettingError(
+                    f"{self.quantity.name} {how} has no setting '{name}'{suggestion(name, known)}"
+                )
         return {name: s.check(given.get(name, s.default)) for name, s in known.items()}
 
     def __call__(self, x: Samples, y: Samples | None = None, /, **settings: Any) -> Estimate:
@@ -212,32 +213,18 @@ class Quantity:
         source: str,
         interval: Literal["influence", "subsampling"] = "influence",
         rate: Callable[[int], float] | None = None,
+        known_density: bool = False,
     ) -> Callable[[Callable[..., Estimate]], Estimator]:
-        """Turn a typed function into the estimator of this quantity called ``method``."""
+        """Turn a typed function into the estimator of this quantity called ``method``.
+
+        With a ``known_density`` of Q it is a function of P alone, with ln q beside the rows.
+        """
 
         def declare(function: Callable[..., Estimate]) -> Estimator:
             settings = settings_of(function)
             random = "rng" in inspect.signature(function).parameters
             made = Estimator(self, method, function, settings, source, interval, rate, random)
-            self.methods[method] = made
-            return made
-
-        return declare
-
-    def against_density(
-        self,
-        method: str,
-        *,
-        source: str,
-        interval: Literal["influence", "subsampling"] = "influence",
-        rate: Callable[[int], float] | None = None,
-    ) -> Callable[[Callable[..., Estimate]], Estimator]:
-        """Turn a typed function of P and of ln q at P's rows into an estimator for --log-q."""
-
-        def declare(function: Callable[..., Estimate]) -> Estimator:
-            settings = settings_of(function)
-            made = Estimator(self, method, function, settings, source, interval, rate, paired=True)
-            self.known[method] = made
+            (self.known if known_density else self.methods)[method] = made
             return made
 
         return declare

@@ -21,9 +21,8 @@ from divmatch.samples import (
     Samples,
     as_samples,
     check_partners,
-    check_squares,
-    densities_at,
     with_beside,
+    with_densities,
 )
 
 SPLITS = 512  # splits a pass: enough to drown the cost of making the tiles, few enough for memory
@@ -58,7 +57,7 @@ def infer_all(
     estimator : Estimator
         The method of a quantity.
     x, y : Samples
-        The reference P and the candidate Q, with the same columns; y is None for a quantity of P
+        The reference P and the candidate Q, with the same columns; y is None for an estimator of P
         alone.
     several : sequence of mappings
         Checked settings of the estimator.
@@ -74,14 +73,9 @@ def infer_all(
     list of Result
         Value, standard error, interval, test and coded warnings.
     """
-    if estimator.paired:
-        check_squares(x)
-        if permutations:
-            raise SettingError(
-                "--permutations: rows of Q are needed, --log-q has none; leave it out"
-            )
-    else:
-        check_partners(x, y)
+    check_partners(x, y)
+    if permutations and y is None and not estimator.quantity.alone:
+        raise SettingError("--permutations: rows of Q are needed, --log-q has none; leave it out")
     if not 0 < level < 1:
         raise SettingError(f"--level {level}: expected a number above 0, below 1")
     if permutations < 0 or seed < 0:
@@ -153,7 +147,7 @@ def _result(
         value=estimate.value + 0.0,  # no minus zero
         unit=of.unit_of(settings),
         direction=of.direction,
-        n=(x.n,) if y is None or estimator.paired else (x.n, y.n),
+        n=(x.n,) if y is None else (x.n, y.n),
         d=x.d,
         se=se,
         ci=interval,
@@ -365,7 +359,7 @@ def function_of(name: str) -> Any:
         seed: int = 0,
         **settings: Any,
     ) -> Result:
-        p = as_samples(x, "x", weights_x)
+        p, q = as_samples(x, "x", weights_x), None
         if (y is None) == (log_q is None):
             raise SettingError(
                 f"{name}: expected the rows y of Q{', or log_q' * bool(wanted.known)}"
@@ -373,7 +367,7 @@ def function_of(name: str) -> Any:
         if log_q is None:
             chosen, q = wanted.chosen(method, settings), as_samples(y, "y", weights_y)
         else:
-            chosen, q = wanted.chosen_for_density(method), densities_at(p, log_q)
+            chosen, p = wanted.chosen_for_density(method), with_densities(p, log_q)
             if weights_y is not None:
                 raise SettingError("weights_y: rows of Q are needed, log_q has none; leave it out")
         return infer(
@@ -409,8 +403,7 @@ def _function_of_one(wanted: Quantity) -> Any:
         x = as_samples(sample, "x", weights)
         for setting in chosen.settings:
             if setting.per_row and settings.get(setting.name) is not None:
-                values = settings[setting.name]
-                x = with_beside(x, setting.name, values, wide=setting.per_row == "row")
+                x = with_beside(x, setting.name, settings[setting.name])
                 settings = {**settings, setting.name: "given"}
         checked = chosen.checked(settings)
         return infer(chosen, x, None, checked, level=level, permutations=permutations, seed=seed)
