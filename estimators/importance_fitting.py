@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 
 from divmatch.estimator import Estimate
-from divmatch.estimators.critics import Folds
 from divmatch.estimators.divergences import FDIV, KIND, KL, ORDER, RENYI, Kind, Order, Tsallis
+from divmatch.estimators.folds import Folds
 from divmatch.estimators.generators import generator
 from divmatch.estimators.least_squares import Ratios, held_out_ratios, raised
 from divmatch.estimators.variational import heavy, powers, ratios

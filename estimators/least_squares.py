@@ -13,16 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from divmatch.estimators.critics import (
-    Deal,
-    Scores,
-    accurate,
-    dealt,
-    gains,
-    median_distance,
-    middled,
-    placed_rows,
-)
+from divmatch.estimators.critics import Scores, accurate, gains, middled
+from divmatch.estimators.folds import Deal, dealt, median_distance, placed_rows
 from divmatch.kernels.execution import in_order
 from divmatch.record import Note
 from divmatch.samples import Samples

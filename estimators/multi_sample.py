@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from divmatch.errors import InconclusiveError, counted
 from divmatch.estimator import Estimate
-from divmatch.estimators.critics import Critic, Folds, critic_scores, folds_of_rows
+from divmatch.estimators.critics import Critic, critic_scores
 from divmatch.estimators.divergences import KL
+from divmatch.estimators.folds import Folds, folds_of_rows
 from divmatch.record import Note
 from divmatch.samples import Samples
 from divmatch.settings import Setting

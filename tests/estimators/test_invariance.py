@@ -12,7 +12,7 @@ from divmatch.errors import FileError, SettingError
 from divmatch.estimator import quantity
 from divmatch.estimators import orbits
 from divmatch.estimators.auto import _estimate
-from divmatch.estimators.critics import _moments, dealt
+from divmatch.estimators.folds import _moments, dealt
 from divmatch.estimators.invariance import Group, group_of, invariance_p, inverse, represented
 from divmatch.estimators.rivals import _classifier
 from divmatch.inference import function_of

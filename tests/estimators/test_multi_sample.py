@@ -10,6 +10,7 @@ import divmatch
 from divmatch.errors import InconclusiveError, SettingError
 from divmatch.estimator import influence_se, quantity
 from divmatch.estimators import critics, multi_sample
+from divmatch.estimators.folds import folds_of_rows
 from divmatch.estimators.multi_sample import Sets
 from divmatch.inference import infer
 from divmatch.randomness import stream
@@ -69,7 +70,7 @@ def given(monkeypatch):
 def test_given_scores_with_all_negatives(given):
     tp, tq, x, y = given
     a = np.random.default_rng(2).random(20)
-    folds = critics.folds_of_rows(as_samples(x, "x", a), as_samples(y, "y"), 2, stream(0, "test"))
+    folds = folds_of_rows(as_samples(x, "x", a), as_samples(y, "y"), 2, stream(0, "test"))
     expected = reference.infonce(tp, tq, a / a.sum(), *folds)
     found = estimate(x, y, a, folds=2).value
     assert found == pytest.approx(expected, abs=ROUNDING(36, scale=10))
