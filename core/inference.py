@@ -1,22 +1,22 @@
-"""Uncertainty for any estimator: intervals from influence terms or subsamples, permutation tests.
+"""Results of any estimator: the estimate with its interval, its test and its warnings.
 
 No estimator resamples by itself. All numbers follow from the seed, whatever the number of threads.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from divmatch.errors import InconclusiveError, SettingError
-from divmatch.estimator import Array, Estimate, Estimator, Pooled, Quantity, quantity
-from divmatch.intervals import Subsampled, interval_of, normal_quantile, subsampled
-from divmatch.kernels.execution import execution, one_blas_thread
+from divmatch.estimator import Estimate, Estimator, Quantity, quantity
+from divmatch.intervals import Subsampled, interval_of, subsampled
+from divmatch.kernels.execution import one_blas_thread
+from divmatch.permutations import shuffled_pool, tested
 from divmatch.randomness import stream
-from divmatch.record import Note, Result, Test
+from divmatch.record import Note, Result
 from divmatch.samples import (
     Samples,
     as_samples,
@@ -24,9 +24,6 @@ from divmatch.samples import (
     with_beside,
     with_densities,
 )
-
-SPLITS = 512  # splits a pass: enough to drown the cost of making the tiles, few enough for memory
-DETECTABLE_POWER = 0.8
 
 
 def infer(
@@ -92,7 +89,7 @@ def infer_all(
             pool, observed = (x, None) if y is None else shuffled_pool(x, y, seed)
             for i, estimate in enumerate(estimates):
                 held = {**seeded[i], **_held(estimate, seeded[i])}
-                tests[i] = _test(estimator, pool, observed, held, permutations, seed)
+                tests[i] = tested(estimator, pool, observed, held, permutations, seed)
     made = []
     for settings, estimate, found, test in zip(several, estimates, subsamples, tests, strict=True):
         result = _result(estimator, x, y, settings, estimate, found, level)
@@ -213,125 +210,6 @@ def _weight_notes(x: Samples, y: Samples | None) -> tuple[Note, ...]:
                 )
             )
     return tuple(notes)
-
-
-# ------------------------------------------------------------------------------- permutations
-
-
-def permutation_test(
-    estimator: Estimator,
-    x: Samples,
-    y: Samples,
-    settings: Mapping[str, Any],
-    *,
-    permutations: int,
-    seed: int = 0,
-) -> Test:
-    """Exact in level for any n and m: p = (1 + #{T_b >= T}) / (B + 1), ties against us.
-
-    Rows keep their weights when their labels move. The pool is put in random order first, so that
-    a plan that breaks ties by row number cannot see the labels.
-    """
-    return _test(estimator, *shuffled_pool(x, y, seed), settings, permutations, seed)
-
-
-def _test(
-    estimator: Estimator,
-    pool: Samples,
-    observed: NDArray[np.bool_] | None,
-    settings: Mapping[str, Any],
-    permutations: int,
-    seed: int,
-) -> Test:
-    plan = estimator.plan(pool, **settings)
-    return permuted(plan, pool.n, observed, permutations, seed, estimator.quantity.name)
-
-
-def permuted(
-    plan: Pooled,
-    n: int,
-    observed: NDArray[np.bool_] | None,
-    permutations: int,
-    seed: int,
-    name: str,
-) -> Test:
-    """The test whether a statistic is larger at the observed split, signs or order than at random ones."""
-    with np.errstate(all="ignore"):  # a split without any weight is undefined: it counts against us
-        splits = _all_splits(plan, *_draws(plan, n, observed), permutations, seed)
-    first, values = float(splits[0]), splits[1:]
-    if math.isnan(first) or first == -math.inf:
-        raise InconclusiveError(f"{name}: {first} cannot be compared in a test")
-    bar = first  # inf is as large as another inf, and larger than any number
-    if math.isfinite(first):
-        bar -= max(plan.rounding(), 1e-12 * abs(first))
-    as_large = int(np.count_nonzero(~(values < bar)))  # an undefined value counts against us
-    return Test(
-        p_value=(1 + as_large) / (1 + permutations),
-        method="wild-bootstrap" if plan.draws == "signs" else "permutation",
-        permutations=permutations,
-        null=_null(values),
-    )
-
-
-Draw = Callable[[np.random.Generator], NDArray[Any]]
-
-
-def _draws(plan: Pooled, n: int, labels: NDArray[np.bool_] | None) -> tuple[NDArray[Any], Draw]:
-    """What was observed, and how to draw another one under the null hypothesis."""
-    if plan.draws == "signs":
-        return np.ones(n), lambda rng: 1.0 - 2.0 * rng.integers(0, 2, n)
-    if plan.draws == "orders":
-        own = np.tile(np.arange(n), plan.moved)
-        return own, lambda rng: np.concatenate([rng.permutation(n) for _ in range(plan.moved)])
-    observed = np.ones(n, dtype=bool) if labels is None else labels
-    return observed, lambda rng: rng.permutation(observed)
-
-
-def _all_splits(
-    plan: Pooled, observed: NDArray[Any], draw: Draw, permutations: int, seed: int
-) -> Array:
-    """The statistic of the observed draw and of every random one, in one pass over the pool."""
-    blocks = _splits(observed, draw, permutations, seed)
-    return np.concatenate([plan.statistic(labels) for labels in blocks])
-
-
-def shuffled_pool(x: Samples, y: Samples, seed: int) -> tuple[Samples, NDArray[np.bool_]]:
-    """The rows of both samples in random order, and which of them are of x."""
-    order = stream(seed, "pool").permutation(x.n + y.n)
-    points = np.concatenate([x.points, y.points])[order]
-    weights = None
-    if x.weights is not None or y.weights is not None:
-        both = np.concatenate([x.masses() * x.n, y.masses() * y.n])[order]
-        weights = both / both.sum()
-    return Samples(points, weights, "pool", x.columns), order < x.n
-
-
-def _splits(
-    observed: NDArray[Any], draw: Draw, permutations: int, seed: int
-) -> Iterator[NDArray[Any]]:
-    """The observed draw, then random ones, in blocks that fit the memory.
-
-    The b-th draw does not depend on the blocks.
-    """
-    rng = stream(seed, "permutations")
-    rows = len(observed)
-    block = max(1, min(permutations + 1, SPLITS, execution().memory // (40 * rows)))
-    for start in range(0, permutations + 1, block):
-        size = min(block, permutations + 1 - start)
-        labels = np.empty((size, rows), dtype=observed.dtype)
-        for b in range(size):
-            labels[b] = draw(rng) if start + b else observed
-        yield labels.T
-
-
-def _null(values: Array) -> dict[str, float]:
-    known = values[np.isfinite(values)]
-    if len(known) == 0:
-        return {}
-    spread = float(known.std(ddof=1)) if len(known) > 1 else 0.0
-    high = float(np.quantile(known, 0.95, method="higher"))
-    detectable = high + normal_quantile(DETECTABLE_POWER) * spread
-    return {"mean": float(known.mean()), "sd": spread, "q95": high, "detectable": detectable}
 
 
 # --------------------------------------------------------------------------- Python functions
