@@ -88,12 +88,19 @@ def critic_scores(
     objective: str = "logistic",
 ) -> Scores:
     """Held-out scores of both samples, computed once for a pair of samples and a state of ``rng``."""
-    group = averaging(x, invariant) if critic == "linear" else None
-    x, y = represented(x, invariant), represented(y, invariant)
+    x, y, group = acted(x, y, critic, invariant)
     key = ("critic", id(x), critic, objective, folds, repr(rng.bit_generator.state))
     fitted = _cross_fitted if objective == "logistic" else _cross_fitted_bound
     _, scores = y.once(key, lambda: (x, fitted(x, y, critic, folds, deepcopy(rng), group)))
     return scores
+
+
+def acted(
+    x: Samples, y: Samples, critic: str, invariant: str | None
+) -> tuple[Samples, Samples, Group | None]:
+    """What a critic of invariant samples is fitted to, and the group that its features average over."""
+    group = averaging(x, invariant) if critic == "linear" else None
+    return represented(x, invariant), represented(y, invariant), group
 
 
 def averaging(samples: Samples, invariant: str | None) -> Group | None:

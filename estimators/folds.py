@@ -74,10 +74,10 @@ def dealt(
 
 
 def folds_of_rows(
-    x: Samples, y: Samples, folds: int, rng: np.random.Generator
+    x: Samples, y: Samples, folds: int, rng: np.random.Generator, group: Group | None = None
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """The fold of every row of either sample as `dealt`, -1 for those without weight."""
-    deal = dealt(x, y, folds, rng)
+    deal = dealt(x, y, folds, rng, group)
     made = np.full(x.n, -1), np.full(y.n, -1)
     made[0][deal.rows[0]] = deal.fold[deal.p]
     made[1][deal.rows[1]] = deal.fold[~deal.p]
