@@ -24,7 +24,7 @@ from divmatch.cli.options import (
     progress_option,
 )
 from divmatch.cli.progress import Progress
-from divmatch.cli.render import Report, columns, short, verdict_lines
+from divmatch.cli.report import Report, columns, short, verdict_lines
 from divmatch.cli.session import Session
 from divmatch.errors import SettingError, counted, suggestion
 from divmatch.estimators.marginals import BINS, STATISTICS, SYMMETRIC, UNITS, adjusted

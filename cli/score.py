@@ -19,17 +19,8 @@ from divmatch.cli.options import (
     progress_option,
 )
 from divmatch.cli.progress import Progress
-from divmatch.cli.render import (
-    Report,
-    columns,
-    delimited,
-    delimited_header,
-    flat,
-    moved,
-    ndjson_row,
-    short,
-    verdict_lines,
-)
+from divmatch.cli.render import delimited, delimited_header, flat, ndjson_row
+from divmatch.cli.report import Report, columns, moved, short, verdict_lines
 from divmatch.cli.session import Session, labelled, notes_of, show
 from divmatch.errors import DivmatchError, SettingError, counted
 from divmatch.estimator import Estimator, parse_metric, quantity

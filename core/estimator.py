@@ -82,7 +82,6 @@ class Estimator:
     rate: Callable[[int], float] | None = None
     standard_error: Callable[..., float | None] | None = None
     random: bool = False  # takes `rng`: draws random numbers of its own
-    paired: bool = False  # the second samples are numbers of their own for every row of the first
     _plan: list[Callable[..., Pooled]] = field(default_factory=list)
     _contrast: list[Callable[..., Pooled]] = field(default_factory=list)
 
@@ -96,9 +95,11 @@ class Estimator:
         known = {setting.name: setting for setting in self.settings}
         for name in given:
             if name not in known:
-                how = "--log-q" if self.paired else f"--method {self.method}"
-                where = f"{self.quantity.name} {how}"
-                raise SettingError(f"{where} has no setting '{name}'{suggestion(name, known)}")
+                density = self in self.quantity.known.values()
+                how = "--log-q" if density else f"--method {self.method}"
+                raise SettingError(
+                    f"{self.quantity.name} {how} has no setting '{name}'{suggestion(name, known)}"
+                )
         return {name: s.check(given.get(name, s.default)) for name, s in known.items()}
 
     def __call__(self, x: Samples, y: Samples | None = None, /, **settings: Any) -> Estimate:
@@ -217,8 +218,12 @@ class Quantity:
         interval: Literal["influence", "subsampling"] = "influence",
         rate: Callable[[int], float] | None = None,
         standard_error: Callable[..., float | None] | None = None,
+        known_density: bool = False,
     ) -> Callable[[Callable[..., Estimate]], Estimator]:
-        """Turn a typed function into the estimator of this quantity called ``method``."""
+        """Turn a typed function into the estimator of this quantity called ``method``.
+
+        With a ``known_density`` of Q it is a function of P alone, with ln q beside the rows.
+        """
 
         def declare(function: Callable[..., Estimate]) -> Estimator:
             settings = settings_of(function)
@@ -226,25 +231,7 @@ class Quantity:
             made = Estimator(
                 self, method, function, settings, source, interval, rate, standard_error, random
             )
-            self.methods[method] = made
-            return made
-
-        return declare
-
-    def against_density(
-        self,
-        method: str,
-        *,
-        source: str,
-        interval: Literal["influence", "subsampling"] = "influence",
-        rate: Callable[[int], float] | None = None,
-    ) -> Callable[[Callable[..., Estimate]], Estimator]:
-        """Turn a typed function of P and of ln q at P's rows into an estimator for --log-q."""
-
-        def declare(function: Callable[..., Estimate]) -> Estimator:
-            settings = settings_of(function)
-            made = Estimator(self, method, function, settings, source, interval, rate, paired=True)
-            self.known[method] = made
+            (self.known if known_density else self.methods)[method] = made
             return made
 
         return declare

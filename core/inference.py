@@ -1,34 +1,29 @@
-"""Uncertainty for any estimator: intervals from influence terms or subsamples, permutation tests.
+"""Results of any estimator: the estimate with its interval, its test and its warnings.
 
 No estimator resamples by itself. All numbers follow from the seed, whatever the number of threads.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from divmatch.errors import InconclusiveError, SettingError
-from divmatch.estimator import Array, Estimate, Estimator, Pooled, Quantity, quantity
-from divmatch.intervals import Subsampled, interval_of, normal_quantile, subsampled
-from divmatch.kernels.execution import execution, one_blas_thread
+from divmatch.estimator import Estimate, Estimator, Quantity, quantity
+from divmatch.intervals import Subsampled, interval_of, subsampled
+from divmatch.kernels.execution import one_blas_thread
+from divmatch.permutations import shuffled_pool, tested
 from divmatch.randomness import stream
-from divmatch.record import Note, Result, Test
+from divmatch.record import Note, Result
 from divmatch.samples import (
     Samples,
     as_samples,
     check_partners,
-    check_squares,
-    densities_at,
     with_beside,
+    with_densities,
 )
-
-BETTER = {"lower": 1.0, "higher": -1.0}  # in which direction a statistic speaks for a difference
-SPLITS = 512  # splits a pass: enough to drown the cost of making the tiles, few enough for memory
-DETECTABLE_POWER = 0.8
 
 
 def infer(
@@ -59,7 +54,7 @@ def infer_all(
     estimator : Estimator
         The method of a quantity.
     x, y : Samples
-        The reference P and the candidate Q, with the same columns; y is None for a quantity of P
+        The reference P and the candidate Q, with the same columns; y is None for an estimator of P
         alone.
     several : sequence of mappings
         Checked settings of the estimator.
@@ -75,14 +70,9 @@ def infer_all(
     list of Result
         Value, standard error, interval, test and coded warnings.
     """
-    if estimator.paired:
-        check_squares(x)
-        if permutations:
-            raise SettingError(
-                "--permutations: rows of Q are needed, --log-q has none; leave it out"
-            )
-    else:
-        check_partners(x, y)
+    check_partners(x, y)
+    if permutations and y is None and not estimator.quantity.alone:
+        raise SettingError("--permutations: rows of Q are needed, --log-q has none; leave it out")
     if not 0 < level < 1:
         raise SettingError(f"--level {level}: expected a number above 0, below 1")
     if permutations < 0 or seed < 0:
@@ -99,7 +89,7 @@ def infer_all(
             pool, observed = (x, None) if y is None else shuffled_pool(x, y, seed)
             for i, estimate in enumerate(estimates):
                 held = {**seeded[i], **_held(estimate, seeded[i])}
-                tests[i] = _test(estimator, pool, observed, held, permutations, seed)
+                tests[i] = tested(estimator, pool, observed, held, permutations, seed)
     made = []
     for settings, estimate, found, test in zip(several, estimates, subsamples, tests, strict=True):
         result = _result(estimator, x, y, settings, estimate, found, level)
@@ -154,7 +144,7 @@ def _result(
         value=estimate.value + 0.0,  # no minus zero
         unit=of.unit_of(settings),
         direction=of.direction,
-        n=(x.n,) if y is None or estimator.paired else (x.n, y.n),
+        n=(x.n,) if y is None else (x.n, y.n),
         d=x.d,
         se=se,
         ci=interval,
@@ -223,133 +213,6 @@ def _weight_notes(x: Samples, y: Samples | None) -> tuple[Note, ...]:
     return tuple(notes)
 
 
-# ------------------------------------------------------------------------------- permutations
-
-
-def permutation_test(
-    estimator: Estimator,
-    x: Samples,
-    y: Samples,
-    settings: Mapping[str, Any],
-    *,
-    permutations: int,
-    seed: int = 0,
-) -> Test:
-    """Exact in level for any n and m: p = (1 + #{T_b >= T}) / (B + 1), ties against us.
-
-    T_b <= T counts where higher is better: what is small speaks for a difference. Rows keep their
-    weights when their labels move. The pool is put in random order first, so that a plan that breaks
-    ties by row number cannot see the labels.
-    """
-    return _test(estimator, *shuffled_pool(x, y, seed), settings, permutations, seed)
-
-
-def _test(
-    estimator: Estimator,
-    pool: Samples,
-    observed: NDArray[np.bool_] | None,
-    settings: Mapping[str, Any],
-    permutations: int,
-    seed: int,
-) -> Test:
-    plan = estimator.plan(pool, **settings)
-    of = estimator.quantity
-    return permuted(plan, pool.n, observed, permutations, seed, of.name, sign=BETTER[of.better])
-
-
-def permuted(
-    plan: Pooled,
-    n: int,
-    observed: NDArray[np.bool_] | None,
-    permutations: int,
-    seed: int,
-    name: str,
-    *,
-    sign: float = 1.0,
-) -> Test:
-    """The test whether a statistic is larger at the observed split, signs or order than at random ones.
-
-    With ``sign`` −1, whether it is smaller.
-    """
-    with np.errstate(all="ignore"):  # a split without any weight is undefined: it counts against us
-        splits = _all_splits(plan, *_draws(plan, n, observed), permutations, seed)
-    first, values = float(splits[0]), splits[1:]
-    if math.isnan(first) or first == -math.inf:
-        raise InconclusiveError(f"{name}: {first} cannot be compared in a test")
-    bar = sign * first  # inf is as large as another inf, and larger than any number
-    if math.isfinite(first):
-        bar -= max(plan.rounding(), 1e-12 * abs(first))
-    as_large = int(np.count_nonzero(~(sign * values < bar)))  # an undefined value counts against us
-    return Test(
-        p_value=(1 + as_large) / (1 + permutations),
-        method="wild-bootstrap" if plan.draws == "signs" else "permutation",
-        permutations=permutations,
-        null=_null(values, sign),
-    )
-
-
-Draw = Callable[[np.random.Generator], NDArray[Any]]
-
-
-def _draws(plan: Pooled, n: int, labels: NDArray[np.bool_] | None) -> tuple[NDArray[Any], Draw]:
-    """What was observed, and how to draw another one under the null hypothesis."""
-    if plan.draws == "signs":
-        return np.ones(n), lambda rng: 1.0 - 2.0 * rng.integers(0, 2, n)
-    if plan.draws == "orders":
-        own = np.tile(np.arange(n), plan.moved)
-        return own, lambda rng: np.concatenate([rng.permutation(n) for _ in range(plan.moved)])
-    observed = np.ones(n, dtype=bool) if labels is None else labels
-    return observed, lambda rng: rng.permutation(observed)
-
-
-def _all_splits(
-    plan: Pooled, observed: NDArray[Any], draw: Draw, permutations: int, seed: int
-) -> Array:
-    """The statistic of the observed draw and of every random one, in one pass over the pool."""
-    blocks = _splits(observed, draw, permutations, seed)
-    return np.concatenate([plan.statistic(labels) for labels in blocks])
-
-
-def shuffled_pool(x: Samples, y: Samples, seed: int) -> tuple[Samples, NDArray[np.bool_]]:
-    """The rows of both samples in random order, and which of them are of x."""
-    order = stream(seed, "pool").permutation(x.n + y.n)
-    points = np.concatenate([x.points, y.points])[order]
-    weights = None
-    if x.weights is not None or y.weights is not None:
-        both = np.concatenate([x.masses() * x.n, y.masses() * y.n])[order]
-        weights = both / both.sum()
-    return Samples(points, weights, "pool", x.columns), order < x.n
-
-
-def _splits(
-    observed: NDArray[Any], draw: Draw, permutations: int, seed: int
-) -> Iterator[NDArray[Any]]:
-    """The observed draw, then random ones, in blocks that fit the memory.
-
-    The b-th draw does not depend on the blocks.
-    """
-    rng = stream(seed, "permutations")
-    rows = len(observed)
-    block = max(1, min(permutations + 1, SPLITS, execution().memory // (40 * rows)))
-    for start in range(0, permutations + 1, block):
-        size = min(block, permutations + 1 - start)
-        labels = np.empty((size, rows), dtype=observed.dtype)
-        for b in range(size):
-            labels[b] = draw(rng) if start + b else observed
-        yield labels.T
-
-
-def _null(values: Array, sign: float) -> dict[str, float]:
-    known = values[np.isfinite(values)]
-    if len(known) == 0:
-        return {}
-    spread = float(known.std(ddof=1)) if len(known) > 1 else 0.0
-    high = float(np.quantile(known, 0.95, method="higher"))
-    edge = sign * float(np.quantile(sign * known, 0.95, method="higher"))
-    detectable = edge + sign * normal_quantile(DETECTABLE_POWER) * spread
-    return {"mean": float(known.mean()), "sd": spread, "q95": high, "detectable": detectable}
-
-
 # --------------------------------------------------------------------------- Python functions
 
 
@@ -375,7 +238,7 @@ def function_of(name: str) -> Any:
         seed: int = 0,
         **settings: Any,
     ) -> Result:
-        p = as_samples(x, "x", weights_x)
+        p, q = as_samples(x, "x", weights_x), None
         if (y is None) == (log_q is None):
             raise SettingError(
                 f"{name}: expected the rows y of Q{', or log_q' * bool(wanted.known)}"
@@ -383,7 +246,7 @@ def function_of(name: str) -> Any:
         if log_q is None:
             chosen, q = wanted.chosen(method, settings), as_samples(y, "y", weights_y)
         else:
-            chosen, q = wanted.chosen_for_density(method), densities_at(p, log_q)
+            chosen, p = wanted.chosen_for_density(method), with_densities(p, log_q)
             if weights_y is not None:
                 raise SettingError("weights_y: rows of Q are needed, log_q has none; leave it out")
         return infer(
@@ -419,8 +282,7 @@ def _function_of_one(wanted: Quantity) -> Any:
         x = as_samples(sample, "x", weights)
         for setting in chosen.settings:
             if setting.per_row and settings.get(setting.name) is not None:
-                values = settings[setting.name]
-                x = with_beside(x, setting.name, values, wide=setting.per_row == "row")
+                x = with_beside(x, setting.name, settings[setting.name])
                 settings = {**settings, setting.name: "given"}
         checked = chosen.checked(settings)
         return infer(chosen, x, None, checked, level=level, permutations=permutations, seed=seed)

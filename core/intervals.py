@@ -43,20 +43,16 @@ def subsampled(
     population. Politis & Romano 1994.
     """
     none: list[Subsampled | None] = [None] * len(several)
-    both = [samples for samples in (x, y) if samples is not None]
-    fraction = min(samples.n for samples in both) ** (-1 / 3)
+    given = [samples for samples in (x, y) if samples is not None]
+    fraction = min(samples.n for samples in given) ** (-1 / 3)
     if fraction == 1:
         return none
-    sizes = [int(fraction * samples.n) for samples in both]
+    sizes = [samples.n for samples in (x, x if y is None else y)]  # one sample draws as two do
     rng = stream(seed, estimator.quantity.name, "subsampling")
-    drawn = 1 if estimator.paired else 2  # rows that belong together are drawn together
-    draws = [
-        [_subset(rng, samples.n, size) for samples, size in zip(both, sizes, strict=True)][:drawn]
-        for _ in range(SUBSAMPLES)
-    ]
+    draws = [[_subset(rng, n, int(fraction * n)) for n in sizes] for _ in range(SUBSAMPLES)]
 
     def values(rows: list[NDArray[np.intp]]) -> list[float]:
-        parts = [samples.take(own) for samples, own in zip(both, rows * (3 - drawn), strict=False)]
+        parts = [samples.take(own) for samples, own in zip(given, rows, strict=False)]
         return [estimator(*parts, **settings).value for settings in several]
 
     try:

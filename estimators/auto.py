@@ -298,7 +298,7 @@ def _cursed(rival: Rival) -> tuple[Note, ...]:
     return (
         Note(
             "W24",
-            f"neighbours predict best in {rival.x.d} columns, where their balls are too wide to see where "
+            f"neighbours predict best, but in {rival.x.d} columns their balls are too wide to see where "
             "the ratio changes: the value is not reliable; give more rows or fewer columns",
         ),
     )

@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from divmatch.estimator import Estimate, Quantity
-from divmatch.estimators.critics import Deal, averaging, dealt, fitted_and_scored
+from divmatch.estimators.critics import averaging
+from divmatch.estimators.folds import Deal, dealt
 from divmatch.estimators.invariance import Invariant, represented
+from divmatch.estimators.linear_critics import fitted_and_scored
 from divmatch.kernels.execution import execution
 from divmatch.record import Test
 from divmatch.samples import Samples

@@ -16,13 +16,14 @@ from divmatch.samples import Samples
 Array = NDArray[np.float64]
 
 
-@KL.against_density(
+@KL.estimator(
     "knn",
+    known_density=True,
     source="Wang, Kulkarni & Verdú 2009, IEEE Trans. Inf. Theory 55",
     interval="subsampling",
     rate=bias_rate,
 )
-def kl_to_density(x: Samples, log_q: Samples, *, k: NeighbourNumber = "auto") -> Estimate:
+def kl_to_density(x: Samples, *, k: NeighbourNumber = "auto") -> Estimate:
     """Kullback-Leibler divergence KL(P || Q) of a sample from a density that is known.
 
     D = (1/n) Σᵢ (ψ(k) − ln(n − 1) − ln c − d ln ρₖ(i) − ln q(xᵢ)), where ρₖ(i) is the distance from xᵢ to
@@ -38,9 +39,8 @@ def kl_to_density(x: Samples, log_q: Samples, *, k: NeighbourNumber = "auto") ->
     Parameters
     ----------
     x : Samples
-        Rows of P, shape (n, d), weighted or not.
-    log_q : Samples
-        ln q at every row of P in nats, shape (n, 1); -inf where q is 0.
+        Rows of P, shape (n, d), weighted or not. Beside them stand the log-densities (--log-q, in
+        Python log_q): ln q at every row in nats, -inf where q is 0.
     k : int or "auto"
         Number of the neighbour; auto is 5.
 
@@ -71,13 +71,13 @@ def kl_to_density(x: Samples, log_q: Samples, *, k: NeighbourNumber = "auto") ->
     >>> round(divmatch.kl(x, log_q=log_q).value, 1)
     0.5
     """
-    number, logs = kth(k), log_q.points[:, 0]
+    number = kth(k)
     if x.weights is not None and not x.weights.all():
-        rows = x.weights > 0
-        x, logs = x.take(rows), logs[rows]
+        x = x.take(x.weights > 0)
     enough(x, number + 1, f" (k + 1 with k = {number})")
     _check_varies(x)
     near = index(x).nearest(x.points, number, exclude_self=True)
+    logs = x.beside["log_q"]
     tied = int(np.count_nonzero(near[0][:, -1] == 0))
     if tied:
         raise SampleError(

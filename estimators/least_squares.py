@@ -13,16 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from divmatch.estimators.critics import (
-    Deal,
-    Scores,
-    accurate,
-    dealt,
-    gains,
-    median_distance,
-    middled,
-    placed_rows,
-)
+from divmatch.estimators.critics import Scores, accurate, gains, middled
+from divmatch.estimators.folds import Deal, dealt, median_distance, placed_rows
+from divmatch.estimators.invariance import represented
 from divmatch.kernels.execution import in_order
 from divmatch.record import Note
 from divmatch.samples import Samples
@@ -70,8 +63,11 @@ def raised(samples: Samples, ratio: Array) -> tuple[Note, ...]:
     )
 
 
-def held_out_ratios(x: Samples, y: Samples, folds: int, rng: np.random.Generator) -> Ratios:
+def held_out_ratios(
+    x: Samples, y: Samples, folds: int, rng: np.random.Generator, invariant: str | None = None
+) -> Ratios:
     """Held-out ratios of both samples, computed once for a pair of samples and a state of ``rng``."""
+    x, y = represented(x, invariant), represented(y, invariant)
     key = ("ulsif", id(x), folds, repr(rng.bit_generator.state))
     _, found = y.once(key, lambda: (x, _cross_fitted(x, y, folds, deepcopy(rng))))
     return found

@@ -18,7 +18,7 @@ Scores = Annotated[
     str | None,
     Setting(
         "scores of the target, the gradient of ln p at every row: a file of the sample's shape",
-        per_row="row",
+        per_row=True,
         shown="FILE",
     ),
 ]

@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from divmatch.estimator import Estimate
-from divmatch.estimators.critics import Critic, Folds, Objective, critic_scores
+from divmatch.estimators.critics import Critic, Objective, critic_scores
 from divmatch.estimators.divergences import KL
+from divmatch.estimators.folds import Folds
 from divmatch.estimators.invariance import Invariant
 from divmatch.record import Note
 from divmatch.samples import Samples

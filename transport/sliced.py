@@ -8,15 +8,8 @@ import numpy as np
 
 from divmatch.errors import counted
 from divmatch.estimator import Array, Estimate, Labels, Pooled, Quantity
-from divmatch.kernels.slices import (
-    Directions,
-    Influences,
-    Pool,
-    Slices,
-    directions,
-    monte_carlo_se,
-    spread,
-)
+from divmatch.kernels.directions import Directions, directions, monte_carlo_se, spread
+from divmatch.kernels.slices import Influences, Pool, Slices
 from divmatch.record import Note
 from divmatch.samples import Samples
 from divmatch.settings import Setting

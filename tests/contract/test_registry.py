@@ -32,7 +32,10 @@ ESTIMATORS = [
 EVERY_ESTIMATOR = pytest.mark.parametrize(
     "estimator",
     ESTIMATORS,
-    ids=[f"{e.quantity.name}-{e.method}{'-density' * e.paired}" for e in ESTIMATORS],
+    ids=[
+        f"{e.quantity.name}-{e.method}{'-density' * (e in e.quantity.known.values())}"
+        for e in ESTIMATORS
+    ],
 )
 EVERY_METHOD = pytest.mark.parametrize(("name", "method"), METHODS)
 EVERY_DECLARED_QUANTITY = pytest.mark.parametrize("name", DECLARED)
