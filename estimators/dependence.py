@@ -16,6 +16,7 @@ from divmatch.estimators.column_groups import (
     groups_of,
 )
 from divmatch.estimators.dependence_test import plan
+from divmatch.estimators.quadratic import negative
 from divmatch.record import Note, Test
 from divmatch.samples import Samples
 from divmatch.settings import Setting
@@ -230,7 +231,7 @@ def _estimate(
         value,
         terms_x=influence,
         params={"x": groups.x, "y": groups.y},
-        notes=(*notes, *_negative(value)) if unbiased else notes,
+        notes=(*notes, *negative(value, "dependence")) if unbiased else notes,
         test=test,
     )
 
@@ -288,9 +289,3 @@ def _own(
     if kind == "covariance":
         return None
     return [covariance_of(sample, g, g, unbiased) for g in groups.columns]
-
-
-def _negative(value: float) -> tuple[Note, ...]:
-    if value >= 0:
-        return ()
-    return (Note("W01", "the unbiased estimate is negative: no dependence can be seen"),)

@@ -61,11 +61,11 @@ def group_in(samples: Samples, invariant: str | None) -> Group | None:
     return None if invariant is None else group_of(samples, invariant)
 
 
-def negative(value: float) -> tuple[Note, ...]:
+def negative(value: float, what: str = "difference") -> tuple[Note, ...]:
     """What to say of an unbiased estimate below zero."""
     if value >= 0:
         return ()
-    return (Note("W01", "the unbiased estimate is negative: no difference can be seen"),)
+    return (Note("W01", f"the unbiased estimate is negative: no {what} can be seen"),)
 
 
 def between(profile: Profile, x: Samples, y: Samples, group: Group | None) -> Mean:

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from divmatch.errors import SampleError
 from divmatch.kernels.backend import to_device, to_host, twin, uses_gpu
-from divmatch.kernels.execution import execution, in_order
+from divmatch.kernels.execution import execution, in_order, steps_of
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -241,7 +241,7 @@ class _Blocks:
     def _blocks(self, queries: int) -> Iterator[slice]:
         threads = execution().threads
         most = self._twin.rows_at_once(self._index, execution().memory // threads)
-        return _slices(queries, max(1, min(most, -(-queries // threads))))
+        return steps_of(queries, max(1, min(most, -(-queries // threads))))
 
 
 class _Tree:
@@ -291,7 +291,7 @@ class _Tree:
         tree = self._tree if own else self._build(queries, leafsize=32, balanced_tree=False)
         order = tree.indices.astype(np.int64)
         room = execution().memory // execution().threads // row_bytes
-        parts = [order[rows] for rows in _slices(len(order), min(TREE_ROWS, max(room, 1)))]
+        parts = [order[rows] for rows in steps_of(len(order), min(TREE_ROWS, max(room, 1)))]
         yield from zip(parts, in_order(block, parts), strict=True)
 
     def _settled(self, queries: Array, k: int, own: Integers) -> tuple[Array, Integers]:
@@ -363,11 +363,6 @@ def _compiled_from() -> float:
     """Operations from which the compiled twin pays: fewer once something else has loaded it."""
     compiled = getattr(sys.modules.get("divmatch.kernels.cpu.neighbours"), "insert", None)
     return LOADED_FROM if hasattr(compiled, "py_func") else COMPILED_FROM
-
-
-def _slices(length: int, step: int) -> Iterator[slice]:
-    for start in range(0, length, step):
-        yield slice(start, min(start + step, length))
 
 
 def _joined(parts: Iterator[tuple[Array, Integers]], k: int) -> tuple[Array, Integers]:

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from divmatch.kernels import line
 from divmatch.kernels.backend import to_device, to_host, twin
-from divmatch.kernels.execution import in_order
+from divmatch.kernels.execution import in_order, steps_of
 
 Array = NDArray[np.float64]
 ProfileName = Literal[
@@ -151,7 +151,7 @@ def product(profile: Profile, x: Array, y: Array, v: Array) -> Array:
 def matched(profile: Profile, x: Array, y: Array) -> Array:
     """profile(xᵢ, yᵢ), shape (n,): with the digits of the tiles, of which it takes the diagonals."""
     grid = Grid(profile, x, y)
-    blocks = (slice(i, min(i + MATCHED_ROWS, len(x))) for i in range(0, len(x), MATCHED_ROWS))
+    blocks = steps_of(len(x), MATCHED_ROWS)
     return np.concatenate([to_host(grid.tile(rows, rows).diagonal()) for rows in blocks])
 
 
@@ -201,15 +201,11 @@ class Grid:
 
     def rows(self) -> Iterator[slice]:
         """Blocks of the rows."""
-        step = self.twin.TILE_ROWS
-        for start in range(0, self.n, step):
-            yield slice(start, min(start + step, self.n))
+        return steps_of(self.n, self.twin.TILE_ROWS)
 
     def columns(self, first: int = 0) -> Iterator[slice]:
         """Blocks of the columns from ``first`` on."""
-        step = self.twin.TILE_COLUMNS
-        for start in range(first, self.m, step):
-            yield slice(start, min(start + step, self.m))
+        return steps_of(self.m, self.twin.TILE_COLUMNS, first)
 
     def tile(self, rows: slice, columns: slice) -> Any:
         """The profile of a block of rows with a block of columns."""

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from divmatch.kernels.execution import in_order
+from divmatch.kernels.execution import in_order, steps_of
 from divmatch.kernels.quantiles import (
     cumulated,
     equal_cells,
@@ -62,12 +62,6 @@ def projected(points: Array, centre: Array, vectors: Array) -> Array:
     for rows in steps_of(len(points), CHUNK):
         np.matmul(vectors, (points[rows] - centre).T, out=made[:, rows])
     return made
-
-
-def steps_of(total: int, size: int) -> Iterator[slice]:
-    """Slices of ``size`` that cover 0 to ``total``."""
-    for start in range(0, total, size):
-        yield slice(start, min(start + size, total))
 
 
 # --------------------------------------------------------------------------------- two samples
