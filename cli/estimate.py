@@ -188,12 +188,16 @@ def refuse_with_density(options: Mapping[str, Any]) -> None:
 
 def listed(chosen: Estimator, given: dict[str, Any]) -> list[dict[str, Any]]:
     """Checked settings, one set for each value of a setting that was given several."""
-    lists = [
+    lists: list[list[str | None]] = [
         [part.strip() for part in str(given[s.name]).split(",")]
         if s.many and s.name in given
         else [None]
         for s in chosen.settings
     ]
+    for setting, several in zip(chosen.settings, lists, strict=True):
+        twice = next((part for part in several if several.count(part) > 1), None)
+        if twice is not None:
+            raise SettingError(f"{setting.flag}: '{twice}' is named twice")
     made = []
     for values in product(*lists):
         parts = zip(chosen.settings, values, strict=True)

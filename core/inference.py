@@ -107,7 +107,8 @@ def _estimate(
     if math.isnan(estimate.value):
         names = x.name if y is None else f"{x.name} and {y.name}"
         raise InconclusiveError(
-            f"{estimator.quantity.name}: undefined for {names}; too few rows carry weight"
+            f"{estimator.quantity.name}: undefined for {names}; too few rows carry weight, or numbers are "
+            "too large for their products"
         )
     return estimate
 

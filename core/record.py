@@ -36,6 +36,7 @@ CODES = {
     "W26": "whole numbers beyond 2^53 were rounded",
     "W27": "fitted density ratios were too small for a logarithm or power and were raised",
     "W28": "the estimate is near the largest one that so many negatives allow",
+    "W29": "rows have no neighbour of their own sample: the estimate is too large",
     "W30": "generated rows are nearer to the training rows than to the test rows: memorisation",
     "W31": "numbers of samples of unequal sizes are compared, and their bias is not the same",
     "W32": "the scores do not look like gradients of a logarithm of a density",

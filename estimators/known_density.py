@@ -15,6 +15,8 @@ from divmatch.samples import Samples
 
 Array = NDArray[np.float64]
 
+FAR = 4.0  # standard errors below 0 that chance does not explain
+
 
 @KL.estimator(
     "knn",
@@ -86,8 +88,24 @@ def kl_to_density(x: Samples, *, k: NeighbourNumber = "auto") -> Estimate:
         )
     log_p = log_mass(x, near[1], np.arange(x.n)) - x.d * np.log(near[0][:, -1]) - log_ball(x.d)
     psi = -np.euler_gamma + math.fsum(1.0 / j for j in range(1, number))
-    value = float(x.masses() @ (log_p + psi - logs))
-    return Estimate(value, params={"k": number}, notes=(*_zeros(x, logs), *_copies(x, near[0])))
+    terms = log_p + psi - logs
+    value = float(x.masses() @ terms)
+    notes = (*_zeros(x, logs), *_copies(x, near[0]), *_below_zero(x, terms, value))
+    return Estimate(value, params={"k": number}, notes=notes)
+
+
+def _below_zero(x: Samples, terms: Array, value: float) -> tuple[Note, ...]:
+    """No divergence from a density that integrates to 1 is below 0."""
+    error = math.sqrt(float(np.sum((x.masses() * (terms - value)) ** 2)))
+    if not (error > 0 and value < -FAR * error):
+        return ()
+    return (
+        Note(
+            "W01",
+            f"the value is {-value / error:.0f} standard errors below 0: the log-densities are not those "
+            "of a normalised density, not in nats, or not of these rows",
+        ),
+    )
 
 
 def _check_varies(x: Samples) -> None:

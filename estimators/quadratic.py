@@ -102,7 +102,7 @@ def pairs_of(samples: Samples) -> tuple[float, Array]:
     pairs, rest = 1.0 - float(weights @ weights), 1.0 - weights
     if samples.n < 2 or not pairs > 0 or not (rest > 0).all():
         raise InconclusiveError(
-            f"{samples.name}: one row with all the weight has no pairs; choose --method v"
+            f"{samples.name}: one row with all the weight has no pairs; only the method v needs none"
         )
     return pairs, rest
 
