@@ -9,7 +9,7 @@ QUANTITIES = {  # commands that compare two samples: name -> (module that declar
     "fdiv": ("divmatch.estimators.families", "f-divergence between two samples, by the method that held-out rows speak for."),
     "cs": ("divmatch.estimators.cauchy_schwarz", "Cauchy-Schwarz divergence between two samples, without each row's kernel with itself."),
     "c2st": ("divmatch.estimators.network", "Classifier two-sample test: twice the balanced accuracy on held-out rows, less one."),
-    "mmd": ("divmatch.estimators.mmd", "Squared maximum mean discrepancy between two samples, unbiased (U-statistic)."),
+    "mmd": ("divmatch.estimators.mmd_methods", "Squared maximum mean discrepancy between two samples, unbiased (U-statistic)."),
     "energy": ("divmatch.estimators.energy", "Energy distance between two samples, unbiased (U-statistic)."),
     "sliced": ("divmatch.transport.sliced", "Sliced Wasserstein distance between two samples."),
 }  # fmt: skip

@@ -31,7 +31,8 @@ class Estimate:
     Carlo approximation inside the method. ``bias`` is what the estimate is expected to be above the
     truth; the value keeps it, the interval is moved by it, and widened by ``doubt`` on either side.
     ``params`` says what automatic settings came out as. ``test`` is a p-value that costs nothing,
-    such as a chi-square approximation; permutations take its place.
+    such as a chi-square approximation; permutations take its place. ``se`` is the standard error of a
+    method whose interval comes from independent blocks of rows.
     """
 
     value: float
@@ -44,6 +45,7 @@ class Estimate:
     notes: tuple[Note, ...] = ()
     exact: bool = True
     test: Test | None = None
+    se: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +70,8 @@ class Pooled:
 class Estimator:
     """One method of a quantity: a typed function of its samples, with its settings and source.
 
-    ``interval`` says where the interval comes from: the influence terms, or subsampling. With a
+    ``interval`` says where the interval comes from: the influence terms, subsampling, or the spread
+    of blocks, which is as valid where P = Q. With a
     ``rate``, subsampling also tells the bias: rate(d) is the power of 1/n that it falls with.
     """
 
@@ -77,7 +80,7 @@ class Estimator:
     function: Callable[..., Estimate]
     settings: tuple[Setting, ...]
     source: str
-    interval: Literal["influence", "subsampling"]
+    interval: Literal["influence", "subsampling", "blocks"]
     rate: Callable[[int], float] | None = None
     random: bool = False  # takes `rng`: draws random numbers of its own
     paired: bool = False  # the second samples are numbers of their own for every row of the first
@@ -210,7 +213,7 @@ class Quantity:
         method: str,
         *,
         source: str,
-        interval: Literal["influence", "subsampling"] = "influence",
+        interval: Literal["influence", "subsampling", "blocks"] = "influence",
         rate: Callable[[int], float] | None = None,
     ) -> Callable[[Callable[..., Estimate]], Estimator]:
         """Turn a typed function into the estimator of this quantity called ``method``."""
@@ -229,7 +232,7 @@ class Quantity:
         method: str,
         *,
         source: str,
-        interval: Literal["influence", "subsampling"] = "influence",
+        interval: Literal["influence", "subsampling", "blocks"] = "influence",
         rate: Callable[[int], float] | None = None,
     ) -> Callable[[Callable[..., Estimate]], Estimator]:
         """Turn a typed function of P and of ln q at P's rows into an estimator for --log-q."""

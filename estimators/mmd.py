@@ -1,27 +1,30 @@
 """Maximum mean discrepancy."""
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
 from divmatch.estimator import Estimate, Pooled, Quantity
 from divmatch.estimators import quadratic
-from divmatch.estimators.bandwidth import Bandwidth, resolved
+from divmatch.estimators.bandwidth import resolved
 from divmatch.estimators.invariance import Invariant
-from divmatch.kernels.pairwise import Profile
+from divmatch.estimators.kernel_names import Form, Kernel, check_unscaled, form_of, kernel_named
+from divmatch.record import Note
 from divmatch.samples import Samples
 from divmatch.settings import Setting
 
-Kernel = Annotated[
-    Literal["gaussian", "laplace", "imq", "mix"],
+Bandwidth = Annotated[
+    float | Literal["median", "reference"],
     Setting(
-        "gaussian exp(-r²/(2s²)), laplace exp(-r1/s), imq (s²+r²)^(-1/2), mix of five gaussians",
-        aliases={"rbf": "gaussian"},
+        "s: a number, the median distance of the pooled rows, or of the reference's rows alone",
+        above=0,
+        unit="data unit",
     ),
 ]
 MMD = Quantity(
     "mmd",
     title="mmd^2",
-    unit="1",
+    unit="{kernel.unit}",
     direction="symmetric",
     default="u",
     degenerate=True,
@@ -45,8 +48,8 @@ def mmd_u(
 ) -> Estimate:
     """Squared maximum mean discrepancy between two samples, unbiased (U-statistic).
 
-    MMD² = E k(X, X') + E k(Y, Y') − 2 E k(X, Y). Zero if and only if the distributions agree (the
-    kernels here are characteristic). The estimate leaves out each point's kernel with itself: it is
+    MMD² = E k(X, X') + E k(Y, Y') − 2 E k(X, Y). Zero if and only if the distributions agree (all
+    kernels but poly are characteristic). The estimate leaves out each point's kernel with itself: it is
     unbiased, and negative about half of the time when the distributions agree.
 
     Use it when differences of a known length scale matter; the bandwidth is that scale. With the
@@ -59,7 +62,12 @@ def mmd_u(
         Rows of shape (n, d) and (m, d), weighted or not.
     kernel : str
         gaussian exp(−r²/(2s²)); laplace exp(−r₁/s) with the city-block distance; imq
-        (s² + r²)^(−1/2); mix, the mean of gaussians of s·{1/4, 1/2, 1, 2, 4}.
+        (s² + r²)^(−1/2); matern:ν with smoothness ν of 0.5, 1.5 (the default) or 2.5, exp(−u) times
+        1, 1 + u or 1 + u + u²/3 with u = (2ν)^(1/2) r/s; rq, the rational quadratic
+        1/(1 + r²/(2s²)); mix, the mean of gaussians of s·{1/4, 1/2, 1, 2, 4}. Without a bandwidth:
+        riesz:R, −r^R with 0 < R < 2, whose MMD² is the energy distance of power R, in (data unit)^R;
+        poly, (x·y/d + 1)³, whose MMD² is the kernel inception distance (KID): it compares three
+        moments, is not characteristic, and changes with the origin.
     bandwidth : float or str
         s in data units; median of the pooled pairwise distances over at most 2000 rows, or of the
         reference's.
@@ -71,7 +79,7 @@ def mmd_u(
     Returns
     -------
     Estimate
-        MMD² (not its root), with the influence of every row.
+        MMD² (not its root, not halved), with the influence of every row.
 
     Raises
     ------
@@ -142,38 +150,59 @@ def mmd_v(
 
 @mmd_u.pooled
 def mmd_u_plan(
-    pool: Samples, *, kernel: Any, bandwidth: float, invariant: str | None = None
+    pool: Samples, *, kernel: Any, bandwidth: Any, invariant: str | None = None
 ) -> Pooled:
     """One streamed product for all splits."""
-    profile = Profile(kernel, bandwidth)
-    return quadratic.plan(profile, pool, sign=-1.0, unbiased=True, invariant=invariant)
+    return _plan(pool, kernel, bandwidth, invariant, unbiased=True)
 
 
 @mmd_v.pooled
 def mmd_v_plan(
-    pool: Samples, *, kernel: Any, bandwidth: float, invariant: str | None = None
+    pool: Samples, *, kernel: Any, bandwidth: Any, invariant: str | None = None
 ) -> Pooled:
     """One streamed product for all splits."""
-    profile = Profile(kernel, bandwidth)
-    return quadratic.plan(profile, pool, sign=-1.0, unbiased=False, invariant=invariant)
+    return _plan(pool, kernel, bandwidth, invariant, unbiased=False)
 
 
 @mmd_u.contrasted
 def mmd_u_contrast(
-    pool: Samples, y: Samples, *, kernel: Any, bandwidth: float, invariant: str | None = None
+    pool: Samples, y: Samples, *, kernel: Any, bandwidth: Any, invariant: str | None = None
 ) -> Pooled:
     """One streamed product for all splits."""
-    profile = Profile(kernel, bandwidth)
-    return quadratic.contrast(profile, pool, y, sign=-1.0, unbiased=True, invariant=invariant)
+    return _contrast(pool, y, kernel, bandwidth, invariant, unbiased=True)
 
 
 @mmd_v.contrasted
 def mmd_v_contrast(
-    pool: Samples, y: Samples, *, kernel: Any, bandwidth: float, invariant: str | None = None
+    pool: Samples, y: Samples, *, kernel: Any, bandwidth: Any, invariant: str | None = None
 ) -> Pooled:
     """One streamed product for all splits."""
-    profile = Profile(kernel, bandwidth)
-    return quadratic.contrast(profile, pool, y, sign=-1.0, unbiased=False, invariant=invariant)
+    return _contrast(pool, y, kernel, bandwidth, invariant, unbiased=False)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The kernel at its scale, what the record says of the scale, and what the user should know."""
+
+    form: Form
+    params: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[Note, ...] = ()
+
+
+def chosen_form(kernel: Any, bandwidth: Any, x: Samples, y: Samples) -> Chosen:
+    """Resolve the bandwidth for both samples."""
+    kernel = kernel_named(kernel)
+    if not kernel.scaled:
+        check_unscaled(kernel, bandwidth, x, y)
+        return Chosen(form_of(kernel, 1.0))
+    scale, notes = resolved(bandwidth, x, y)
+    return Chosen(form_of(kernel, scale), {"bandwidth": scale}, notes)
+
+
+def held_form(kernel: Any, bandwidth: Any) -> Form:
+    """The kernel at a bandwidth that was resolved before."""
+    kernel = kernel_named(kernel)
+    return form_of(kernel, bandwidth if kernel.scaled else 1.0)
 
 
 def _estimate(
@@ -185,8 +214,33 @@ def _estimate(
     *,
     unbiased: bool,
 ) -> Estimate:
-    scale, notes = resolved(bandwidth, x, y)
+    chosen = chosen_form(kernel, bandwidth, x, y)
+    form = chosen.form
     found = quadratic.estimate(
-        Profile(kernel, scale), x, y, sign=-1.0, unbiased=unbiased, invariant=invariant
+        form.profile, x, y, sign=form.sign, unbiased=unbiased, invariant=invariant
     )
-    return replace(found, params={"bandwidth": scale}, notes=(*notes, *found.notes))
+    return replace(found, params=chosen.params, notes=(*chosen.notes, *found.notes))
+
+
+def _plan(
+    pool: Samples, kernel: Any, bandwidth: Any, invariant: str | None, *, unbiased: bool
+) -> Pooled:
+    form = held_form(kernel, bandwidth)
+    return quadratic.plan(
+        form.profile, pool, sign=form.sign, unbiased=unbiased, invariant=invariant
+    )
+
+
+def _contrast(
+    pool: Samples,
+    y: Samples,
+    kernel: Any,
+    bandwidth: Any,
+    invariant: str | None,
+    *,
+    unbiased: bool,
+) -> Pooled:
+    form = held_form(kernel, bandwidth)
+    return quadratic.contrast(
+        form.profile, pool, y, sign=form.sign, unbiased=unbiased, invariant=invariant
+    )

@@ -9,7 +9,13 @@ gaussian   exp(−r² / (2 s²))
 laplace    exp(−r₁ / s)
 imq        (s² + r²)^(−1/2)
 mix        mean of gaussians of s·{1/4, 1/2, 1, 2, 4}
+matern12   exp(−u), u = r / s
+matern32   (1 + u) exp(−u), u = √3 r / s
+matern52   (1 + u + u²/3) exp(−u), u = √5 r / s
+rq         (1 + r² / (2 s²))^(−1)
 ========== =====================================
+
+poly is no function of the distance: (x·y / d + 1)³, without a scale.
 
 Two profiles take rows that hold a point x and then a score t of the same length: stein-gaussian and
 stein-imq are the Stein kernels of k = gaussian and imq,
@@ -33,7 +39,18 @@ from divmatch.kernels.execution import in_order
 
 Array = NDArray[np.float64]
 ProfileName = Literal[
-    "distance", "gaussian", "laplace", "imq", "mix", "stein-gaussian", "stein-imq"
+    "distance",
+    "gaussian",
+    "laplace",
+    "imq",
+    "mix",
+    "matern12",
+    "matern32",
+    "matern52",
+    "rq",
+    "poly",
+    "stein-gaussian",
+    "stein-imq",
 ]
 
 COMPILED_FROM = 4e8  # n·m·(d + 8) operations from which loading the compiled twin pays
@@ -50,8 +67,15 @@ class Profile:
 
     @property
     def at_zero(self) -> float:
-        """Its value for two equal points."""
+        """Its value for two equal points; poly has one for every point, see `own`."""
         return {"distance": 0.0, "imq": 1.0 / self.scale}.get(self.name, 1.0)
+
+    def own(self, x: Array) -> Array:
+        """Its value for every row and itself, shape (n,)."""
+        if self.name == "poly":
+            made: Array = (np.einsum("ij,ij->i", x, x) / x.shape[1] + 1.0) ** 3
+            return made
+        return np.full(len(x), self.at_zero)
 
 
 def cross_sums(profile: Profile, x: Array, y: Array, a: Array, b: Array) -> tuple[Array, Array]:

@@ -6,7 +6,17 @@ from pathlib import Path
 
 import numpy as np
 
-PROFILES = ("distance", "gaussian", "laplace", "imq", "mix", "stein-gaussian", "stein-imq")
+PROFILES = (
+    "distance",
+    "gaussian",
+    "laplace",
+    "imq",
+    "mix",
+    "matern12",
+    "rq",
+    "stein-gaussian",
+    "stein-imq",
+)
 
 
 def kernels() -> list[tuple[str, Callable[[], object]]]:

@@ -16,6 +16,9 @@ TILE_COLUMNS = 512
 
 def tile(x: Array, y: Array, profile: str, scale: float) -> Array:
     """See `divmatch.kernels.pairwise`."""
+    if profile == "poly":
+        made: Array = (x @ y.T / x.shape[1] + 1.0) ** 3
+        return made
     out = np.empty((len(x), len(y)))
     columns = np.ascontiguousarray(y.T)
     if profile == "stein-gaussian":
@@ -30,6 +33,14 @@ def tile(x: Array, y: Array, profile: str, scale: float) -> Array:
         imq(x, columns, scale * scale, out)
     elif profile == "mix":
         mix(x, columns, -0.5 / (16.0 * scale**2), out)
+    elif profile == "rq":
+        rational(x, columns, 0.5 / scale**2, out)
+    elif profile == "matern12":
+        matern(x, columns, -1.0 / scale, 0.0, 0.0, out)
+    elif profile == "matern32":
+        matern(x, columns, -math.sqrt(3.0) / scale, 1.0, 0.0, out)
+    elif profile == "matern52":
+        matern(x, columns, -math.sqrt(5.0) / scale, 1.0, 1.0 / 3.0, out)
     elif scale == 1.0:
         distance(x, columns, out)
     else:
@@ -90,6 +101,27 @@ def imq(x: Array, columns: Array, offset: float, out: Array) -> None:
         square_row(x[i], columns, out[i])
         for j in range(out.shape[1]):
             out[i, j] = 1.0 / math.sqrt(offset + out[i, j])
+
+
+@compiled
+def rational(x: Array, columns: Array, factor: float, out: Array) -> None:
+    """1 / (1 + factor |xᵢ − yⱼ|²)."""
+    for i in range(x.shape[0]):
+        square_row(x[i], columns, out[i])
+        for j in range(out.shape[1]):
+            out[i, j] = 1.0 / (1.0 + factor * out[i, j])
+
+
+@compiled
+def matern(
+    x: Array, columns: Array, factor: float, linear: float, square: float, out: Array
+) -> None:
+    """(1 + linear u + square u²) exp(−u) with −u = factor |xᵢ − yⱼ|."""
+    for i in range(x.shape[0]):
+        square_row(x[i], columns, out[i])
+        for j in range(out.shape[1]):
+            u = factor * math.sqrt(out[i, j])
+            out[i, j] = (1.0 - u * (linear - square * u)) * exponential(u)
 
 
 @compiled

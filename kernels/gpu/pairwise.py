@@ -1,10 +1,12 @@
 """Array-module twin of `divmatch.kernels.cpu.pairwise`: CuPy on a GPU, NumPy for small inputs."""
 
+import math
 import sys
 from typing import Any
 
 TILE_ROWS = 256
 TILE_COLUMNS = 512
+MATERN = {"matern12": (1.0, 0.0, 0.0), "matern32": (3.0, 1.0, 0.0), "matern52": (5.0, 1.0, 1 / 3)}
 MIXTURE = (16.0, 4.0, 1.0, 0.25, 0.0625)  # squared factors of the mixed bandwidths
 
 
@@ -13,6 +15,8 @@ def tile(x: Any, y: Any, profile: str, scale: float) -> Any:
     xp = array_module(x)
     if profile.startswith("stein"):
         return _stein(xp, x, y, profile, scale)
+    if profile == "poly":
+        return (x @ y.T / x.shape[1] + 1.0) ** 3
     if profile == "laplace":
         return xp.exp(_summed(xp, x, y, xp.abs) / -scale)
     squares = _summed(xp, x, y, xp.square)
@@ -20,6 +24,12 @@ def tile(x: Any, y: Any, profile: str, scale: float) -> Any:
         return xp.exp(squares / (-2.0 * scale * scale))
     if profile == "imq":
         return 1.0 / xp.sqrt(scale * scale + squares)
+    if profile == "rq":
+        return 1.0 / (1.0 + squares / (2.0 * scale * scale))
+    if profile in MATERN:
+        square, linear, quadratic = MATERN[profile]
+        u = xp.sqrt(squares) * (math.sqrt(square) / scale)
+        return (1.0 + u * (linear + quadratic * u)) * xp.exp(-u)
     if profile == "mix":
         exponents = squares / (-2.0 * scale * scale)
         return sum(xp.exp(exponents / factor) for factor in MIXTURE) / len(MIXTURE)

@@ -1,0 +1,23 @@
+"""Rows in a random order that does not depend on the order in which they came."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from divmatch.samples import Samples
+
+Places = NDArray[np.intp]
+
+
+def lexicographic(points: NDArray[Any], masses: NDArray[Any]) -> Places:
+    """Places of the rows that carry weight, by their numbers whatever the order of the columns."""
+    kept = np.flatnonzero(masses > 0)
+    keys = np.round(masses[kept] * len(masses), 9)  # weights equal but for rounding are equal
+    order: Places = kept[np.lexsort((keys, *points[kept].T, *np.sort(points[kept], axis=1).T))]
+    return order
+
+
+def shuffled(samples: Samples, rng: np.random.Generator) -> Places:
+    """Places of the rows that carry weight, in random order: sorted files are no trap."""
+    return rng.permutation(lexicographic(samples.points, samples.masses()))
