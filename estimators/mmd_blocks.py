@@ -13,7 +13,7 @@ from divmatch.estimator import Estimate
 from divmatch.estimators import quadratic
 from divmatch.estimators.kernel_names import Kernel
 from divmatch.estimators.mmd import MMD, Bandwidth, Chosen, chosen_form
-from divmatch.estimators.row_order import shuffled
+from divmatch.estimators.row_order import both_shuffled
 from divmatch.kernels.blocks import Edges, block_sums, pair_sums
 from divmatch.samples import Samples
 from divmatch.settings import Setting
@@ -205,11 +205,13 @@ def mmd_subsets(
     7.0
     """
     chosen = chosen_form(kernel, bandwidth, x, y)
-    rows, rng = _dealt(x, y, rng), deepcopy(rng)
+    rows, draws = _dealt(x, y, rng), (deepcopy(rng), deepcopy(rng))
     size = min(subset_size, *(len(own) for own in rows))
     values, terms = np.empty(subsets), (np.zeros(x.n), np.zeros(y.n))
     for s in range(subsets):
-        picked = [rng.choice(own, size, replace=False) for own in rows]
+        picked = [
+            draw.choice(own, size, replace=False) for own, draw in zip(rows, draws, strict=True)
+        ]
         parts = x.take(picked[0]), y.take(picked[1])
         form = chosen.form
         found = quadratic.estimate(form.profile, *parts, sign=form.sign, unbiased=True)
@@ -238,8 +240,7 @@ def _per_mass(terms: Array, samples: Samples) -> Array:
 
 
 def _dealt(x: Samples, y: Samples, rng: np.random.Generator) -> tuple[Any, Any]:
-    rng = deepcopy(rng)
-    rows = shuffled(x, rng), shuffled(y, rng)
+    rows = both_shuffled(x, y, deepcopy(rng))
     for samples, own in zip((x, y), rows, strict=True):
         if len(own) < 2:
             raise InconclusiveError(

@@ -18,6 +18,23 @@ def lexicographic(points: NDArray[Any], masses: NDArray[Any]) -> Places:
     return order
 
 
+def both_shuffled(x: Samples, y: Samples, rng: np.random.Generator) -> tuple[Places, Places]:
+    """The same of two samples, whichever of them is called x."""
+    if _before(y, x):
+        second, first = shuffled(y, rng), shuffled(x, rng)
+        return first, second
+    return shuffled(x, rng), shuffled(y, rng)
+
+
+def _before(x: Samples, y: Samples) -> bool:
+    """An order of two samples by their sizes and numbers."""
+    if x.n != y.n:
+        return x.n < y.n
+    left, right = np.sort(x.points, axis=None), np.sort(y.points, axis=None)
+    apart = np.flatnonzero(left != right)
+    return len(apart) > 0 and bool(left[apart[0]] < right[apart[0]])
+
+
 def shuffled(samples: Samples, rng: np.random.Generator) -> Places:
     """Places of the rows that carry weight, in random order: sorted files are no trap."""
     return rng.permutation(lexicographic(samples.points, samples.masses()))
