@@ -67,6 +67,16 @@ class Pooled:
 
 
 @dataclass(frozen=True, eq=False)
+class OwnTest:
+    """What a test of an estimator's own found: p-value, name, null draws of the value, warnings."""
+
+    p_value: float
+    method: str
+    values: Array
+    notes: tuple[Note, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
 class Estimator:
     """One method of a quantity: a typed function of its samples, with its settings and source.
 
@@ -86,6 +96,7 @@ class Estimator:
     paired: bool = False  # the second samples are numbers of their own for every row of the first
     _plan: list[Callable[..., Pooled]] = field(default_factory=list)
     _contrast: list[Callable[..., Pooled]] = field(default_factory=list)
+    _test: list[Callable[..., OwnTest | None]] = field(default_factory=list)
 
     @property
     def doc(self) -> str:
@@ -122,6 +133,17 @@ class Estimator:
             return self(pool.take(split), pool.take(~split), **settings).value
 
         return _afresh(value)
+
+    def tested(self, test: Callable[..., OwnTest | None]) -> Callable[..., OwnTest | None]:
+        """Register a test of its own: of both samples, B, the seed and the settings, or None."""
+        self._test.append(test)
+        return test
+
+    def own_test(
+        self, x: Samples, y: Samples, permutations: int, seed: int, settings: Mapping[str, Any]
+    ) -> OwnTest | None:
+        """Its own test, where the settings ask for it in the place of the permutation test."""
+        return self._test[0](x, y, permutations, seed, **settings) if self._test else None
 
     def contrasted(self, plan: Callable[..., Pooled]) -> Callable[..., Pooled]:
         """Register a plan for `contrast` that makes every split cheap."""

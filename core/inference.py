@@ -94,13 +94,23 @@ def infer_all(
         if estimator.interval == "subsampling":
             subsamples = subsampled(estimator, x, y, seeded, seed)
         tests = [estimate.test for estimate in estimates]
+        said: list[tuple[Note, ...]] = [()] * len(several)
         if permutations:
             pool, observed = (x, None) if y is None else shuffled_pool(x, y, seed)
             for i, estimate in enumerate(estimates):
                 held = {**seeded[i], **_held(estimate, seeded[i])}
+                own = None if y is None else estimator.own_test(x, y, permutations, seed, held)
+                if own is not None:
+                    null = _null(own.values)
+                    tests[i] = Test(own.p_value, own.method, permutations, null)
+                    said[i] = own.notes
+                    continue
                 tests[i] = _test(estimator, pool, observed, held, permutations, seed)
     made = []
-    for settings, estimate, found, test in zip(several, estimates, subsamples, tests, strict=True):
+    for settings, estimate, found, test, more in zip(
+        several, estimates, subsamples, tests, said, strict=True
+    ):
+        estimate = replace(estimate, notes=(*estimate.notes, *more))
         result = _result(estimator, x, y, settings, estimate, found, level)
         notes = tuple(_advised(note, tested=test is not None) for note in result.warnings)
         made.append(

@@ -40,6 +40,7 @@ CODES = {
     "W31": "numbers of samples of unequal sizes are compared, and their bias is not the same",
     "W32": "the scores do not look like gradients of a logarithm of a density",
     "W33": "a group of columns is constant: it depends on nothing",
+    "W37": "too few permutations for a test of many kernels",
     "E00": "a sample set could not be scored",
     "E01": "the data allow no number",
 }

@@ -4,8 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
-from divmatch.estimator import Estimate, Pooled, Quantity
-from divmatch.estimators import quadratic
+import numpy as np
+
+from divmatch.errors import SettingError
+from divmatch.estimator import Estimate, OwnTest, Pooled, Quantity
+from divmatch.estimators import mmd_aggregated, quadratic
 from divmatch.estimators.bandwidth import resolved
 from divmatch.estimators.invariance import Invariant
 from divmatch.estimators.kernel_names import Form, Kernel, check_unscaled, form_of, kernel_named
@@ -14,9 +17,10 @@ from divmatch.samples import Samples
 from divmatch.settings import Setting
 
 Bandwidth = Annotated[
-    float | Literal["median", "reference"],
+    float | Literal["median", "reference", "agg", "fuse"],
     Setting(
-        "s: a number, the median distance of the pooled rows, or of the reference's rows alone",
+        "s: a number, the median distance of the pooled rows, or of the reference's rows alone; agg "
+        "and fuse take ten of laplace and ten of gaussian together",
         above=0,
         unit="data unit",
     ),
@@ -32,6 +36,7 @@ MMD = Quantity(
         "divmatch mmd real.npy gen.npy",
         "divmatch mmd real.npy gen.npy --kernel laplace --bandwidth 2.5",
         "divmatch mmd real.npy gen.npy --permutations 999",
+        "divmatch mmd real.npy gen.npy --bandwidth agg --permutations 999",
     ),
     when_scoring={"bandwidth": "reference"},
 )
@@ -70,7 +75,13 @@ def mmd_u(
         moments, is not characteristic, and changes with the origin.
     bandwidth : float or str
         s in data units; median of the pooled pairwise distances over at most 2000 rows, or of the
-        reference's.
+        reference's. agg and fuse take twenty kernels: laplace exp(−r₁/λ) and gaussian exp(−r²/λ²) with
+        ten λ each, geometric from half the 5 % quantile of the pooled distances to twice the 95 %
+        one. The value is the MMD² of the mean kernel. With --permutations B the p-value is that of
+        the aggregated test: agg, the smallest level at which MMDAgg rejects, with equal weights and
+        twice B permutations, B for the ranks of the kernels and B for the level; fuse, MMD-FUSE, a
+        soft maximum of the normalised kernels. With more than 512 rows permutations move groups of
+        rows, which keeps the level exact.
     invariant : str
         Group under which both distributions are unchanged, such as perm:0,1: the kernel is averaged
         over it, k_G(x, y) = (1/|G|) Σ_g k(x, g·y). The same value with less noise; |G| times the
@@ -90,7 +101,9 @@ def mmd_u(
     -----
     Cost: O((n + m)² d) time, O(n + m) memory.
 
-    Source: Gretton et al. 2012, JMLR 13, eq. (3).
+    Source: Gretton et al. 2012, JMLR 13, eq. (3). agg: Schrab et al. 2023, JMLR 24 (arXiv
+    2110.15073); fuse: Biggs, Schrab & Gretton 2023 (arXiv 2306.08777); groups: Domingo-Enrich,
+    Dwivedi & Mackey 2025 (arXiv 2502.07672).
 
     Examples
     --------
@@ -180,6 +193,60 @@ def mmd_v_contrast(
     return _contrast(pool, y, kernel, bandwidth, invariant, unbiased=False)
 
 
+@mmd_u.tested
+def mmd_u_test(
+    x: Samples,
+    y: Samples,
+    permutations: int,
+    seed: int,
+    *,
+    kernel: Any,
+    bandwidth: Any,
+    invariant: str | None = None,
+) -> OwnTest | None:
+    """The aggregated tests."""
+    return _own_test(x, y, kernel, bandwidth, permutations, seed, unbiased=True)
+
+
+@mmd_v.tested
+def mmd_v_test(
+    x: Samples,
+    y: Samples,
+    permutations: int,
+    seed: int,
+    *,
+    kernel: Any,
+    bandwidth: Any,
+    invariant: str | None = None,
+) -> OwnTest | None:
+    """The aggregated tests."""
+    return _own_test(x, y, kernel, bandwidth, permutations, seed, unbiased=False)
+
+
+def _own_test(
+    x: Samples,
+    y: Samples,
+    kernel: Any,
+    bandwidth: Any,
+    permutations: int,
+    seed: int,
+    *,
+    unbiased: bool,
+) -> OwnTest | None:
+    if bandwidth not in mmd_aggregated.WORDS:
+        return None
+    form = _bundle(kernel, x, y)
+    return mmd_aggregated.aggregated_test(
+        x, y, form, bandwidth, permutations, seed, unbiased=unbiased
+    )
+
+
+def _bundle(kernel: Any, *samples: Samples) -> Form:
+    pool = np.concatenate([s.points for s in samples])
+    masses = np.concatenate([s.masses() * s.n for s in samples])
+    return mmd_aggregated.bundle_of(kernel, pool, masses / masses.sum())
+
+
 @dataclass(frozen=True)
 class Chosen:
     """The kernel at its scale, what the record says of the scale, and what the user should know."""
@@ -195,6 +262,8 @@ def chosen_form(kernel: Any, bandwidth: Any, x: Samples, y: Samples) -> Chosen:
     if not kernel.scaled:
         check_unscaled(kernel, bandwidth, x, y)
         return Chosen(form_of(kernel, 1.0))
+    if bandwidth in mmd_aggregated.WORDS:
+        raise SettingError(f"--bandwidth {bandwidth}: choose --method u or v")
     scale, notes = resolved(bandwidth, x, y)
     return Chosen(form_of(kernel, scale), {"bandwidth": scale}, notes)
 
@@ -214,7 +283,7 @@ def _estimate(
     *,
     unbiased: bool,
 ) -> Estimate:
-    chosen = chosen_form(kernel, bandwidth, x, y)
+    chosen = _chosen_of_all(kernel, bandwidth, invariant, x, y)
     form = chosen.form
     found = quadratic.estimate(
         form.profile, x, y, sign=form.sign, unbiased=unbiased, invariant=invariant
@@ -222,10 +291,33 @@ def _estimate(
     return replace(found, params=chosen.params, notes=(*chosen.notes, *found.notes))
 
 
+def _chosen_of_all(
+    kernel: Any, bandwidth: Any, invariant: str | None, x: Samples, y: Samples
+) -> Chosen:
+    """The kernel, or the mean of twenty."""
+    if bandwidth not in mmd_aggregated.WORDS or not kernel_named(kernel).scaled:
+        return chosen_form(kernel, bandwidth, x, y)
+    if invariant is not None:
+        raise SettingError(f"--bandwidth {bandwidth}: cannot be combined with --invariant")
+    form = _bundle(kernel, x, y)
+    half = len(form.profile.scales) // 2
+    shown = {
+        "gaussian_bandwidths": list(form.profile.scales[:half]),
+        "laplace_bandwidths": list(form.profile.scales[half:]),
+    }
+    return Chosen(form, shown)
+
+
+def _held_of_all(kernel: Any, bandwidth: Any, *samples: Samples) -> Form:
+    if bandwidth in mmd_aggregated.WORDS:
+        return _bundle(kernel, *samples)
+    return held_form(kernel, bandwidth)
+
+
 def _plan(
     pool: Samples, kernel: Any, bandwidth: Any, invariant: str | None, *, unbiased: bool
 ) -> Pooled:
-    form = held_form(kernel, bandwidth)
+    form = _held_of_all(kernel, bandwidth, pool)
     return quadratic.plan(
         form.profile, pool, sign=form.sign, unbiased=unbiased, invariant=invariant
     )
@@ -240,7 +332,7 @@ def _contrast(
     *,
     unbiased: bool,
 ) -> Pooled:
-    form = held_form(kernel, bandwidth)
+    form = _held_of_all(kernel, bandwidth, pool, y)
     return quadratic.contrast(
         form.profile, pool, y, sign=form.sign, unbiased=unbiased, invariant=invariant
     )

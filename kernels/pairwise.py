@@ -15,7 +15,8 @@ matern52   (1 + u + u²/3) exp(−u), u = √5 r / s
 rq         (1 + r² / (2 s²))^(−1)
 ========== =====================================
 
-poly is no function of the distance: (x·y / d + 1)³, without a scale.
+poly is no function of the distance: (x·y / d + 1)³, without a scale. bundle is the mean of gaussians
+and laplaces of several scales, half of them each.
 
 Two profiles take rows that hold a point x and then a score t of the same length: stein-gaussian and
 stein-imq are the Stein kernels of k = gaussian and imq,
@@ -49,6 +50,7 @@ ProfileName = Literal[
     "matern52",
     "rq",
     "poly",
+    "bundle",
     "stein-gaussian",
     "stein-imq",
 ]
@@ -60,10 +62,14 @@ LOWEST = -1e300  # the logarithm of nothing yet: finite, so that differences are
 
 @dataclass(frozen=True)
 class Profile:
-    """A function of the distance between two points, with its scale s (the power for distance)."""
+    """A function of the distance between two points, with its scale s (the power for distance).
+
+    ``scales`` are those of a bundle: of its gaussians, then of its laplaces.
+    """
 
     name: ProfileName
     scale: float
+    scales: tuple[float, ...] = ()
 
     @property
     def at_zero(self) -> float:
@@ -237,4 +243,7 @@ class Grid:
 
     def tile(self, rows: slice, columns: slice) -> Any:
         """The profile of a block of rows with a block of columns."""
-        return self.twin.tile(self.x[rows], self.y[columns], self.profile.name, self.profile.scale)
+        profile = self.profile
+        return self.twin.tile(
+            self.x[rows], self.y[columns], profile.name, profile.scale, profile.scales
+        )
