@@ -30,7 +30,7 @@ SCALE_ROWS = 500  # rows whose distances give the bandwidths
 GROUPS = 512  # most groups of rows: up to as many rows, permutations move single rows
 FEWEST = 40  # groups of the smaller sample, where it has the rows
 AT_ONCE = 1024  # permutations of one product
-ENOUGH = 199  # permutations that twenty ranks need
+ENOUGH = 999  # permutations without which clear differences tie at the least rank
 
 
 def bundle_of(kernel: Any, pool: Points, masses: Array) -> Form:

@@ -27,10 +27,10 @@ def both_shuffled(x: Samples, y: Samples, rng: np.random.Generator) -> tuple[Pla
 
 
 def _before(x: Samples, y: Samples) -> bool:
-    """An order of two samples by their sizes and numbers."""
-    if x.n != y.n:
-        return x.n < y.n
-    left, right = np.sort(x.points, axis=None), np.sort(y.points, axis=None)
+    """An order of two samples by the rows that carry weight: their number, then their numbers."""
+    left, right = (np.sort(s.points[s.masses() > 0], axis=None) for s in (x, y))
+    if len(left) != len(right):
+        return len(left) < len(right)
     apart = np.flatnonzero(left != right)
     return len(apart) > 0 and bool(left[apart[0]] < right[apart[0]])
 

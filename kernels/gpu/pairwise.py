@@ -62,6 +62,7 @@ def bundle_sums(
 ) -> tuple[Any, Any]:
     """See `divmatch.kernels.bundles`."""
     xp = array_module(x)
+    rows, columns = xp.asarray(rows), xp.asarray(columns)
     sums = xp.empty((len(scales), len(rows) - 1, len(columns) - 1))
     squares = xp.empty(len(scales))
     for k, kernel in enumerate(_bundled(xp, x, y, scales)):
