@@ -133,10 +133,10 @@ def test_fused_statistic_is_a_soft_maximum():
 # --------------------------------------------------------------------------------- properties
 
 
-@pytest.mark.parametrize("word", ["agg", "fuse"])
-def test_units_change_nothing(word):
-    x, y = pair(40, 30, shift=0.4)
-    assert p_value(1e-6 * x, 1e-6 * y, word) == p_value(x, y, word)
+def test_bandwidths_have_the_unit_of_the_rows():
+    rows, masses = np.random.default_rng(5).normal(size=(40, 2)), np.full(40, 1 / 40)
+    small, large = (bundle_of("gaussian", f * rows, masses).profile.scales for f in (2.0**-20, 1.0))
+    assert np.array(small) * 2.0**20 == pytest.approx(large, abs=ROUNDING(40, scale=20))
 
 
 @pytest.mark.parametrize("word", ["agg", "fuse"])
