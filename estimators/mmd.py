@@ -300,12 +300,11 @@ def _chosen_of_all(
     if invariant is not None:
         raise SettingError(f"--bandwidth {bandwidth}: cannot be combined with --invariant")
     form = _bundle(kernel, x, y)
-    half = len(form.profile.scales) // 2
-    shown = {
-        "gaussian_bandwidths": list(form.profile.scales[:half]),
-        "laplace_bandwidths": list(form.profile.scales[half:]),
-    }
-    return Chosen(form, shown)
+    scales = form.profile.scales
+    half = len(scales) // 2
+    parts = (("gaussian", scales[:half]), ("laplace", scales[half:]))
+    kernels = ", ".join(f"{half} {name} s {own[0]:.4g} to {own[-1]:.4g}" for name, own in parts)
+    return Chosen(form, {"kernels": kernels})
 
 
 def _held_of_all(kernel: Any, bandwidth: Any, *samples: Samples) -> Form:

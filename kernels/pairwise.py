@@ -110,7 +110,8 @@ def cross_sums(profile: Profile, x: Array, y: Array, a: Array, b: Array) -> tupl
 def self_sums(profile: Profile, x: Array, a: Array) -> Array:
     """K a for K = profile(xᵢ, xⱼ), the diagonal included; shape (n,). Half the pairs are visited."""
     if _on_a_line(profile, x):
-        return line.distance_sums(x[:, 0], x[:, 0], a)
+        values = x[:, 0]
+        return line.distance_sums(values, values, a)
     grid = Grid(profile, x, x)
     weights = grid.moved(a)
 

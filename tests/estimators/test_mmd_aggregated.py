@@ -100,7 +100,8 @@ def test_groups_are_few_and_of_both_samples(n, m):
 def test_value_is_that_of_the_mean_kernel():
     x, y = pair()
     found = divmatch.mmd(x, y, bandwidth="agg")
-    scales = [*found.params["gaussian_bandwidths"], *found.params["laplace_bandwidths"]]
+    scales = bundle_of("gaussian", np.concatenate([x, y]), np.full(21, 1 / 21)).profile.scales
+    assert found.params["kernels"].startswith(f"10 gaussian s {scales[0]:.4g} to")
     names = ["gaussian"] * 10 + ["laplace"] * 10
     each = [
         reference(x.tolist(), y.tolist(), name=name, scale=s)
