@@ -45,7 +45,7 @@ def run_list(form: str) -> int:
             "name": name,
             "command": name not in STATISTICS,
             "direction": of.direction,
-            "unit": of.unit_of({s.name: s.default for s in of.methods[of.default].settings}),
+            "unit": of.unit_of(of.methods[of.default].checked({})),
             "methods": list(of.methods),
             "default": of.default,
             "help": of.help,

@@ -10,7 +10,7 @@ QUANTITIES = {  # commands that compare two samples: name -> (module that declar
     "cs": ("divmatch.estimators.cauchy_schwarz", "Cauchy-Schwarz divergence between two samples, without each row's kernel with itself."),
     "prdc": ("divmatch.estimators.prdc", "Precision, recall, density, coverage of P's rows by Q's, and Q's authenticity."),
     "c2st": ("divmatch.estimators.network", "Classifier two-sample test: twice the balanced accuracy on held-out rows, less one."),
-    "mmd": ("divmatch.estimators.mmd", "Squared maximum mean discrepancy between two samples, unbiased (U-statistic)."),
+    "mmd": ("divmatch.estimators.mmd_methods", "Squared maximum mean discrepancy between two samples, unbiased (U-statistic)."),
     "energy": ("divmatch.estimators.energy", "Energy distance between two samples, unbiased (U-statistic)."),
     "sliced": ("divmatch.transport.sliced", "Sliced Wasserstein distance between two samples."),
 }  # fmt: skip

@@ -14,9 +14,9 @@ from divmatch.errors import InconclusiveError, SettingError
 from divmatch.estimator import Estimate, Estimator, Quantity, quantity
 from divmatch.intervals import Subsampled, interval_of, subsampled
 from divmatch.kernels.execution import one_blas_thread
-from divmatch.permutations import shuffled_pool, tested
+from divmatch.permutations import null_of, shuffled_pool, tested
 from divmatch.randomness import stream
-from divmatch.record import Note, Result
+from divmatch.record import Note, Result, Test
 from divmatch.samples import (
     Samples,
     as_samples,
@@ -85,13 +85,23 @@ def infer_all(
         if estimator.interval == "subsampling":
             subsamples = subsampled(estimator, x, y, seeded, seed)
         tests = [estimate.test for estimate in estimates]
+        said: list[tuple[Note, ...]] = [()] * len(several)
         if permutations:
             pool, observed = (x, None) if y is None else shuffled_pool(x, y, seed)
             for i, estimate in enumerate(estimates):
                 held = {**seeded[i], **_held(estimate, seeded[i])}
+                own = None if y is None else estimator.own_test(x, y, permutations, seed, held)
+                if own is not None:
+                    null = null_of(own.values, 1.0)
+                    tests[i] = Test(own.p_value, own.method, permutations, null)
+                    said[i] = own.notes
+                    continue
                 tests[i] = tested(estimator, pool, observed, held, permutations, seed)
     made = []
-    for settings, estimate, found, test in zip(several, estimates, subsamples, tests, strict=True):
+    for settings, estimate, found, test, more in zip(
+        several, estimates, subsamples, tests, said, strict=True
+    ):
+        estimate = replace(estimate, notes=(*estimate.notes, *more))
         result = _result(estimator, x, y, settings, estimate, found, level)
         notes = tuple(_advised(note, tested=test is not None) for note in result.warnings)
         made.append(

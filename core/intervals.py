@@ -124,6 +124,8 @@ def interval_of(
         return None, None, estimate.bias, ()
     if estimator.interval == "influence":
         se, resamples = influence_se(estimate, x, y), 0
+    elif estimator.interval == "blocks":
+        se, resamples = estimate.se, 0
     else:
         se, resamples = found.se if found else None, SUBSAMPLES
         if estimator.standard_error:

@@ -82,7 +82,7 @@ def permuted(
         p_value=(1 + as_large) / (1 + permutations),
         method="wild-bootstrap" if plan.draws == "signs" else "permutation",
         permutations=permutations,
-        null=_null(values, sign),
+        null=null_of(values, sign),
     )
 
 
@@ -137,7 +137,8 @@ def _splits(
         yield labels.T
 
 
-def _null(values: Array, sign: float) -> dict[str, float]:
+def null_of(values: Array, sign: float) -> dict[str, float]:
+    """Mean, spread and 95 % point of the statistic under the null hypothesis, and what would be seen."""
     known = values[np.isfinite(values)]
     if len(known) == 0:
         return {}

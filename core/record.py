@@ -44,6 +44,7 @@ CODES = {
     "W34": "balls of radius zero: rows with many copies",
     "W35": "missing values were left out of a column's statistics",
     "W36": "a p-value is rough: categories with few expected rows",
+    "W37": "too few permutations for a test of many kernels",
     "E00": "a sample set could not be scored",
     "E01": "the data allow no number",
 }

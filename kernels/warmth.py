@@ -6,7 +6,17 @@ from pathlib import Path
 
 import numpy as np
 
-PROFILES = ("distance", "gaussian", "laplace", "imq", "mix", "stein-gaussian", "stein-imq")
+PROFILES = (
+    "distance",
+    "gaussian",
+    "laplace",
+    "imq",
+    "mix",
+    "matern12",
+    "rq",
+    "stein-gaussian",
+    "stein-imq",
+)
 
 
 def kernels() -> list[tuple[str, Callable[[], object]]]:
@@ -19,6 +29,11 @@ def kernels() -> list[tuple[str, Callable[[], object]]]:
         (profile, partial(cpu.tile, points, points, profile, 1.0)) for profile in PROFILES
     ]
     calls.append(("distance^1.5", partial(cpu.tile, points, points, "distance", 1.5)))
+    pair, ones, edges = (1.0, 2.0), np.ones(6), np.array([0, 3, 6])
+    calls += [
+        ("bundle", partial(cpu.tile, points, points, "bundle", 1.0, pair)),
+        ("bundle_sums", partial(cpu.bundle_sums, points, ones, edges, points, ones, edges, pair)),
+    ]
     calls.append(("dominated", partial(cpu.dominated, np.arange(6), np.ones((6, 4)))))
     index = cpu.indexed(points)
     nobody = np.full(len(points), -1)
