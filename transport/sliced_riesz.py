@@ -5,9 +5,10 @@ import math
 import numpy as np
 
 from divmatch.estimator import Array, Estimate, Labels, Pooled
+from divmatch.kernels.directions import Directions, monte_carlo_se
 from divmatch.kernels.execution import in_order
 from divmatch.kernels.line import distance_forms, distance_sums
-from divmatch.kernels.slices import Directions, monte_carlo_se, projected, typical
+from divmatch.kernels.slices import projected, typical
 from divmatch.samples import Samples
 
 
