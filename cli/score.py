@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from divmatch.catalogue import QUANTITIES
 from divmatch.cli.command import Command
 from divmatch.cli.main import printable, say
 from divmatch.cli.options import (
@@ -18,17 +19,8 @@ from divmatch.cli.options import (
     progress_option,
 )
 from divmatch.cli.progress import Progress
-from divmatch.cli.render import (
-    Report,
-    columns,
-    delimited,
-    delimited_header,
-    flat,
-    moved,
-    ndjson_row,
-    short,
-    verdict_lines,
-)
+from divmatch.cli.render import delimited, delimited_header, flat, ndjson_row
+from divmatch.cli.report import Report, columns, moved, short, verdict_lines
 from divmatch.cli.session import Session, labelled, notes_of, show
 from divmatch.errors import DivmatchError, SettingError, counted
 from divmatch.estimator import Estimator, parse_metric, quantity
@@ -69,7 +61,23 @@ def run(**options: Any) -> int:
 def prepared(options: Mapping[str, Any]) -> tuple[Session, list[Metric]]:
     """What can be said before any data are read."""
     session = Session("score", options)
-    return session, [parsed(text) for text in split_metrics(options["metrics"])]
+    named = [one for text in split_metrics(options["metrics"]) for one in spelled_out(text)]
+    if len(set(named)) < len(named):
+        raise SettingError(f"--metrics: '{max(named, key=named.count)}' is named twice")
+    return session, [parsed(text) for text in named]
+
+
+def spelled_out(text: str) -> list[str]:
+    """A metric whose command gives several results, as that many: prdc:kind=precision, ..."""
+    name, _, given = text.partition(":")
+    if name.strip() not in QUANTITIES or "method=" in given:
+        return [text]
+    several = quantity(name.strip()).on_command
+    for key, words in several.items():
+        if all(part.partition("=")[0].strip() != key for part in given.split(",")):
+            rest = f",{given}" if given else ""
+            return [f"{name.strip()}:{key}={word}{rest}" for word in words.split(",")]
+    return [text]
 
 
 def split_metrics(text: str) -> list[str]:
@@ -201,6 +209,7 @@ class Job:
             d=0,
             id=name,
             sample=path,
+            better=estimator.quantity.better if estimator else "lower",
             status="error",
             warnings=(Note("E00", message),),
             extra={"message": message},
@@ -248,7 +257,7 @@ def table(report: Report) -> str:
     level = report.document["settings"]["level"]
     failed = [r for r in report.results if r.status in ("error", "inconclusive")]
     reference = report.name("ref")
-    foot = f"reference {reference}; value [{level * 100:g}% interval]; smaller is nearer"
+    foot = f"reference {reference}; value [{level * 100:g}% interval]; {nearer(ids)}"
     if any(moved(result) for result in report.results):
         foot += f"; {MOVED} interval moved by the value's bias"
     lines = [*columns([head, *body]), foot]
@@ -257,6 +266,16 @@ def table(report: Report) -> str:
         verb = "lacks" if lost == 1 else "lack"
         lines.append(f"{lost} of {counted(len(sets), 'sample set')} {verb} a number")
     return "\n".join([*lines, *verdict_lines(report), ""])
+
+
+def nearer(ids: Sequence[str]) -> str:
+    """Which way the numbers go."""
+    names = dict.fromkeys(name.partition(":")[0].strip() for name in ids)
+    larger = [name for name in names if quantity(name).better == "higher"]
+    if not larger:
+        return "smaller is nearer"
+    few = "larger is nearer" + (f" in {', '.join(larger)}" if len(larger) < len(names) else "")
+    return few if len(larger) == len(names) else f"smaller is nearer, {few}"
 
 
 def sample_sets(results: Sequence[Result]) -> list[tuple[str, dict[str, Result]]]:
@@ -281,7 +300,9 @@ def heading(name: str, report: Report) -> str:
 
 def _rank(result: Result | None) -> tuple[bool, float]:
     failed = result is None or result.value != result.value
-    return (failed, 0.0 if failed or result is None else result.value)
+    if failed or result is None:
+        return (True, 0.0)
+    return (False, -result.value if result.better == "higher" else result.value)
 
 
 def _size(found: Mapping[str, Result]) -> str:

@@ -1,4 +1,4 @@
-"""Uncertainty for any estimator: intervals from influence terms or subsamples, permutation tests.
+"""Results of any estimator: the estimate with its interval, its test and its warnings.
 
 No estimator resamples by itself. All numbers follow from the seed, whatever the number of threads.
 """
@@ -17,8 +17,9 @@ from divmatch.intervals import Subsampled, interval_of, subsampled
 from divmatch.kernels.execution import one_blas_thread
 from divmatch.permutations import (
     ALPHA,
+    BETTER,
     exchanged,
-    permutation_test,
+    null_of,
     permuted,
     shuffled_pool,
     with_power,
@@ -29,12 +30,9 @@ from divmatch.samples import (
     Samples,
     as_samples,
     check_partners,
-    check_squares,
-    densities_at,
     with_beside,
+    with_densities,
 )
-
-__all__ = ["in_bits", "infer", "infer_all", "permutation_test", "permuted", "shuffled_pool"]
 
 
 def infer(
@@ -68,7 +66,7 @@ def infer_all(
     estimator : Estimator
         The method of a quantity.
     x, y : Samples
-        The reference P and the candidate Q, with the same columns; y is None for a quantity of P
+        The reference P and the candidate Q, with the same columns; y is None for an estimator of P
         alone.
     several : sequence of mappings
         Checked settings of the estimator.
@@ -90,14 +88,9 @@ def infer_all(
     list of Result
         Value, standard error, interval, test and coded warnings.
     """
-    if estimator.paired:
-        check_squares(x)
-        if permutations:
-            raise SettingError(
-                "--permutations: rows of Q are needed, --log-q has none; leave it out"
-            )
-    else:
-        check_partners(x, y)
+    check_partners(x, y)
+    if permutations and y is None and not estimator.quantity.alone:
+        raise SettingError("--permutations: rows of Q are needed, --log-q has none; leave it out")
     if not 0 < level < 1:
         raise SettingError(f"--level {level}: expected a number above 0, below 1")
     if permutations < 0 or seed < 0:
@@ -110,25 +103,39 @@ def infer_all(
         if estimator.interval == "subsampling":
             subsamples = subsampled(estimator, x, y, seeded, seed, design)
         tests = [estimate.test for estimate in estimates]
+        said: list[tuple[Note, ...]] = [()] * len(several)
         if permutations:
             pool, labels = (x, None) if y is None else shuffled_pool(x, y, seed)
             observed = None if labels is None else Exchange.of_rows(labels)
             if design is not None:
                 observed = exchanged(design, seed)
             for i, estimate in enumerate(estimates):
-                plan = estimator.plan(pool, **{**seeded[i], **_held(estimate, seeded[i])})
+                held = {**seeded[i], **_held(estimate, seeded[i])}
+                own = None
+                if y is not None and design is None:
+                    own = estimator.own_test(x, y, permutations, seed, held)
+                if own is not None:
+                    null = null_of(own.values, alpha)
+                    tests[i] = Test(own.p_value, own.method, permutations, null)
+                    said[i] = own.notes
+                    continue
+                plan, of = estimator.plan(pool, **held), estimator.quantity
                 tests[i] = permuted(
-                    plan, pool.n, observed, permutations, seed, estimator.quantity.name,
-                    precision=precision, alpha=alpha,
+                    plan, pool.n, observed, permutations, seed, of.name,
+                    precision=precision, alpha=alpha, sign=BETTER[of.better],
                 )  # fmt: skip
     made = []
-    for settings, estimate, found, test in zip(several, estimates, subsamples, tests, strict=True):
+    for settings, estimate, found, test, more in zip(
+        several, estimates, subsamples, tests, said, strict=True
+    ):
+        estimate = replace(estimate, notes=(*estimate.notes, *more))
         result = _result(estimator, x, y, settings, estimate, found, level, design)
         notes = tuple(_advised(note, tested=test is not None) for note in result.warnings)
         notes += _test_notes(test, permutations, precision, alpha)
         if test is not None and permutations:
             test = replace(test, design=None if design is None else design.name)
-            test = with_power(test, result, alpha, degenerate=estimator.quantity.degenerate)
+            if estimator.quantity.better == "lower":
+                test = with_power(test, result, alpha, degenerate=estimator.quantity.degenerate)
         made.append(
             replace(
                 result,
@@ -148,7 +155,8 @@ def _estimate(
     if math.isnan(estimate.value):
         names = x.name if y is None else f"{x.name} and {y.name}"
         raise InconclusiveError(
-            f"{estimator.quantity.name}: undefined for {names}; too few rows carry weight"
+            f"{estimator.quantity.name}: undefined for {names}; too few rows carry weight, or numbers are "
+            "too large for their products"
         )
     return estimate
 
@@ -187,13 +195,14 @@ def _result(
         value=estimate.value + 0.0,  # no minus zero
         unit=of.unit_of(settings),
         direction=of.direction,
-        n=(x.n,) if y is None or estimator.paired else (x.n, y.n),
+        n=(x.n,) if y is None else (x.n, y.n),
         d=x.d,
         se=se,
         ci=interval,
         error=None if estimate.error is None else {"monte_carlo_se": estimate.error},
         bias={"estimate": bias, "corrected": "interval"} if bias else None,
         params={**settings, **estimate.params},
+        better=of.better,
         exact=estimate.exact,
         status="ok" if math.isfinite(estimate.value) and not notes else "warn",
         warnings=notes,
@@ -312,7 +321,7 @@ def function_of(name: str) -> Any:
         seed: int = 0,
         **settings: Any,
     ) -> Result:
-        p = as_samples(x, "x", weights_x)
+        p, q = as_samples(x, "x", weights_x), None
         if (y is None) == (log_q is None):
             raise SettingError(
                 f"{name}: expected the rows y of Q{', or log_q' * bool(wanted.known)}"
@@ -320,7 +329,7 @@ def function_of(name: str) -> Any:
         if log_q is None:
             chosen, q = wanted.chosen(method, settings), as_samples(y, "y", weights_y)
         else:
-            chosen, q = wanted.chosen_for_density(method), densities_at(p, log_q)
+            chosen, p = wanted.chosen_for_density(method), with_densities(p, log_q)
             if weights_y is not None:
                 raise SettingError("weights_y: rows of Q are needed, log_q has none; leave it out")
         return infer(
@@ -356,8 +365,7 @@ def _function_of_one(wanted: Quantity) -> Any:
         x = as_samples(sample, "x", weights)
         for setting in chosen.settings:
             if setting.per_row and settings.get(setting.name) is not None:
-                values = settings[setting.name]
-                x = with_beside(x, setting.name, values, wide=setting.per_row == "row")
+                x = with_beside(x, setting.name, settings[setting.name])
                 settings = {**settings, setting.name: "given"}
         checked = chosen.checked(settings)
         return infer(chosen, x, None, checked, level=level, permutations=permutations, seed=seed)

@@ -19,6 +19,7 @@ from divmatch.record import Result, Test
 from divmatch.samples import Samples
 from divmatch.sequential import monte_carlo_se, sequential_p_value, stop
 
+BETTER = {"lower": 1.0, "higher": -1.0}  # in which direction a statistic speaks for a difference
 SPLITS = 512  # splits a pass: enough to drown the cost of making the tiles, few enough for memory
 DETECTABLE_POWER = 0.8
 ALPHA = 0.05
@@ -37,7 +38,8 @@ def permutation_test(
 ) -> Test:
     """Exact in level for any n and m: p = (1 + #{T_b >= T}) / (B + 1), ties against us.
 
-    Rows keep their weights when their labels move. The pool is put in random order first, so that
+    T_b <= T counts where higher is better: what is small speaks for a difference. Rows keep their
+    weights when their labels move. The pool is put in random order first, so that
     a plan that breaks ties by row number cannot see the labels.
 
     Parameters
@@ -61,8 +63,11 @@ def permutation_test(
     pool, observed = shuffled_pool(x, y, seed)
     exchange = Exchange.of_rows(observed) if design is None else exchanged(design, seed)
     plan = estimator.plan(pool, **settings)
-    name = estimator.quantity.name
-    return permuted(plan, pool.n, exchange, permutations, seed, name, precision=precision)
+    of = estimator.quantity
+    return permuted(
+        plan, pool.n, exchange, permutations, seed, of.name,
+        precision=precision, sign=BETTER[of.better],
+    )  # fmt: skip
 
 
 def permuted(
@@ -75,8 +80,12 @@ def permuted(
     *,
     precision: float | None = None,
     alpha: float = ALPHA,
+    sign: float = 1.0,
 ) -> Test:
-    """The test whether a statistic is larger at the observed split, signs or order than at random ones."""
+    """The test whether a statistic is larger at the observed split, signs or order than at random ones.
+
+    With ``sign`` −1, whether it is smaller.
+    """
     if isinstance(observed, np.ndarray):
         observed = Exchange.of_rows(observed)
     splits = observed.splits(permutations + 1) if observed and plan.draws == "labels" else None
@@ -87,7 +96,7 @@ def permuted(
         rng = stream(seed, "permutations")
         drawn = (draw(rng) for _ in range(permutations))
     with np.errstate(all="ignore"):  # a split without any weight is undefined: it counts against us
-        values, as_large = _compared(plan, first, drawn, permutations, precision, name)
+        values, as_large = _compared(plan, first, drawn, permutations, precision, name, sign)
     count, used = int(np.count_nonzero(as_large)), len(as_large)
     p_value = (1 + count) / (1 + used)
     if precision is not None:
@@ -97,7 +106,7 @@ def permuted(
         p_value=p_value,
         method=how if splits is None else "exact",
         permutations=used,
-        null=_null(values, alpha),
+        null=null_of(values, alpha, sign),
         error=monte_carlo_se(count, used) if splits is None else 0.0,
     )
 
@@ -124,6 +133,7 @@ def _compared(
     permutations: int,
     precision: float | None,
     name: str,
+    sign: float,
 ) -> tuple[Array, NDArray[np.bool_]]:
     """The statistic of random draws, and whether it is as large as the observed one.
 
@@ -139,11 +149,11 @@ def _compared(
             first, values = float(values[0]), values[1:]
             if math.isnan(first) or first == -math.inf:
                 raise InconclusiveError(f"{name}: {first} cannot be compared in a test")
-        bar = first  # inf is as large as another inf, and larger than any number
+        bar = sign * first  # inf is as large as another inf, and larger than any number
         if math.isfinite(first):
             bar -= max(plan.rounding(), 1e-12 * abs(first))
         found.append(values)
-        larger.append(~(values < bar))  # an undefined value counts against us
+        larger.append(~(sign * values < bar))  # an undefined value counts against us
         end = None if precision is None else stop(larger[-1], precision, count, used)
         if end is not None:
             found[-1], larger[-1] = values[:end], larger[-1][:end]
@@ -189,19 +199,20 @@ def _blocks(
         yield labels.T
 
 
-def _null(values: Array, alpha: float) -> dict[str, float]:
+def null_of(values: Array, alpha: float = ALPHA, sign: float = 1.0) -> dict[str, float]:
+    """Mean, spread and quantiles of the statistic under the null hypothesis, and what would be seen."""
     known = values[np.isfinite(values)]
     if len(known) == 0:
         return {}
     spread = float(known.std(ddof=1)) if len(known) > 1 else 0.0
     high = float(np.quantile(known, 0.95, method="higher"))
-    critical = float(np.quantile(known, 1 - alpha, method="higher"))
+    critical = sign * float(np.quantile(sign * known, 1 - alpha, method="higher"))
     return {
         "mean": float(known.mean()),
         "sd": spread,
         "q95": high,
         "critical": critical,
-        "detectable": _detectable(critical, spread, 0.0),
+        "detectable": sign * _detectable(sign * critical, spread, 0.0),
     }
 
 

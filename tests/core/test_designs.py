@@ -11,10 +11,10 @@ import pytest
 from divmatch.designs import Exchange, blocked, clustered, marks, paired
 from divmatch.errors import SampleError
 from divmatch.estimator import Estimate, influence_se, quantity
-from divmatch.inference import infer, permutation_test
+from divmatch.inference import infer
 from divmatch.intervals import subsampled
 from divmatch.kernels.execution import executing
-from divmatch.permutations import exchanged, shuffled_pool, with_power
+from divmatch.permutations import exchanged, permutation_test, shuffled_pool, with_power
 from divmatch.record import Test
 from divmatch.samples import as_samples
 from tests.reference import designs as reference

@@ -6,7 +6,8 @@ import pytest
 from divmatch.cli.test import equivalence
 from divmatch.designs import blocked, clustered, marks, paired
 from divmatch.estimator import quantity
-from divmatch.inference import infer, permutation_test
+from divmatch.inference import infer
+from divmatch.permutations import permutation_test
 from divmatch.samples import as_samples
 from tests.statistical.test_pvalues import LEVELS, PERMUTATIONS, shares
 from tests.tolerances import LUCK
