@@ -312,7 +312,7 @@ COMMANDS: dict[str, click.Command] = {
             "divmatch test real.npy gen.npy",
             "divmatch test real.npy gen.npy --statistic mmd:kernel=laplace --alpha 0.01",
             "divmatch test before.csv after.csv --paired patient",
-            "divmatch test old.parquet new.parquet --cluster session --blocks site",
+            "divmatch test visits-old.parquet visits-new.parquet --cluster session --blocks site",
             "divmatch test real.npy gen.npy --equivalence 0.05 --precision 0.002 -f json",
         ),
         help="Two-sample test: could both files come from one distribution?\n\nA permutation test: "
