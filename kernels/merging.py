@@ -8,7 +8,7 @@ y stand before it: n·m (F − G), exact.
 import numpy as np
 from numpy.typing import NDArray
 
-from divmatch.kernels.backend import host_twin
+from divmatch.kernels.backend import earned_twin
 from divmatch.kernels.execution import in_order, steps_of
 
 Array = NDArray[np.float64]
@@ -16,7 +16,7 @@ Integers = NDArray[np.int64]
 
 SEGMENT = 8192  # numbers: sums within a segment stay in the cache and lose few digits
 TOGETHER = 32  # segments a task
-COMPILED_FROM = 1.5e6  # n + m from which the compiled twin is worth loading, for the second call on
+COMPILED_FROM = 8e6  # numbers walked from which loading the compiled twin has paid; same digits
 WORK = 16.0  # elementary operations a number
 
 
@@ -46,7 +46,7 @@ def distance_moments(
     along_y = -0.5 if unbiased else 0.0
     cuts = _cuts(x, y)
     found = np.empty((len(cuts[0]) - 1, 6))
-    twin = host_twin(float(n + m), COMPILED_FROM)
+    twin = earned_twin(float(n + m), COMPILED_FROM)
 
     def fill(part: slice) -> None:
         places = slice(part.start, part.stop + 1)
@@ -73,7 +73,7 @@ def gaps(x: Array, y: Array) -> tuple[float, float]:
     n, m = len(x) - 1, len(y) - 1
     cuts = _cuts(x, y)
     found = np.empty((len(cuts[0]) - 1, 2))
-    twin = host_twin(float(n + m), COMPILED_FROM)
+    twin = earned_twin(float(n + m), COMPILED_FROM)
 
     def fill(part: slice) -> None:
         places = slice(part.start, part.stop + 1)
@@ -106,9 +106,8 @@ def _cuts(x: Array, y: Array) -> tuple[Integers, Integers]:
     n, m = len(x) - 1, len(y) - 1
     ends = np.append(np.arange(0, n + m, SEGMENT), n + m)
     low, high = np.maximum(ends - m, 0), np.minimum(ends, n)
-    while (low < high).any():
+    while (unknown := low < high).any():
         middle = (low + high) // 2
-        open_ = low < high
-        first = x[middle] <= y[ends - middle - 1]
-        low, high = np.where(open_ & first, middle + 1, low), np.where(open_ & ~first, middle, high)
+        first = unknown & (x[middle] <= y[ends - middle - 1])
+        low, high = np.where(first, middle + 1, low), np.where(first, high, middle)
     return low, ends - low

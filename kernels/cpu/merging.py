@@ -1,5 +1,7 @@
 """Compiled twin of `divmatch.kernels.gpu.merging`.
 
+Every sum is in the order of the line and nothing is contracted: the digits are the twin's.
+
 A merge waits for each comparison before the next. So two segments are merged in turns, and what
 depends on a comparison is arithmetic: a branch would be mispredicted half of the time.
 """
@@ -7,7 +9,7 @@ depends on a comparison is arithmetic: a branch would be mispredicted half of th
 import numpy as np
 from numpy.typing import NDArray
 
-from divmatch.kernels.cpu.jit import compiled, inlined
+from divmatch.kernels.cpu.jit import compiled_exactly, inlined_exactly
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -31,7 +33,7 @@ def gap_walk(x: Array, y: Array, cuts_x: Integers, cuts_y: Integers, out: Array)
     walk_gaps(x, y, cuts_x, cuts_y, out)
 
 
-@inlined
+@inlined_exactly
 def number_before(x, y, i, j):  # type: ignore[no-untyped-def]
     """The last number before i of x and j of y; the first number at the start."""
     if i == 0 and j == 0:
@@ -43,7 +45,7 @@ def number_before(x, y, i, j):  # type: ignore[no-untyped-def]
     return max(x[i - 1], y[j - 1])
 
 
-@inlined
+@inlined_exactly
 def step(x, y, i, j, last, q, s, d, f, x1, x2, y1, y2, n, both, along_y, more):  # type: ignore[no-untyped-def]
     """One number further along the line."""
     u, v = x[i], y[j]
@@ -62,7 +64,7 @@ def step(x, y, i, j, last, q, s, d, f, x1, x2, y1, y2, n, both, along_y, more): 
     )  # fmt: skip
 
 
-@compiled
+@compiled_exactly
 def walk_distances(
     x: Array,
     y: Array,
@@ -103,7 +105,7 @@ def walk_distances(
             out[other, 3], out[other, 4], out[other, 5] = X2, Y1, Y2
 
 
-@inlined
+@inlined_exactly
 def gap_step(x, y, i, j, last, q, area, largest, n, both):  # type: ignore[no-untyped-def]
     """One number further along the line."""
     u, v = x[i], y[j]
@@ -117,7 +119,7 @@ def gap_step(x, y, i, j, last, q, area, largest, n, both):  # type: ignore[no-un
     return i + own, j + 1 - own, z, q + (float(own) * both - n), area, largest
 
 
-@compiled
+@compiled_exactly
 def walk_gaps(x: Array, y: Array, cuts_x: Integers, cuts_y: Integers, out: Array) -> None:
     """Two segments in turns; the second may be shorter, or there is none."""
     n, m = float(len(x) - 1), float(len(y) - 1)

@@ -19,8 +19,9 @@ def distance_walk(
     for k, (of_x, of_y, i, j, h) in enumerate(_segments(xp, x, y, cuts_x, cuts_y)):
         d = xp.cumsum(h * (i * m - j * n))
         f = xp.cumsum(h * (2.0 * i - n))
-        px, py = (d + along_x * f)[of_x], (d + along_y * f)[of_y]
-        out[k] = [d[-1], f[-1], px.sum(), px @ px, py.sum(), py @ py]
+        px = d[of_x] + f[of_x] * (along_y + (along_x - along_y))
+        py = d[of_y] + f[of_y] * along_y
+        out[k] = [_last(part) for part in (d, f, *map(xp.cumsum, (px, px * px, py, py * py)))]
 
 
 def gap_walk(x: Any, y: Any, cuts_x: Any, cuts_y: Any, out: Any) -> None:
@@ -29,7 +30,12 @@ def gap_walk(x: Any, y: Any, cuts_x: Any, cuts_y: Any, out: Any) -> None:
     n, m = len(x) - 1, len(y) - 1
     for k, (_, _, i, j, h) in enumerate(_segments(xp, x, y, cuts_x, cuts_y)):
         size = xp.abs(i * m - j * n)
-        out[k] = [h @ size, xp.max(size * (h > 0))]
+        out[k] = [_last(xp.cumsum(h * size)), xp.max(size * (h > 0))]
+
+
+def _last(sums: Any) -> Any:
+    """The last of running sums: those of the compiled twin, in its order."""
+    return sums[-1] if len(sums) else 0.0
 
 
 def _segments(xp: Any, x: Any, y: Any, cuts_x: Any, cuts_y: Any) -> Iterator[tuple[Any, ...]]:
