@@ -121,9 +121,7 @@ class Estimator:
         """Evaluate on one or two checked samples with checked settings."""
         return self.function(x, **settings) if y is None else self.function(x, y, **settings)
 
-    def summarised(
-        self, summary: Callable[..., Estimate | None]
-    ) -> Callable[..., Estimate | None]:
+    def summarised(self, summary: Callable[..., Estimate | None]) -> Callable[..., Estimate | None]:
         """Register a summary: value and standard error without the influence of every row, or None."""
         self._summary.append(summary)
         return summary

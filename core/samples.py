@@ -197,7 +197,9 @@ def check_partners(x: Samples, y: Samples | None) -> None:
 def check_squares(*samples: Samples) -> None:
     """The largest number must have a square that is a number."""
     with np.errstate(over="ignore"):
-        sums = [(one.once(SQUARES, partial(_squares, one.points)), one.points.size) for one in samples]
+        sums = [
+            (one.once(SQUARES, partial(_squares, one.points)), one.points.size) for one in samples
+        ]
     if all(size * SMALLEST**2 < total < LARGEST**2 for total, size in sums):
         return  # the largest square is at most their sum, at least their mean
     found = {one.name: _largest(one.points) for one in samples}

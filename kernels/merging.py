@@ -5,6 +5,8 @@ needs no test for its end. At a number of the merged line q = i·m − j·n, whe
 y stand before it: n·m (F − G), exact.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -84,9 +86,8 @@ def gaps(x: Array, y: Array) -> tuple[float, float]:
     return area / n / m, largest / n / m
 
 
-def _filled(fill: object, segments: int, numbers: int) -> None:
+def _filled(fill: Callable[[slice], None], segments: int, numbers: int) -> None:
     """Every segment's sums, on the threads in force."""
-    assert callable(fill)
     for _ in in_order(fill, steps_of(segments, TOGETHER), work=WORK * numbers):
         pass
 
@@ -94,7 +95,8 @@ def _filled(fill: object, segments: int, numbers: int) -> None:
 def _moments(counts: Integers, before: Array, sums: Array, squares: Array) -> tuple[float, float]:
     """Mean and sum of squared deviations from those of the segments, each relative to ``before``."""
     some = counts > 0
-    counts, before, sums, squares = (part[some] for part in (counts, before, sums, squares))
+    counts, before = counts[some], before[some]
+    sums, squares = sums[some], squares[some]
     own = sums / counts
     mean = float(np.sum(counts * (before + own)) / counts.sum())
     within = np.maximum(squares - sums * own, 0.0)

@@ -45,7 +45,10 @@ def kernels() -> list[tuple[str, Callable[[], object]]]:
     calls.append(("crossing", partial(cpu.crossing, index, points, ones, ones, ones)))
     line, cuts = np.array([0.0, 1.0, 2.0, np.inf]), np.array([0, 3])
     calls += [
-        ("distance_walk", partial(cpu.distance_walk, line, line, cuts, cuts, 0.0, 0.0, np.empty((1, 6)))),
+        (
+            "distance_walk",
+            partial(cpu.distance_walk, line, line, cuts, cuts, 0.0, 0.0, np.empty((1, 6))),
+        ),
         ("gap_walk", partial(cpu.gap_walk, line, line, cuts, cuts, np.empty((1, 2)))),
     ]
     calls += [

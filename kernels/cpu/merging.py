@@ -6,6 +6,8 @@ A merge waits for each comparison before the next. So two segments are merged in
 depends on a comparison is arithmetic: a branch would be mispredicted half of the time.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -34,7 +36,7 @@ def gap_walk(x: Array, y: Array, cuts_x: Integers, cuts_y: Integers, out: Array)
 
 
 @inlined_exactly
-def number_before(x, y, i, j):  # type: ignore[no-untyped-def]
+def number_before(x: Array, y: Array, i: int, j: int) -> Any:
     """The last number before i of x and j of y; the first number at the start."""
     if i == 0 and j == 0:
         return min(x[0], y[0])
@@ -46,7 +48,25 @@ def number_before(x, y, i, j):  # type: ignore[no-untyped-def]
 
 
 @inlined_exactly
-def step(x, y, i, j, last, q, s, d, f, x1, x2, y1, y2, n, both, along_y, more):  # type: ignore[no-untyped-def]
+def step(
+    x: Array,
+    y: Array,
+    i: int,
+    j: int,
+    last: float,
+    q: float,
+    s: float,
+    d: float,
+    f: float,
+    x1: float,
+    x2: float,
+    y1: float,
+    y2: float,
+    n: float,
+    both: float,
+    along_y: float,
+    more: float,
+) -> Any:
     """One number further along the line."""
     u, v = x[i], y[j]
     own = np.int64(u <= v)
@@ -78,22 +98,20 @@ def walk_distances(
     n, m = float(len(x) - 1), float(len(y) - 1)
     both, more, segments = n + m, along_x - along_y, len(cuts_x) - 1
     for k in range(0, segments, 2):
-        other = min(k + 1, segments)
-        i, j, I, J = cuts_x[k], cuts_y[k], cuts_x[other], cuts_y[other]
-        long, short = I - i + J - j, 0
-        if other < segments:
-            short = cuts_x[other + 1] - I + cuts_y[other + 1] - J
-        z, Z = number_before(x, y, i, j), number_before(x, y, I, J)
+        other, end = min(k + 1, segments), min(k + 2, segments)
+        i, j, i_, j_ = cuts_x[k], cuts_y[k], cuts_x[other], cuts_y[other]
+        long, short = i_ - i + j_ - j, cuts_x[end] - i_ + cuts_y[end] - j_
+        z, z_ = number_before(x, y, i, j), number_before(x, y, i_, j_)
         q, s = i * m - j * n, 2.0 * i - n
-        Q, S = I * m - J * n, 2.0 * I - n
+        q_, s_ = i_ * m - j_ * n, 2.0 * i_ - n
         d = f = x1 = x2 = y1 = y2 = 0.0
-        D = F = X1 = X2 = Y1 = Y2 = 0.0
+        d_ = f_ = x1_ = x2_ = y1_ = y2_ = 0.0
         for _ in range(short):
             i, j, z, q, s, d, f, x1, x2, y1, y2 = step(
                 x, y, i, j, z, q, s, d, f, x1, x2, y1, y2, n, both, along_y, more
             )
-            I, J, Z, Q, S, D, F, X1, X2, Y1, Y2 = step(
-                x, y, I, J, Z, Q, S, D, F, X1, X2, Y1, Y2, n, both, along_y, more
+            i_, j_, z_, q_, s_, d_, f_, x1_, x2_, y1_, y2_ = step(
+                x, y, i_, j_, z_, q_, s_, d_, f_, x1_, x2_, y1_, y2_, n, both, along_y, more
             )
         for _ in range(short, long):
             i, j, z, q, s, d, f, x1, x2, y1, y2 = step(
@@ -101,12 +119,23 @@ def walk_distances(
             )
         out[k, 0], out[k, 1], out[k, 2], out[k, 3], out[k, 4], out[k, 5] = d, f, x1, x2, y1, y2
         if other < segments:
-            out[other, 0], out[other, 1], out[other, 2] = D, F, X1
-            out[other, 3], out[other, 4], out[other, 5] = X2, Y1, Y2
+            out[other, 0], out[other, 1], out[other, 2] = d_, f_, x1_
+            out[other, 3], out[other, 4], out[other, 5] = x2_, y1_, y2_
 
 
 @inlined_exactly
-def gap_step(x, y, i, j, last, q, area, largest, n, both):  # type: ignore[no-untyped-def]
+def gap_step(
+    x: Array,
+    y: Array,
+    i: int,
+    j: int,
+    last: float,
+    q: float,
+    area: float,
+    largest: float,
+    n: float,
+    both: float,
+) -> Any:
     """One number further along the line."""
     u, v = x[i], y[j]
     own = np.int64(u <= v)
@@ -125,19 +154,17 @@ def walk_gaps(x: Array, y: Array, cuts_x: Integers, cuts_y: Integers, out: Array
     n, m = float(len(x) - 1), float(len(y) - 1)
     both, segments = n + m, len(cuts_x) - 1
     for k in range(0, segments, 2):
-        other = min(k + 1, segments)
-        i, j, I, J = cuts_x[k], cuts_y[k], cuts_x[other], cuts_y[other]
-        long, short = I - i + J - j, 0
-        if other < segments:
-            short = cuts_x[other + 1] - I + cuts_y[other + 1] - J
-        z, Z = number_before(x, y, i, j), number_before(x, y, I, J)
-        q, Q = i * m - j * n, I * m - J * n
-        area = largest = Area = Largest = 0.0
+        other, end = min(k + 1, segments), min(k + 2, segments)
+        i, j, i_, j_ = cuts_x[k], cuts_y[k], cuts_x[other], cuts_y[other]
+        long, short = i_ - i + j_ - j, cuts_x[end] - i_ + cuts_y[end] - j_
+        z, z_ = number_before(x, y, i, j), number_before(x, y, i_, j_)
+        q, q_ = i * m - j * n, i_ * m - j_ * n
+        area = most = area_ = most_ = 0.0
         for _ in range(short):
-            i, j, z, q, area, largest = gap_step(x, y, i, j, z, q, area, largest, n, both)
-            I, J, Z, Q, Area, Largest = gap_step(x, y, I, J, Z, Q, Area, Largest, n, both)
+            i, j, z, q, area, most = gap_step(x, y, i, j, z, q, area, most, n, both)
+            i_, j_, z_, q_, area_, most_ = gap_step(x, y, i_, j_, z_, q_, area_, most_, n, both)
         for _ in range(short, long):
-            i, j, z, q, area, largest = gap_step(x, y, i, j, z, q, area, largest, n, both)
-        out[k, 0], out[k, 1] = area, largest
+            i, j, z, q, area, most = gap_step(x, y, i, j, z, q, area, most, n, both)
+        out[k, 0], out[k, 1] = area, most
         if other < segments:
-            out[other, 0], out[other, 1] = Area, Largest
+            out[other, 0], out[other, 1] = area_, most_
