@@ -27,7 +27,7 @@ CANDIDATES = (
 )
 
 
-def linear_scores(deal: Deal, mass: Array, rng: np.random.Generator) -> tuple[Array, float, bool]:
+def linear_scores(deal: Deal, mass: Array, rng: "np.random.Generator") -> tuple[Array, float, bool]:
     """Held-out scores, each fold's from the candidate that the other folds speak for.
 
     A candidate is a set of features with a scale for each kind; all are fitted side by side.
@@ -46,7 +46,7 @@ def linear_scores(deal: Deal, mass: Array, rng: np.random.Generator) -> tuple[Ar
 
 
 def bound_scores(
-    deal: Deal, mass: Array, rng: np.random.Generator
+    deal: Deal, mass: Array, rng: "np.random.Generator"
 ) -> tuple[Array, float, float, bool]:
     """As `linear_scores` by the bound of dv: scores, bound on held-out rows and rows seen, converged."""
     folds = np.arange(mass.shape[1])
@@ -68,7 +68,7 @@ def bound_scores(
     return taken, bound, -float(seen[folds, best].mean()), converged
 
 
-def fitted_and_scored(deal: Deal, mass: Array, rng: np.random.Generator) -> Array:
+def fitted_and_scored(deal: Deal, mass: Array, rng: "np.random.Generator") -> Array:
     """Scores of all rows by one critic fitted to the rows that have mass, itself chosen by folds."""
     inner = 4
     seen = mass > 0
@@ -92,7 +92,7 @@ def _simplest(losses: Array) -> int:
     return int(np.argmax(more.sum(axis=0) <= np.sqrt((more**2).sum(axis=0))))
 
 
-def _features(deal: Deal, rng: np.random.Generator) -> tuple[Rows, Array]:
+def _features(deal: Deal, rng: "np.random.Generator") -> tuple[Rows, Array]:
     """1, columns, their squares and products, random Fourier features; and their scales (R, p)."""
     points = deal.points
     count, d = points.shape
