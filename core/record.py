@@ -47,6 +47,7 @@ CODES = {
     "W37": "too few permutations for a test of many kernels",
     "W39": "rows without a partner were left out",
     "W40": "so few groups or splits that the interval is rough or no p-value can be small",
+    "W53": "with many columns samples are further apart than their distributions",
     "E00": "a sample set could not be scored",
     "E01": "the data allow no number",
 }
