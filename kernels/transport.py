@@ -19,7 +19,7 @@ from divmatch.kernels.ground import Ground
 Array = NDArray[np.float64]
 Places = NDArray[np.int32]
 
-COMPILED_FROM = 50_000  # pairs from which loading the compiled parts has paid
+COMPILED_FROM = 400_000  # pairs of all problems from which loading the compiled parts has paid
 WHOLE = 400  # points of the smaller side that need no start from fewer points
 SHARE = 4  # one in so many points makes the start
 FIRST_ARCS = 10  # arcs a point at the start
@@ -49,15 +49,20 @@ class Plan:
 def bytes_needed(n: int, m: int, d: int) -> int:
     """Memory of `transported`, at most."""
     if n * m < COMPILED_FROM:
-        return 40 * n * m
+        return 60 * n * m
     return (n + m) * (900 + 8 * d)
 
 
-def transported(ground: Ground, x: Array, y: Array, a: Array, b: Array) -> Plan:
-    """The cheapest plan that moves masses a (n,) to b (m,), all positive; whole numbers stay exact."""
+def transported(
+    ground: Ground, x: Array, y: Array, a: Array, b: Array, *, often: int = 1
+) -> Plan:
+    """The cheapest plan that moves masses a (n,) to b (m,), all positive; whole numbers stay exact.
+
+    ``often`` says how many problems of this size there are.
+    """
     total = float(a.sum())
     height = float(ground.of(np.maximum(x.max(0), y.max(0)) - np.minimum(x.min(0), y.min(0)))) or 1.0
-    if len(x) * len(y) < COMPILED_FROM:
+    if len(x) * len(y) * often < COMPILED_FROM:
         return _small(ground.matrix(x, y), a, b, total, height)
     return _Growing(ground, x, y, a, b, height).plan(total)
 
@@ -142,8 +147,10 @@ class _Growing:
         for _ in range(ROUNDS):
             self._improve()
             f, g = self.duals()
-            places, values = self.ground.best(self.x, self.y, g, f - self.least, MORE_ARCS)
-            lowest = np.minimum(f - self.least, values[:, 0])
+            # the limit is above f, so that each row's least is seen, if only its arc in the tree
+            places, values = self.ground.best(self.x, self.y, g, f + self.least, MORE_ARCS)
+            lowest = np.minimum(values[:, 0], f)
+            places[values >= (f - self.least)[:, None]] = -1
             self.proven = bool((places[:, 0] < 0).all())
             if self.proven:
                 break

@@ -2,13 +2,16 @@
 
 import math
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
-from divmatch.errors import InconclusiveError
+from divmatch.errors import InconclusiveError, SettingError
 from divmatch.estimator import Array, Estimate, Labels, Pooled, Quantity
+from divmatch.kernels.execution import in_order
 from divmatch.record import Note
 from divmatch.samples import Samples
 from divmatch.settings import Setting
@@ -140,7 +143,7 @@ def exact(
     parts = solvers(x, cost, order, columnwise=columnwise)
     if cost == "cosine":
         x, y = on_sphere(x), on_sphere(y)
-    found = [(_halved if debias else _whole)(x, y, solve, order, rng) for solve in parts]
+    found = [(_halved if debias else _whole)(x, y, solve, order, deepcopy(rng)) for solve in parts]
     params = {"p": order}
     if len(parts) > 1:
         mean = _mean(found)
@@ -157,10 +160,10 @@ def order_of(p: float | str, cost: str) -> float:
     return p
 
 
-def solvers(x: Samples, cost: str, p: float, *, columnwise: bool) -> list[Solver]:
-    """What computes the p-th power: of the whole rows, or of each column."""
-    from divmatch.errors import SettingError
-
+def solvers(
+    x: Samples, cost: str, p: float, *, columnwise: bool, often: int = 1
+) -> list[Solver]:
+    """What computes the p-th power ``often``: of the whole rows, or of each column."""
     if columnwise and cost != "euclidean":
         raise SettingError(
             f"--columnwise: compares numbers by |x − y|, --cost {cost} cannot be combined with it"
@@ -171,7 +174,7 @@ def solvers(x: Samples, cost: str, p: float, *, columnwise: bool) -> list[Solver
             lambda x, y, column=column: moved_on_line(x, y, power, column) for column in range(x.d)
         ]
     ground = ground_of(cost, p)
-    return [lambda x, y: moved(x, y, ground)]
+    return [lambda x, y: moved(x, y, ground, often=often)]
 
 
 def _whole(x: Samples, y: Samples, solve: Solver, p: float, _: object) -> Estimate:
@@ -282,24 +285,34 @@ def exact_plan(
 ) -> Pooled:
     """Sorted once where columns count by themselves; else one transport problem a split."""
     order = order_of(p, cost)
-    parts = solvers(pool, cost, order, columnwise=columnwise)
-    reach = float(np.ptp(pool.points, axis=0).max())
-    if not debias and (len(parts) > 1 or (pool.d == 1 and cost in ("euclidean", "cityblock"))):
-        sorted_pool = SortedPool(pool, order)
-        return Pooled(sorted_pool.statistic, lambda: 64 * 2.0**-52 * pool.n**0.5 * reach)
+    size = float(np.ptp(pool.points, axis=0).sum())
+    on_line = columnwise or (pool.d == 1 and cost in ("euclidean", "cityblock"))
+    if on_line and not debias:
+        solvers(pool, cost, order, columnwise=columnwise)  # refuses another cost for the columns
+        return Pooled(SortedPool(pool, order).statistic, lambda: _rounding(pool.n, size))
     if cost == "cosine":
-        pool = on_sphere(pool)
+        pool, size = on_sphere(pool), 1.0
     check_room(pool, pool)
-    state = rng.bit_generator.state
-
-    def value(split: Array) -> float:
-        rng.bit_generator.state = state  # the same halves at every call for the same split
-        halves = pool.take(split), pool.take(~split)
-        each = _halved if debias else _whole
-        return sum(each(*halves, solve, order, rng).value for solve in parts) / len(parts)
+    each = _halved if debias else _whole
 
     def statistic(labels: Labels) -> Array:
-        return np.array([value(labels[:, b]) for b in range(labels.shape[1])])
+        parts = solvers(pool, cost, order, columnwise=columnwise, often=labels.shape[1])
 
-    size = reach**2 if cost == "sqeuclidean" else reach
-    return Pooled(statistic, lambda: 64 * 2.0**-52 * pool.n**0.5 * (size * pool.d or 1.0))
+        def value(split: NDArray[np.bool_]) -> float:
+            halves = pool.take(split), pool.take(~split)
+            if any(half.weights is not None and not half.weights.max() > 0 for half in halves):
+                return math.nan  # undefined without weight, which counts against us
+            try:
+                found = [each(*halves, solve, order, deepcopy(rng)).value for solve in parts]
+            except InconclusiveError:
+                return math.nan
+            return sum(found) / len(found)
+
+        return np.array(list(in_order(value, labels.T, work=float(pool.n) ** 2 * labels.shape[1])))
+
+    return Pooled(statistic, lambda: _rounding(pool.n, size**2 if cost == "sqeuclidean" else size))
+
+
+def _rounding(n: int, size: float) -> float:
+    """What two values of one split may differ by."""
+    return 64 * 2.0**-52 * n**0.5 * size

@@ -88,8 +88,8 @@ def check_room(x: Samples, y: Samples) -> None:
         )
 
 
-def moved(x: Samples, y: Samples, ground: Ground) -> Moved:
-    """The cheapest plan between all rows that have a weight."""
+def moved(x: Samples, y: Samples, ground: Ground, *, often: int = 1) -> Moved:
+    """The cheapest plan between all rows that have a weight; ``often`` such problems are to come."""
     check_room(x, y)
     centre = np.minimum(x.points.min(axis=0), y.points.min(axis=0))
     span = float((np.maximum(x.points.max(axis=0), y.points.max(axis=0)) - centre).max())
@@ -101,7 +101,7 @@ def moved(x: Samples, y: Samples, ground: Ground) -> Moved:
         a, b = a * (y.n // common), b * (x.n // common)
     else:
         a, b = a / a.sum(), b / b.sum()
-    plan = transport.transported(ground, of_x.points, of_y.points, a, b)
+    plan = transport.transported(ground, of_x.points, of_y.points, a, b, often=often)
     size = scale**ground.degree
     return Moved(
         plan.upper * size,
