@@ -53,15 +53,15 @@ def bytes_needed(n: int, m: int, d: int) -> int:
     return (n + m) * (900 + 8 * d)
 
 
-def transported(
-    ground: Ground, x: Array, y: Array, a: Array, b: Array, *, often: int = 1
-) -> Plan:
+def transported(ground: Ground, x: Array, y: Array, a: Array, b: Array, *, often: int = 1) -> Plan:
     """The cheapest plan that moves masses a (n,) to b (m,), all positive; whole numbers stay exact.
 
     ``often`` says how many problems of this size there are.
     """
     total = float(a.sum())
-    height = float(ground.of(np.maximum(x.max(0), y.max(0)) - np.minimum(x.min(0), y.min(0)))) or 1.0
+    height = (
+        float(ground.of(np.maximum(x.max(0), y.max(0)) - np.minimum(x.min(0), y.min(0)))) or 1.0
+    )
     if len(x) * len(y) * often < COMPILED_FROM:
         return _small(ground.matrix(x, y), a, b, total, height)
     return _Growing(ground, x, y, a, b, height).plan(total)

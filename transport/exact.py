@@ -1,9 +1,9 @@
 """Exact Wasserstein distance."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import deepcopy
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -22,6 +22,7 @@ from divmatch.transport.exact_costs import (
     moved,
     on_sphere,
     parse_cost,
+    scale_of,
     unit_of,
 )
 from divmatch.transport.exact_line import SortedPool, moved_on_line
@@ -43,7 +44,15 @@ Debias = Annotated[
 ]
 Columnwise = Annotated[bool, Setting("the mean over columns of the distance of each column")]
 
-Solver = Callable[[Samples, Samples], Moved]
+
+@dataclass(frozen=True)
+class Solver:
+    """What computes the p-th power of a distance, in powers of ``unit``."""
+
+    solve: Callable[[Samples, Samples], Moved]
+    p: float
+    unit: float = 1.0
+
 
 OT = Quantity(
     "ot",
@@ -140,10 +149,10 @@ def exact(
     2.0
     """
     order = order_of(p, cost)
-    parts = solvers(x, cost, order, columnwise=columnwise)
     if cost == "cosine":
         x, y = on_sphere(x), on_sphere(y)
-    found = [(_halved if debias else _whole)(x, y, solve, order, deepcopy(rng)) for solve in parts]
+    parts = solvers([x, y], cost, order, columnwise=columnwise)
+    found = [(_halved if debias else _whole)(x, y, part, deepcopy(rng)) for part in parts]
     params = {"p": order}
     if len(parts) > 1:
         mean = _mean(found)
@@ -161,73 +170,82 @@ def order_of(p: float | str, cost: str) -> float:
 
 
 def solvers(
-    x: Samples, cost: str, p: float, *, columnwise: bool, often: int = 1
+    samples: Sequence[Samples], cost: str, p: float, *, columnwise: bool, often: int = 1
 ) -> list[Solver]:
-    """What computes the p-th power ``often``: of the whole rows, or of each column."""
+    """What computes the distance ``often``: of the whole rows, or of each column."""
+    points = [one.points for one in samples]
     if columnwise and cost != "euclidean":
         raise SettingError(
             f"--columnwise: compares numbers by |x − y|, --cost {cost} cannot be combined with it"
         )
-    if columnwise or (x.d == 1 and cost != "cosine"):
+    if columnwise or (samples[0].d == 1 and cost != "cosine"):
         power = 2 * p if cost == "sqeuclidean" else p
-        return [
-            lambda x, y, column=column: moved_on_line(x, y, power, column) for column in range(x.d)
-        ]
-    ground = ground_of(cost, p)
-    return [lambda x, y: moved(x, y, ground, often=often)]
+        return [_of_column(points, c, p, power) for c in range(samples[0].d)]
+    scale, ground = 1.0 if cost == "cosine" else scale_of(*points), ground_of(cost, p)
+    return [Solver(lambda x, y: moved(x, y, ground, scale, often), p, scale ** (ground.degree / p))]
 
 
-def _whole(x: Samples, y: Samples, solve: Solver, p: float, _: object) -> Estimate:
+def _of_column(points: Sequence[Array], column: int, p: float, power: float) -> Solver:
+    """Sorting; a reference that is kept for the next candidate has a scale of its own only for p > 2."""
+    scale = 1.0 if power <= 2 else scale_of(*(one[:, column : column + 1] for one in points))
+    return Solver(lambda x, y: moved_on_line(x, y, power, column, scale), p, scale ** (power / p))
+
+
+def _whole(x: Samples, y: Samples, by: Solver, _: object) -> Estimate:
     """The distance of the samples themselves."""
-    found = solve(x, y)
-    value, lower = found.cost ** (1 / p), max(found.lower, 0.0) ** (1 / p)
-    corrected = max(found.cost - found.noise, 0.0) ** (1 / p)
-    gap = (value - lower) / value if value > 0 else 0.0
+    found, p = by.solve(x, y), by.p
+    root, lower = found.cost ** (1 / p), found.lower ** (1 / p)
+    value = by.unit * root
+    gap = (root - lower) / root if root > 0 else 0.0
+    bias = by.unit * (root - max(found.cost - found.noise, 0.0) ** (1 / p)) if p == 2 else 0.0
     notes = () if found.proven else (Note("W18", f"not proven optimal: the gap is {gap:.2g}"),)
-    slope = p * value ** (p - 1)
     return Estimate(
         value,
-        terms_x=_influence(found.f, x, slope),
-        terms_y=_influence(found.g, y, slope),
-        bias=value - corrected if p == 2 else 0.0,
-        params={"lower": lower, "upper": value, "gap": gap},
-        notes=(*notes, *_near_null(found, value, p)),
+        terms_x=_influence(found.f, x, by, root),
+        terms_y=_influence(found.g, y, by, root),
+        bias=bias,
+        params={"lower": by.unit * lower, "upper": value, "gap": gap},
+        notes=(*notes, *_near_null(found, by)),
     )
 
 
-def _near_null(found: Moved, value: float, p: float) -> tuple[Note, ...]:
-    if value == 0 or found.cost > 2 * found.noise:
+def _near_null(found: Moved, by: Solver) -> tuple[Note, ...]:
+    if found.cost == 0 or found.cost > 2 * found.noise:
         return ()
-    typical = found.noise ** (1 / p)
-    message = f"samples of these sizes from one distribution would be about {typical:.3g} apart: "
-    return (Note("W04", f"{message}at {value:.3g} the interval is not valid"),)
+    noise, value = (by.unit * size ** (1 / by.p) for size in (found.noise, found.cost))
+    return (
+        Note(
+            "W04",
+            f"samples of these sizes from one distribution would be about {noise:.3g} apart: "
+            f"at {value:.3g} the interval is not valid",
+        ),
+    )
 
 
-def _halved(
-    x: Samples, y: Samples, solve: Solver, p: float, rng: "np.random.Generator"
-) -> Estimate:
+def _halved(x: Samples, y: Samples, by: Solver, rng: "np.random.Generator") -> Estimate:
     """Between halves of x and halves of y, less the distances of the halves of one sample."""
-    if min(x.n, y.n) < 2:
-        raise InconclusiveError(f"ot --debias: {x.n} and {y.n} rows, at least 2 each are needed")
     halves_x, halves_y = _halves(x, rng), _halves(y, rng)
     terms_x, terms_y = np.zeros(x.n), np.zeros(y.n)
     total = 0.0
     for rows in halves_x:
         for columns in halves_y:
-            found = solve(x.take(rows), y.take(columns))
+            found = by.solve(x.take(rows), y.take(columns))
             total += 0.25 * found.cost
             terms_x[rows] += 0.5 * found.f
             terms_y[columns] += 0.5 * found.g
     for samples, (left, right), terms in ((x, halves_x, terms_x), (y, halves_y, terms_y)):
-        found = solve(samples.take(left), samples.take(right))
+        found = by.solve(samples.take(left), samples.take(right))
         total -= 0.5 * found.cost
         terms[left] -= found.f
         terms[right] -= found.g
-    value = math.copysign(abs(total) ** (1 / p), total)
+    root = math.copysign(abs(total) ** (1 / by.p), total)
+    value = by.unit * root
     notes = (Note("W01", f"the debiased distance is negative ({value:.3g})"),) if value < 0 else ()
-    slope = p * abs(value) ** (p - 1)
     return Estimate(
-        value, _influence(terms_x, x, slope), _influence(terms_y, y, slope), notes=notes
+        value,
+        _influence(terms_x, x, by, abs(root)),
+        _influence(terms_y, y, by, abs(root)),
+        notes=notes,
     )
 
 
@@ -235,7 +253,9 @@ def _halves(samples: Samples, rng: "np.random.Generator") -> tuple[Any, Any]:
     """Rows of two random halves, each with a weight."""
     rows = rng.permutation(np.flatnonzero(samples.masses() > 0))
     if len(rows) < 2:
-        raise InconclusiveError(f"ot --debias: {samples.name} has one row with a weight")
+        raise InconclusiveError(
+            f"ot --debias: {samples.name} has one row with a weight, at least 2 are needed"
+        )
     middle = len(rows) // 2
     return np.sort(rows[:middle]), np.sort(rows[middle:])
 
@@ -257,10 +277,11 @@ def _mean(found: list[Estimate]) -> Estimate:
     )
 
 
-def _influence(terms: Array, samples: Samples, slope: float) -> Array:
+def _influence(terms: Array, samples: Samples, by: Solver, root: float) -> Array:
     """Potentials of the p-th power as influences on the value; both vanish with it."""
     centred = terms - samples.masses() @ terms
-    return centred / slope if slope > 0 else centred
+    slope = by.p * root ** (by.p - 1)
+    return by.unit * (centred / slope if slope > 0 else centred)
 
 
 def _biased(x: Samples, y: Samples) -> Note:
@@ -288,7 +309,7 @@ def exact_plan(
     size = float(np.ptp(pool.points, axis=0).sum())
     on_line = columnwise or (pool.d == 1 and cost in ("euclidean", "cityblock"))
     if on_line and not debias:
-        solvers(pool, cost, order, columnwise=columnwise)  # refuses another cost for the columns
+        solvers([pool], cost, order, columnwise=columnwise)  # refuses another cost for the columns
         return Pooled(SortedPool(pool, order).statistic, lambda: _rounding(pool.n, size))
     if cost == "cosine":
         pool, size = on_sphere(pool), 1.0
@@ -296,14 +317,14 @@ def exact_plan(
     each = _halved if debias else _whole
 
     def statistic(labels: Labels) -> Array:
-        parts = solvers(pool, cost, order, columnwise=columnwise, often=labels.shape[1])
+        parts = solvers([pool], cost, order, columnwise=columnwise, often=labels.shape[1])
 
         def value(split: NDArray[np.bool_]) -> float:
             halves = pool.take(split), pool.take(~split)
             if any(half.weights is not None and not half.weights.max() > 0 for half in halves):
                 return math.nan  # undefined without weight, which counts against us
             try:
-                found = [each(*halves, solve, order, deepcopy(rng)).value for solve in parts]
+                found = [each(*halves, part, deepcopy(rng)).value for part in parts]
             except InconclusiveError:
                 return math.nan
             return sum(found) / len(found)

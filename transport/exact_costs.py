@@ -20,7 +20,10 @@ NAMES = ("euclidean", "sqeuclidean", "cityblock", "chebyshev", "cosine", "lp:Q")
 
 @dataclass(frozen=True, eq=False)
 class Moved:
-    """The smallest mean cost, what proves it, and the potentials of all rows, weighted or not."""
+    """The smallest mean cost, what proves it, and the potentials of all rows, weighted or not.
+
+    All in powers of the scale that the points were divided by.
+    """
 
     cost: float
     lower: float
@@ -88,12 +91,16 @@ def check_room(x: Samples, y: Samples) -> None:
         )
 
 
-def moved(x: Samples, y: Samples, ground: Ground, *, often: int = 1) -> Moved:
+def scale_of(*points: Array) -> float:
+    """A power of two near the widest range: dividing by it is exact, and no power overflows."""
+    low, high = (edge([edge(one, axis=0) for one in points], axis=0) for edge in (np.min, np.max))
+    span = float((high - low).max())
+    return 2.0 ** math.floor(math.log2(span)) if span > 0 else 1.0
+
+
+def moved(x: Samples, y: Samples, ground: Ground, scale: float, often: int) -> Moved:
     """The cheapest plan between all rows that have a weight; ``often`` such problems are to come."""
     check_room(x, y)
-    centre = np.minimum(x.points.min(axis=0), y.points.min(axis=0))
-    span = float((np.maximum(x.points.max(axis=0), y.points.max(axis=0)) - centre).max())
-    scale = 2.0 ** math.floor(math.log2(span)) if span > 0 else 1.0  # exact, and no power overflows
     of_x, of_y = (_Atoms(samples, scale) for samples in (x, y))
     a, b = of_x.masses, of_y.masses
     if x.weights is None and y.weights is None:  # whole numbers, so that masses stay exact
@@ -102,14 +109,7 @@ def moved(x: Samples, y: Samples, ground: Ground, *, often: int = 1) -> Moved:
     else:
         a, b = a / a.sum(), b / b.sum()
     plan = transport.transported(ground, of_x.points, of_y.points, a, b, often=often)
-    size = scale**ground.degree
-    return Moved(
-        plan.upper * size,
-        plan.lower * size,
-        of_x.of_rows(plan.f) * size,
-        of_y.of_rows(plan.g) * size,
-        plan.proven,
-    )
+    return Moved(plan.upper, plan.lower, of_x.of_rows(plan.f), of_y.of_rows(plan.g), plan.proven)
 
 
 class _Atoms:
@@ -117,17 +117,16 @@ class _Atoms:
 
     def __init__(self, samples: Samples, scale: float) -> None:
         self.n = samples.n
+        self.kept: slice | Numbers
         self.kept = slice(None) if samples.weights is None else np.flatnonzero(samples.weights > 0)
         points = samples.points[self.kept] / scale
-        masses = (
-            np.ones(self.n) if samples.weights is None else np.asarray(samples.weights[self.kept])
-        )
+        masses = np.ones(self.n) if samples.weights is None else samples.weights[self.kept]
         self.places = _same(points)
         self.points, self.masses = points, masses
         if self.places is not None:
             first = np.unique(self.places, return_index=True)[1]
             self.points = points[first]
-            self.masses = np.bincount(self.places, masses)
+            self.masses = np.bincount(self.places, masses).astype(np.float64)
 
     def of_rows(self, values: Array) -> Array:
         """A number of each atom at all of its rows; 0 at rows without a weight, where none counts."""

@@ -1,6 +1,5 @@
 """Exact transport between samples of numbers, by sorting: W_p^p, potentials and noise of one column."""
 
-import math
 from collections.abc import Callable, Hashable
 from typing import Any
 
@@ -10,34 +9,25 @@ from numpy.typing import NDArray
 from divmatch.estimator import Labels
 from divmatch.kernels.slices import STRIP, Slices, split_costs
 from divmatch.samples import Samples
-from divmatch.transport.exact_costs import Moved
+from divmatch.transport.exact_costs import Moved, scale_of
 
 Array = NDArray[np.float64]
 
 ALONG = np.ones((1, 1))  # the only direction of a line
 
 
-def moved_on_line(x: Samples, y: Samples, p: float, column: int = 0) -> Moved:
+def moved_on_line(x: Samples, y: Samples, p: float, column: int, scale: float) -> Moved:
     """W_p^p of one column for any p >= 1: the i-th smallest go to the i-th smallest."""
     numbers_x, numbers_y = (samples.points[:, column : column + 1] for samples in (x, y))
-    scale = 1.0 if p <= 2 else _scale(numbers_x, numbers_y)
 
     def keep(key: Hashable, compute: Callable[[], Any]) -> Any:
         return x.once((key, column, scale), compute)
 
     weights = None if x.weights is None and y.weights is None else (x.masses(), y.masses())
     found = Slices(numbers_x / scale, numbers_y / scale, p, weights, keep).influences(ALONG)
-    size, cost = scale**p, float(found.costs[0])
-    noise = float(found.noise[0]) * size if p in (1, 2) else 0.0
-    return Moved(
-        cost * size, cost * size, found.rows_x * size, found.rows_y * size, noise=noise
-    )
-
-
-def _scale(x: Array, y: Array) -> float:
-    """A power of two near the range: dividing by it is exact, and no power overflows."""
-    reach = float(max(x.max(), y.max()) - min(x.min(), y.min()))
-    return 2.0 ** math.floor(math.log2(reach)) if reach > 0 else 1.0
+    cost = float(found.costs[0])
+    noise = float(found.noise[0]) if p in (1, 2) else 0.0
+    return Moved(cost, cost, found.rows_x, found.rows_y, noise=noise)
 
 
 class SortedPool:
@@ -48,7 +38,7 @@ class SortedPool:
         self.lines = []
         for column in range(pool.d):
             values = pool.points[:, column]
-            scale = 1.0 if p <= 2 else _scale(values, values)
+            scale = 1.0 if p <= 2 else scale_of(values[:, None])
             order = np.argsort(values, kind="stable")
             self.reach += float(np.ptp(values)) / pool.d
             line = (values[order] - values[order[0]]) / scale

@@ -154,7 +154,7 @@ def test_threads_change_no_digit():
     assert SAME(alone.f, together.f)
 
 
-@pytest.mark.parametrize("family", [name for name in GROUNDS])
+@pytest.mark.parametrize("family", list(GROUNDS))
 def test_best_arcs_are_the_smallest_of_the_matrix(family):
     ground, table = GROUNDS[family]
     x, y = pair(40, 300, 3)
