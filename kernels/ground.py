@@ -65,16 +65,18 @@ class Ground:
 
         −1 and inf where there are fewer. Time O(n·m·d), memory O(n k + m d).
         """
-        from divmatch.kernels.cpu.transport import priced
+        from divmatch.kernels.cpu.transport import BLOCK, blocked, priced
 
-        columns = np.ascontiguousarray(y.T)
+        blocks = blocked(y)
+        duals = np.zeros((len(blocks), BLOCK))
+        duals.ravel()[: len(y)] = g
         places = np.empty((len(x), min(k, len(y))), dtype=np.int32)
         values = np.empty(places.shape)
         family = FAMILIES.index(self.family)
 
         def fill(rows: slice) -> None:
             priced(
-                x[rows], columns, g, limit[rows], family, self.inner, self.outer,
+                x[rows], blocks, duals, limit[rows], family, self.inner, self.outer,
                 places[rows], values[rows],
             )  # fmt: skip
 

@@ -9,8 +9,8 @@ from divmatch.kernels.cpu.jit import compiled, compiled_exactly, inlined
 Array = NDArray[np.float64]
 Numbers = NDArray[np.int32]
 
-BLOCK = 64  # columns priced at a time
-GROUP = 256  # columns whose coordinates stay in the cache
+BLOCK = 64  # columns priced at a time: a constant, or the loops do not vectorise
+IN_CACHE = 256  # blocks of one coordinate whose numbers stay in the cache
 SQUARES, ABSOLUTE, LARGEST, POWERS = 0, 1, 2, 3
 
 hung = compiled_exactly(spanning.hung)
@@ -67,43 +67,49 @@ def improved(
     return done, place
 
 
+def blocked(points: Array) -> Array:
+    """Rows (m, d) as blocks of columns, shape (⌈m / BLOCK⌉, d, BLOCK), with infinity behind the last."""
+    m, d = points.shape
+    made = np.full((-(-m // BLOCK) * BLOCK, d), np.inf)
+    made[:m] = points
+    return np.ascontiguousarray(made.reshape(-1, BLOCK, d).transpose(0, 2, 1))
+
+
 @inlined
 def fill_costs(
-    row: Array, columns: Array, start: int, family: int, inner: float, outer: float, out: Array
+    row: Array, block: Array, family: int, inner: float, outer: float, out: Array
 ) -> None:
-    """Costs of one row with len(out) columns from ``start`` on; columns of shape (d, m)."""
-    size = len(out)
-    for j in range(size):
+    """Costs of one row with a block of columns, shapes (d,), (d, BLOCK), (BLOCK,)."""
+    for j in range(BLOCK):
         out[j] = 0.0
     for c in range(len(row)):
         value = row[c]
-        part = columns[c, start : start + size]
         if family == SQUARES:
-            for j in range(size):
-                gap = value - part[j]
+            for j in range(BLOCK):
+                gap = value - block[c, j]
                 out[j] += gap * gap
         elif family == ABSOLUTE:
-            for j in range(size):
-                out[j] += abs(value - part[j])
+            for j in range(BLOCK):
+                out[j] += abs(value - block[c, j])
         elif family == LARGEST:
-            for j in range(size):
-                gap = abs(value - part[j])
+            for j in range(BLOCK):
+                gap = abs(value - block[c, j])
                 out[j] = gap if gap > out[j] else out[j]
         else:
-            for j in range(size):
-                out[j] += abs(value - part[j]) ** inner
+            for j in range(BLOCK):
+                out[j] += abs(value - block[c, j]) ** inner
     if outer == 0.5:
-        for j in range(size):
+        for j in range(BLOCK):
             out[j] = np.sqrt(out[j])
     elif outer != 1.0:
-        for j in range(size):
+        for j in range(BLOCK):
             out[j] = out[j] ** outer
 
 
 @compiled
 def priced(
     rows: Array,
-    columns: Array,
+    blocks: Array,
     g: Array,
     limit: Array,
     family: int,
@@ -114,27 +120,28 @@ def priced(
 ) -> None:
     """The smallest c(xᵢ, yⱼ) − gⱼ below limitᵢ of every row, in order; −1 and inf where there are fewer.
 
-    ``columns`` has the shape (d, m), ``places`` and ``values`` (n, k).
+    ``blocks`` are those of `blocked`, g has a row for each; ``places`` and ``values`` (n, k).
     """
-    k, m = places.shape[1], len(g)
+    k, count = places.shape[1], len(blocks)
+    group = max(1, IN_CACHE // rows.shape[1])
     tile = np.empty(BLOCK)
     places[:] = -1
     values[:] = np.inf
-    for group in range(0, m, GROUP):
+    for first in range(0, count, group):
         for i in range(len(rows)):
-            for start in range(group, min(group + GROUP, m), BLOCK):
-                size = min(BLOCK, m - start)
-                part = tile[:size]
-                fill_costs(rows[i], columns, start, family, inner, outer, part)
-                bound = min(limit[i], values[i, k - 1])
-                hits = 0
-                for j in range(size):
-                    part[j] -= g[start + j]
-                    hits += part[j] < bound
-                if hits == 0:
+            bound = min(limit[i], values[i, k - 1])
+            for b in range(first, min(first + group, count)):
+                start = b * BLOCK
+                fill_costs(rows[i], blocks[b], family, inner, outer, tile)
+                hits = 0.0
+                for j in range(BLOCK):
+                    value = tile[j] - g[b, j]
+                    tile[j] = value
+                    hits += 1.0 if value < bound else 0.0
+                if hits == 0.0:
                     continue
-                for j in range(size):
-                    value = part[j]
+                for j in range(BLOCK):
+                    value = tile[j]
                     if value >= bound:
                         continue
                     place = k - 1
