@@ -122,10 +122,26 @@ def knots(a: Array, b: Array, upto_x: Array, upto_y: Array, p: float) -> Knots:
     share = float(a @ a + b @ b)  # 1/n + 1/m
     number = max(1, min(MOST_KNOTS, int(1 / max(a @ a, b @ b) + 0.5)))
     steps = (np.arange(number) + 0.5) / number
+    weights = _knot_weights(share, number, p)
+    return Knots(np.searchsorted(upto_x, steps), np.searchsorted(upto_y, steps), weights)
+
+
+def equal_knots(n: int, m: int, p: float) -> Knots:
+    """Knots for equal weights, without an array of the length of a sample."""
+    share, number = 1 / n + 1 / m, max(1, min(MOST_KNOTS, n, m))
+    places = 2 * np.arange(number) + 1
+    return Knots(
+        (places * n - 1) // (2 * number),
+        (places * m - 1) // (2 * number),
+        _knot_weights(share, number, p),
+    )
+
+
+def _knot_weights(share: float, number: int, p: float) -> Array:
     inside = np.arange(1, number) / number
     spread_of_level = share * inside * (1 - inside)  # variance of F − G there when F = G
     weights = number * spread_of_level if p == 2 else np.sqrt(spread_of_level / (2 * np.pi))
-    return Knots(np.searchsorted(upto_x, steps), np.searchsorted(upto_y, steps), weights)
+    return np.asarray(weights)
 
 
 def noise(x: Array, y: Array, at: Knots, p: float) -> Array:

@@ -25,7 +25,7 @@ from divmatch.transport.exact_costs import (
     scale_of,
     unit_of,
 )
-from divmatch.transport.exact_line import SortedPool, moved_on_line
+from divmatch.transport.exact_line import SortedPool, merged, moved_on_line
 
 Order = Annotated[
     float | Literal["auto"],
@@ -205,14 +205,14 @@ def _whole(x: Samples, y: Samples, by: Solver, _: object) -> Estimate:
         terms_y=_influence(found.g, y, by, root),
         bias=bias,
         params={"lower": by.unit * lower, "upper": value, "gap": gap},
-        notes=(*notes, *_near_null(found, by)),
+        notes=(*notes, *_near_null(found.cost, found.noise, by.unit, by.p)),
     )
 
 
-def _near_null(found: Moved, by: Solver) -> tuple[Note, ...]:
-    if found.cost == 0 or found.cost > 2 * found.noise:
+def _near_null(cost: float, noise: float, unit: float, p: float) -> tuple[Note, ...]:
+    if cost == 0 or cost > 2 * noise:
         return ()
-    noise, value = (by.unit * size ** (1 / by.p) for size in (found.noise, found.cost))
+    noise, value = (unit * size ** (1 / p) for size in (noise, cost))
     return (
         Note(
             "W04",
@@ -291,6 +291,24 @@ def _biased(x: Samples, y: Samples) -> Note:
         "W53",
         f"in {x.d} columns samples of one distribution are about n^(-1/{x.d}) = {size:.2g} of their "
         "spread apart: value and interval are too large by up to that; see --debias",
+    )
+
+
+@exact.summarised
+def exact_summary(
+    x: Samples, y: Samples, *, p: float | str, cost: str, **other: Any
+) -> Estimate | None:
+    """Sorted samples for the order 1 of one column, whose rows weigh the same."""
+    on_line = x.d == 1 and order_of(p, cost) == 1 and cost in ("euclidean", "cityblock")
+    weighted = x.weights is not None or y.weights is not None
+    if not on_line or weighted or other["debias"]:
+        return None
+    found = merged(x, y, 0)
+    return Estimate(
+        found.cost,
+        se=found.se,
+        params={"lower": found.cost, "upper": found.cost, "gap": 0.0, "p": 1.0},
+        notes=_near_null(found.cost, found.noise, 1.0, 1.0),
     )
 
 

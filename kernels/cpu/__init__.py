@@ -1,7 +1,7 @@
 """Numba twins."""
 
 from divmatch.kernels.cpu.crossing import crossing
-from divmatch.kernels.cpu.merging import distance_walk, gap_walk
+from divmatch.kernels.cpu.merging import distance_walk, gap_walk, sign_walk
 from divmatch.kernels.cpu.neighbours import count_within, indexed, nearest, rows_at_once
 from divmatch.kernels.cpu.pairwise import TILE_COLUMNS, TILE_ROWS, bundle_sums, tile
 from divmatch.kernels.cpu.plane import dominated
@@ -20,5 +20,6 @@ __all__ = [
     "nearest",
     "row_sums",
     "rows_at_once",
+    "sign_walk",
     "tile",
 ]

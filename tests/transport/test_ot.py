@@ -8,7 +8,7 @@ import scipy.stats
 
 import divmatch
 from divmatch.errors import InconclusiveError, SampleError, SettingError
-from divmatch.estimator import quantity
+from divmatch.estimator import influence_se, quantity
 from divmatch.kernels.execution import executing
 from divmatch.samples import as_samples
 from tests.reference import transport as reference
@@ -106,6 +106,19 @@ def test_first_order_of_a_line_is_that_of_scipy(weighted):
     expected = scipy.stats.wasserstein_distance(x, y, a, b)
     found = divmatch.ot(x, y, p=1, weights_x=a, weights_y=b).value
     assert found == pytest.approx(expected, abs=ROUNDING(500, scale=10))
+
+
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("m", [40, 31])
+def test_summary_of_a_line_is_the_estimate(tied, m):
+    x, y = pair(40, m, 1)
+    x, y = (as_samples(np.round(z, 1) if tied else z, "z") for z in (x, y))
+    method = quantity("ot").chosen(None)
+    settings = method.checked({"p": 1}) | {"rng": generator()}
+    brief, whole = method.summary(x, y, **settings), method(x, y, **settings)
+    assert brief.terms_x is None
+    assert (brief.value, brief.params) == (whole.value, whole.params)
+    assert brief.se == pytest.approx(influence_se(whole, x, y), rel=1e-9)
 
 
 @ORDERS
