@@ -8,6 +8,7 @@ When nothing gains, the duals prove the plan optimal: min cost >= Σ aᵢ minⱼ
 Small problems are solved by the same exchanges in plain Python, on the whole matrix.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -190,11 +191,17 @@ class _Growing:
     def _first_duals(self) -> tuple[Array, Array]:
         if min(self.n, self.m) <= WHOLE:
             return np.zeros(self.n), np.zeros(self.m)
-        rows, columns = _spread(self.n), _spread(self.m)
+        rows, a = _spread(self.a)
+        columns, b = _spread(self.b)
+        common = math.gcd(int(a.sum()), int(b.sum()))
         few = _Growing(
-            self.ground, self.x[rows], self.y[columns], *_balanced(self.a[rows], self.b[columns]),
+            self.ground,
+            self.x[rows],
+            self.y[columns],
+            a * (b.sum() // common),
+            b * (a.sum() // common),
             self.height,
-        )  # fmt: skip
+        )
         few.plan(1.0)
         f, g = few.duals()
         anything = np.full(max(self.n, self.m), np.inf)
@@ -224,11 +231,14 @@ def _listed(places: Places) -> tuple[Places, Places]:
     return rows.astype(np.int32), places[rows, which]
 
 
-def _spread(n: int) -> NDArray[np.intp]:
-    """A quarter of the numbers below n, in an order without a pattern: multiples of the golden ratio."""
-    keys = np.arange(n) * 0.6180339887498949 % 1.0
-    return np.sort(np.argsort(keys, kind="stable")[: n // SHARE])
+def _spread(masses: Array) -> tuple[NDArray[np.intp], Array]:
+    """A quarter as many points, each drawn as often as its mass says, and how often.
 
-
-def _balanced(a: Array, b: Array) -> tuple[Array, Array]:
-    return a / a.sum(), b / b.sum()
+    Equal steps of mass in an order without a pattern: multiples of the golden ratio.
+    """
+    order = np.argsort(np.arange(len(masses)) * 0.6180339887498949 % 1.0, kind="stable")
+    upto = np.cumsum(masses[order])
+    count = len(masses) // SHARE
+    marks = (np.arange(count) + 0.5) * (upto[-1] / count)
+    rows, often = np.unique(order[np.searchsorted(upto, marks)], return_counts=True)
+    return rows, often.astype(np.float64)
