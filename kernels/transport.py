@@ -26,7 +26,7 @@ COMPILED_FROM = 400_000  # pairs of all problems from which loading the compiled
 WHOLE = 400  # points of the smaller side that need no start from fewer points
 SHARE = 4  # one in so many points makes the start
 FIRST_ARCS = 10  # arcs a point at the start
-MORE_ARCS = 8  # arcs a row that join the list after pricing, at most
+MORE_ARCS, MOST_ARCS = 8, 32  # arcs a row that join the list after a pricing, at most
 ROUNDING = 1e-14  # of the largest possible cost: what is less is no gain
 ROUNDS = 200  # pricings after which it is given up
 POWER_STEPS = 4  # towards the direction of most variance
@@ -54,7 +54,7 @@ def bytes_needed(n: int, m: int, d: int) -> int:
     """Memory of `transported`, at most."""
     if n * m < COMPILED_FROM:
         return 60 * n * m
-    return (n + m) * (900 + 8 * d)
+    return (n + m) * (2000 + 24 * d)
 
 
 def transported(ground: Ground, x: Array, y: Array, a: Array, b: Array, *, often: int = 1) -> Plan:
@@ -148,17 +148,21 @@ class _Growing:
     def plan(self, total: float) -> Plan:
         """Grow the list until nothing gains."""
         self._begin()
+        more = MORE_ARCS
         for _ in range(ROUNDS):
             self._improve()
             f, g = self.duals()
             # the limit is above f, so that each row's least is seen, if only its arc in the tree
-            places, values = self.ground.best(self.x, self.y, g, f + self.least, MORE_ARCS)
+            places, values = self.ground.best(self.x, self.y, g, f + self.least, more)
             lowest = np.minimum(values[:, 0], f)
             places[values >= (f - self.least)[:, None]] = -1
             self.proven = bool((places[:, 0] < 0).all())
             if self.proven:
                 break
-            self._add(*_listed(places))
+            found = _listed(places)
+            if len(found[0]) > self.n * more // 2:  # far from the end: take larger steps
+                more = min(2 * more, MOST_ARCS)
+            self._add(*found)
         _, arc, mass, *_ = self.links
         used = np.flatnonzero((arc[:-1] >= 0) & (mass[:-1] > 0))
         arcs, moved = arc[used], mass[used] / total
