@@ -18,6 +18,14 @@ QUANTITIES = {  # commands that compare two samples: name -> (module that declar
 SINGLES = {  # commands that look at one sample: name -> (module that declares it, help)
     "ksd": ("divmatch.estimators.stein", "Squared kernel Stein discrepancy of a sample from a known density, unbiased."),
     "dcor": ("divmatch.estimators.dependence", "Squared distance correlation between columns of one sample, bias-corrected."),
+    "tails": ("divmatch.estimators.tails", "How heavy the tails of a sample are: 1 like a Gaussian, more where rows lie far out."),
+}  # fmt: skip
+
+SHAPED = {  # quantities whose inputs have a shape of their own: name -> (module that declares it, help)
+    "align": ("divmatch.estimators.alignment", "Alignment of two embeddings of the same rows: the share of nearest neighbours in common."),
+    "prototypes": ("divmatch.estimators.prototypes", "Mean log ratio of the distances to the nearest other prototype and to the own one."),
+    "klom": ("divmatch.estimators.klom", "KL of margins: how far the margins of unlearned models are from those of oracle models."),
+    "density-gap": ("divmatch.estimators.density_gap", "KL between the aggregated posterior of an autoencoder and its standard normal prior."),
 }  # fmt: skip
 
 STATISTICS = {  # statistics of `divmatch test` that are no command of their own
@@ -41,11 +49,12 @@ COMMANDS = {  # everything else: name -> (module of the command, help)
     "help": ("divmatch.cli.topics", "Explain exit codes, warnings, metrics, ties, formats or files."),
 }  # fmt: skip
 
-EVERY = QUANTITIES | SINGLES | COMMANDS  # what `divmatch NAME` takes
+EVERY = QUANTITIES | SINGLES | SHAPED | COMMANDS  # what `divmatch NAME` takes
 
 SECTIONS = {
     "Estimate one quantity, P (the reference) first": tuple(QUANTITIES),
     "Estimate one quantity of one file": tuple(SINGLES),
+    "Estimate one quantity, inputs of their own shape": tuple(SHAPED),
     "Column by column, P (the reference) first": ("marginals",),
     "Matching rows, teacher P and student Q": ("probs", "best-of-n"),
     "Decide": ("test", "memorisation"),

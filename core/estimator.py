@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from divmatch.catalogue import QUANTITIES, SINGLES, STATISTICS
+from divmatch.catalogue import QUANTITIES, SHAPED, SINGLES, STATISTICS
 from divmatch.errors import InconclusiveError, SettingError, suggestion
 from divmatch.record import Note, Test
 from divmatch.samples import Samples
@@ -18,6 +18,8 @@ from divmatch.settings import Setting, settings_of
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.bool_]  # (N, B): True where a row of the pool belongs to P, one column a split
+
+IntervalName = Literal["influence", "subsampling", "blocks", "jackknife", "two-way"]
 
 REGISTRY: dict[str, "Quantity"] = {}
 
@@ -27,12 +29,13 @@ class Estimate:
     """What an estimator computed, before inference dresses it as a result.
 
     ``terms_x`` and ``terms_y`` hold each row's first-order influence on the value: the variance of
-    their weighted means is the variance of the value. ``error`` is the standard error of a Monte
+    their weighted means is the variance of the value; none at all, an empty array, where the rows are
+    known and no draw. ``error`` is the standard error of a Monte
     Carlo approximation inside the method. ``bias`` is what the estimate is expected to be above the
     truth; the value keeps it, the interval is moved by it, and widened by ``doubt`` on either side.
     ``params`` says what automatic settings came out as. ``test`` is a p-value that costs nothing,
     such as a chi-square approximation; permutations take its place. ``se`` is the standard error of a
-    method whose interval comes from independent blocks of rows.
+    method whose interval comes from independent blocks of rows, or from leaving out groups of them.
     """
 
     value: float
@@ -80,8 +83,10 @@ class OwnTest:
 class Estimator:
     """One method of a quantity: a typed function of its samples, with its settings and source.
 
-    ``interval`` says where the interval comes from: the influence terms, subsampling, or the spread
-    of blocks, which is as valid where P = Q. With a
+    ``interval`` says where the interval comes from: the influence terms, subsampling, or the
+    estimate's own standard error: the spread of blocks, which is as valid where P = Q, or what groups
+    of rows change when they are left out (the jackknife), or both ways where rows and columns are
+    samples. With a
     ``rate``, subsampling also tells the bias: rate(d) is the power of 1/n that it falls with.
     ``standard_error`` of (estimate, subsampled, x, y) replaces the plain one of subsampling.
     """
@@ -91,7 +96,7 @@ class Estimator:
     function: Callable[..., Estimate]
     settings: tuple[Setting, ...]
     source: str
-    interval: Literal["influence", "subsampling", "blocks"]
+    interval: IntervalName
     rate: Callable[[int], float] | None = None
     standard_error: Callable[..., float | None] | None = None
     random: bool = False  # takes `rng`: draws random numbers of its own
@@ -191,7 +196,7 @@ def influence_se(estimate: Estimate, x: Samples, y: Samples | None) -> float | N
 def se_of_terms(*parts: tuple[Samples, Array]) -> float | None:
     """Standard error of a number from the influences of the rows of independent samples."""
     variance = 0.0
-    for samples, terms in parts:
+    for samples, terms in (part for part in parts if len(part[1])):
         weights = samples.masses()
         left = 1.0 - float(weights @ weights)
         if samples.n < 2 or left <= 0:
@@ -208,7 +213,9 @@ class Quantity:
 
     The direction says of how many: P alone is a quantity of one sample, and the first parameter of
     its estimators is the only one that is no setting. ``scales`` are the values of --scale that a
-    quantity of one sample allows.
+    quantity of one sample allows. Where the inputs have a shape of their own, ``packed`` makes the
+    samples of them; ``paired`` are rows that stand in two files: one sample, with the other file's
+    numbers beside its rows.
     """
 
     name: str
@@ -222,6 +229,8 @@ class Quantity:
     better: Literal["lower", "higher"] = "lower"
     degenerate: bool = False  # at P = Q influences vanish, and the validity of intervals with them
     scales: tuple[str, ...] = ("none",)
+    packed: Callable[..., tuple[Samples, Samples | None]] | None = None
+    paired: bool = False
     methods: dict[str, Estimator] = field(default_factory=dict)
     known: dict[str, Estimator] = field(default_factory=dict)  # methods for a known density of Q
 
@@ -233,14 +242,14 @@ class Quantity:
     @property
     def alone(self) -> bool:
         """Whether it is a quantity of one sample."""
-        return self.direction == "P"
+        return self.direction == "P" or self.paired
 
     def estimator(
         self,
         method: str,
         *,
         source: str,
-        interval: Literal["influence", "subsampling", "blocks"] = "influence",
+        interval: IntervalName = "influence",
         rate: Callable[[int], float] | None = None,
         standard_error: Callable[..., float | None] | None = None,
         known_density: bool = False,
@@ -327,10 +336,10 @@ class Quantity:
 def quantity(name: str) -> Quantity:
     """The quantity called ``name``; its module is imported on first use."""
     known = QUANTITIES | STATISTICS  # what a metric can name
-    if name in known | SINGLES:
-        import_module(
-            (known | SINGLES)[name][0]
-        )  # all of its methods, whoever loaded some of them before
+    others = SINGLES | SHAPED
+    if name in known | others:
+        # all of its methods, whoever loaded some of them before
+        import_module((known | others)[name][0])
     elif name not in REGISTRY:
         raise SettingError(
             f"no quantity is called '{name}'{suggestion(name, known)} (known: {', '.join(known)})"
@@ -345,6 +354,10 @@ def parse_metric(text: str, *, scoring: bool = True) -> tuple[Estimator, dict[st
     """
     name, _, rest = text.partition(":")
     wanted = quantity(name.strip())
+    if wanted.packed is not None:
+        raise SettingError(
+            f"metric '{text}': {wanted.name} takes inputs of its own; see divmatch {wanted.name} --help"
+        )
     if wanted.alone:
         raise SettingError(
             f"metric '{text}': {wanted.name} looks at one sample, it compares no two"

@@ -10,8 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from divmatch.designs import ROUGH, Design, Exchange
-from divmatch.errors import InconclusiveError, SettingError, counted
+from divmatch.cautions import (
+    advised,
+    doubts,
+    group_notes,
+    infinite_notes,
+    test_notes,
+    weight_notes,
+)
+from divmatch.designs import Design, Exchange
+from divmatch.errors import InconclusiveError, SettingError
 from divmatch.estimator import Estimate, Estimator, Quantity, quantity
 from divmatch.intervals import Subsampled, interval_of, subsampled
 from divmatch.kernels.execution import one_blas_thread
@@ -122,7 +130,8 @@ def infer_all(
                 plan, of = estimator.plan(pool, **held), estimator.quantity
                 tests[i] = permuted(
                     plan, pool.n, observed, permutations, seed, of.name,
-                    precision=precision, alpha=alpha, sign=BETTER[of.better],
+                    precision=precision, alpha=alpha,
+                    sign=1.0 if plan.draws == "orders" else BETTER[of.better],
                 )  # fmt: skip
     made = []
     for settings, estimate, found, test, more in zip(
@@ -130,8 +139,8 @@ def infer_all(
     ):
         estimate = replace(estimate, notes=(*estimate.notes, *more))
         result = _result(estimator, x, y, settings, estimate, found, level, design)
-        notes = tuple(_advised(note, tested=test is not None) for note in result.warnings)
-        notes += _test_notes(test, permutations, precision, alpha)
+        notes = tuple(advised(note, tested=test is not None) for note in result.warnings)
+        notes += test_notes(test, permutations, precision, alpha)
         if test is not None and permutations:
             test = replace(test, design=None if design is None else design.name)
             if estimator.quantity.better == "lower":
@@ -182,10 +191,10 @@ def _result(
     se, interval, bias, notes = interval_of(estimator, estimate, found, x, y, level, design)
     notes = (
         *estimate.notes,
-        *_group_notes(design),
-        *_infinite_notes(estimate),
-        *_weight_notes(x, y),
-        *_doubts(estimator, x, y, settings),
+        *group_notes(design),
+        *infinite_notes(estimate),
+        *weight_notes(x, y),
+        *doubts(estimator, x, y, settings),
         *notes,
     )
     of = estimator.quantity
@@ -209,18 +218,6 @@ def _result(
     )
 
 
-def _doubts(
-    estimator: Estimator, x: Samples, y: Samples | None, settings: Mapping[str, Any]
-) -> tuple[Note, ...]:
-    """What the data say against that which the settings take for granted."""
-    return tuple(
-        note
-        for setting in estimator.settings
-        if setting.assumption is not None and settings.get(setting.name) is not None
-        for note in setting.assumption(x, y, settings[setting.name])
-    )
-
-
 def seed_of(estimator: Estimator, seed: int) -> dict[str, Any]:
     """The hidden setting of methods that draw random numbers."""
     return {"rng": stream(seed, estimator.quantity.name, "method")} if estimator.random else {}
@@ -229,71 +226,6 @@ def seed_of(estimator: Estimator, seed: int) -> dict[str, Any]:
 def _held(estimate: Estimate, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Automatic settings as they came out on the pooled data: the same for every split."""
     return {name: estimate.params[name] for name in settings if name in estimate.params}
-
-
-def _advised(note: Note, *, tested: bool) -> Note:
-    """What to go by where the interval is not valid: the p-value."""
-    if note.code != "W04":
-        return note
-    advice = "go by the p-value" if tested else "use --permutations for a p-value"
-    return replace(note, message=f"{note.message}; {advice}")
-
-
-def _infinite_notes(estimate: Estimate) -> tuple[Note, ...]:
-    """Say that an infinite value is not a finding, where the method has not said it."""
-    if math.isfinite(estimate.value) or any(note.code == "W02" for note in estimate.notes):
-        return ()
-    message = "the rows that carry weight give no finite number: the value decides no limit"
-    return (Note("W02", message),)
-
-
-def _group_notes(design: Design | None) -> tuple[Note, ...]:
-    """Say when few independent groups are behind the interval."""
-    if design is None or design.independent() >= ROUGH:
-        return ()
-    groups = counted(design.independent(), "independent group")
-    return (Note("W40", f"{design.name}: {groups}: standard error and interval are rough"),)
-
-
-def _test_notes(
-    test: Test | None, permutations: int, precision: float | None, alpha: float
-) -> tuple[Note, ...]:
-    """Say when no outcome could have rejected, or the p-value is not as precise as was asked."""
-    if test is None or not permutations:
-        return ()
-    if test.method == "exact" and 1 / (1 + test.permutations) > alpha:
-        splits = 1 + test.permutations
-        message = (
-            f"{counted(splits, 'possible split')}: p-values below 1 / {splits} cannot occur, so that the "
-            f"test never rejects at the {alpha * 100:g}% level; give more rows, pairs or clusters"
-        )
-        return (Note("W40", message),)
-    if precision is not None and test.error is not None and test.error > precision:
-        return (
-            Note(
-                "W06",
-                f"--precision {precision:g}: the p-value's Monte Carlo error is {test.error:.2g} after "
-                f"{counted(test.permutations, 'permutation')}; give more --permutations",
-            ),
-        )
-    return ()
-
-
-def _weight_notes(x: Samples, y: Samples | None) -> tuple[Note, ...]:
-    notes = []
-    for samples in (x, y):
-        if samples is None or samples.weights is None:
-            continue
-        size, most = samples.effective_size(), float(samples.weights.max())
-        if size < 10 or most > 0.1:
-            notes.append(
-                Note(
-                    "W08",
-                    f"{samples.name}: the weights are worth {size:.3g} equal rows and the largest "
-                    f"is {most:.0%} of the total",
-                )
-            )
-    return tuple(notes)
 
 
 # --------------------------------------------------------------------------- Python functions
@@ -305,6 +237,8 @@ def function_of(name: str) -> Any:
     Where Q may be known by its density, ``log_q`` holds ln q at the rows of x in the place of y.
     """
     wanted = quantity(name)
+    if wanted.packed is not None:
+        return _function_of_packed(wanted)
     if wanted.alone:
         return _function_of_one(wanted)
 
@@ -369,6 +303,31 @@ def _function_of_one(wanted: Quantity) -> Any:
                 settings = {**settings, setting.name: "given"}
         checked = chosen.checked(settings)
         return infer(chosen, x, None, checked, level=level, permutations=permutations, seed=seed)
+
+    measure.__name__ = measure.__qualname__ = wanted.name
+    measure.__doc__ = wanted.methods[wanted.default].doc
+    return measure
+
+
+def _function_of_packed(wanted: Quantity) -> Any:
+    """The Python function of a quantity with inputs of its own: `divmatch.align(a, b, k=10)`."""
+    from inspect import signature
+
+    packed: Any = wanted.packed
+
+    def measure(
+        *inputs: Any,
+        method: str | None = None,
+        level: float = 0.95,
+        permutations: int = 0,
+        seed: int = 0,
+        **rest: Any,
+    ) -> Result:
+        own = {name: rest.pop(name) for name in signature(packed).parameters if name in rest}
+        x, y = packed(*inputs, **own)
+        chosen = wanted.chosen(method, rest)
+        checked = chosen.checked(rest)
+        return infer(chosen, x, y, checked, level=level, permutations=permutations, seed=seed)
 
     measure.__name__ = measure.__qualname__ = wanted.name
     measure.__doc__ = wanted.methods[wanted.default].doc

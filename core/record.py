@@ -47,6 +47,9 @@ CODES = {
     "W37": "too few permutations for a test of many kernels",
     "W39": "rows without a partner were left out",
     "W40": "so few groups or splits that the interval is rough or no p-value can be small",
+    "W46": "few rows lie in the tails",
+    "W47": "prototypes of classes with a single row",
+    "W48": "ties among the nearest neighbours were broken at random",
     "E00": "a sample set could not be scored",
     "E01": "the data allow no number",
 }
