@@ -19,7 +19,7 @@ from divmatch.settings import Setting, settings_of
 Array = NDArray[np.float64]
 Labels = NDArray[np.bool_]  # (N, B): True where a row of the pool belongs to P, one column a split
 
-IntervalName = Literal["influence", "subsampling", "blocks", "jackknife", "two-way"]
+IntervalName = Literal["influence", "subsampling", "blocks", "two-way"]
 
 REGISTRY: dict[str, "Quantity"] = {}
 
@@ -35,7 +35,8 @@ class Estimate:
     truth; the value keeps it, the interval is moved by it, and widened by ``doubt`` on either side.
     ``params`` says what automatic settings came out as. ``test`` is a p-value that costs nothing,
     such as a chi-square approximation; permutations take its place. ``se`` is the standard error of a
-    method whose interval comes from independent blocks of rows, or from leaving out groups of them.
+    method whose interval comes from independent blocks of rows, or that
+    both rows and columns contribute to.
     """
 
     value: float
@@ -84,9 +85,8 @@ class Estimator:
     """One method of a quantity: a typed function of its samples, with its settings and source.
 
     ``interval`` says where the interval comes from: the influence terms, subsampling, or the
-    estimate's own standard error: the spread of blocks, which is as valid where P = Q, or what groups
-    of rows change when they are left out (the jackknife), or both ways where rows and columns are
-    samples. With a
+    estimate's own standard error: of the spread of blocks, which is as valid where P = Q, or two-way,
+    where both the rows and the columns are samples. With a
     ``rate``, subsampling also tells the bias: rate(d) is the power of 1/n that it falls with.
     ``standard_error`` of (estimate, subsampled, x, y) replaces the plain one of subsampling.
     """

@@ -136,7 +136,7 @@ def interval_of(
         se, resamples = influence_se(estimate, x, y), 0
         if design is not None and y is not None:
             se = design.se(estimate, x, y)
-    elif estimator.interval in ("blocks", "jackknife", "two-way"):
+    elif estimator.interval in ("blocks", "two-way"):
         se, resamples = estimate.se, 0
     else:
         se, resamples = found.se if found else None, SUBSAMPLES

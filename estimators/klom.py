@@ -1,6 +1,7 @@
 """KL of margins: whether unlearned models treat points as models do that never saw the forgotten ones."""
 
 import math
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -208,7 +209,7 @@ def klom_knn(
     >>> import divmatch
     >>> margins = [[0.0], [1.0], [3.0]]
     >>> round(divmatch.klom(margins, [[0.5], [1.5], [2.5]], k=1, method="knn").value, 4)
-    -0.4055
+    -0.5187
     """
     return _klom(unlearned, oracle, kind, "knn", k, rng)
 
@@ -245,8 +246,9 @@ def _klom(
     else:
         value, among, spread = _percentile(found.values)
     terms = found.influences(among)
-    own = se_of_terms((unlearned, terms[0]), (oracle, terms[1]))
-    se = own if own is None or spread is None else float(np.hypot(own, spread))
+    se = se_of_terms((unlearned, terms[0]), (oracle, terms[1]))
+    if se is not None and spread is not None:  # what is a matter of both is in both: once is enough
+        se = math.sqrt(max(se**2 - terms[2], 0.0) + spread**2)
     means = None if null is None else float(null.mean() if kind == "mean" else _share_of(null))
     params = {"points": len(found.values), "baseline": means, "baseline_models": oracle.n // 2}
     return Estimate(value, params=params, se=se, notes=_notes(value, means, oracle))

@@ -30,11 +30,20 @@ class Divergences:
     measure: Measure
     amount: int
 
-    def influences(self, points: Integers) -> tuple[Array, Array]:
-        """What every model contributes to the mean over these points."""
-        found = list(_blocks(self.x[:, points], self.y[:, points], self.measure, self.amount))
-        x, y = (sum(part[k].sum(axis=1) for part in found) / len(points) for k in (1, 2))
-        return np.asarray(x), np.asarray(y)
+    def influences(self, points: Integers) -> tuple[Array, Array, float]:
+        """What every model contributes to the mean over these points; and the
+        variance of the part that the points do not share.
+        """
+        x, y, noise = np.zeros(len(self.x)), np.zeros(len(self.y)), 0.0
+        for _, of_x, of_y in _blocks(
+            self.x[:, points], self.y[:, points], self.measure, self.amount
+        ):
+            x += of_x.sum(axis=1)
+            y += of_y.sum(axis=1)
+            noise += sum(
+                float(part.var(axis=0).sum()) / max(len(part) - 1, 1) for part in (of_x, of_y)
+            )
+        return x / len(points), y / len(points), noise / len(points) ** 2
 
 
 def divergences(x: Array, y: Array, measure: Measure, amount: int) -> Divergences:
