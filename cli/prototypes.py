@@ -16,7 +16,6 @@ from divmatch.cli.single import reading_options
 from divmatch.errors import FileError, SampleError, SettingError, counted
 from divmatch.estimator import quantity
 from divmatch.estimators.prototypes import labelled
-from divmatch.samples import Samples
 from divmatch.tables import Reading, Table
 
 OF = quantity("prototypes")

@@ -50,6 +50,7 @@ CODES = {
     "W46": "few rows lie in the tails",
     "W47": "prototypes of classes with a single row",
     "W48": "ties among the nearest neighbours were broken at random",
+    "W49": "the value is not above what two halves of the oracle models give",
     "E00": "a sample set could not be scored",
     "E01": "the data allow no number",
 }

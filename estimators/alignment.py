@@ -19,8 +19,8 @@ from divmatch.estimators.alignment_parts import (
 )
 from divmatch.estimators.feature_kernels import Features, features, hsic, hsic_unbiased
 from divmatch.estimators.neighbour_lists import Integers
-from divmatch.intervals import Subsampled
 from divmatch.estimators.quadratic import rounding
+from divmatch.intervals import Subsampled
 from divmatch.samples import Samples, as_samples, check_squares
 from divmatch.settings import Setting
 
@@ -89,7 +89,7 @@ def _scaled(
 
 
 def _spread(share: float, size: float) -> float:
-    """p (1 − p) with two more rows in and two more out (Agresti & Coull 1998)."""
+    """P (1 − p) with two more rows in and two more out (Agresti & Coull 1998)."""
     p = (size * min(max(share, 0.0), 1.0) + 2) / (size + 4)
     return p * (1 - p)
 
@@ -414,7 +414,7 @@ def cka_plan(a: Samples, *, metric: str, corrected: bool) -> Pooled:
 
 
 @cka_unbiased.pooled
-def cka_unbiased_plan(a: Samples, *, metric: str, corrected: bool) -> Pooled:  # noqa: ARG001
+def cka_unbiased_plan(a: Samples, *, metric: str, corrected: bool) -> Pooled:
     """The sums that an order of the rows of B changes."""
     left, right, _ = _features(a, metric)
     size = _size(hsic_unbiased(left, left), hsic_unbiased(right, right))

@@ -145,9 +145,10 @@ def _sds(means: Samples, spread: str) -> Array:
     """Standard deviations of what was given: numbers above 0 with squares that are numbers."""
     given = means.beside[SDS]
     with np.errstate(over="ignore", invalid="ignore"):
-        sds = {"sd": lambda g: g, "variance": np.sqrt, "log-variance": lambda g: np.exp(g / 2)}[
-            spread
-        ](given)
+        if spread == "log-variance":
+            sds = np.exp(given / 2)
+        else:
+            sds = np.sqrt(given) if spread == "variance" else given
     wrong = ~((sds >= SMALLEST) & (sds <= LARGEST))
     if wrong.any():
         row, column = np.argwhere(wrong)[0]
@@ -156,8 +157,7 @@ def _sds(means: Samples, spread: str) -> Array:
             f"{means.name}: the {spread} {at_row(int(row))}, column {column}, is {given[row, column]:g}, "
             f"expected a number above 0{hint}"
         )
-    made: Array = sds
-    return made
+    return sds
 
 
 def _drawn(means: Samples, sds: Array, form: str, draws: int, rng: np.random.Generator) -> Drawn:
@@ -185,7 +185,7 @@ def _drawn(means: Samples, sds: Array, form: str, draws: int, rng: np.random.Gen
 
 
 def _log_mixture(z: Array, mu: Array, inverse: Array, w: Array, *, joint: bool) -> Array:
-    """ln Σⱼ wⱼ Π_c N(z_c; μⱼc, σⱼc) √(2π), or the sum over c of the logarithm for each column."""
+    """Ln Σⱼ wⱼ Π_c N(z_c; μⱼc, σⱼc) √(2π), or the sum over c of the logarithm for each column."""
     total = np.zeros(len(z))
     exponent = np.zeros((len(z), len(mu))) if joint else None
     square = np.empty((len(z), len(mu)))

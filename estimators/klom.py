@@ -1,7 +1,6 @@
 """KL of margins: whether unlearned models treat points as models do that never saw the forgotten ones."""
 
 import math
-import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -19,7 +18,9 @@ SHARE = 0.95  # the percentile
 Kind = Annotated[
     Literal["mean", "p95"], Setting("the mean over the points, or their 95th percentile", many=True)
 ]
-Bins = Annotated[int, Setting("equal bins over the joint range of a point's margins", least=2, most=100_000)]  # fmt: skip
+Bins = Annotated[
+    int, Setting("equal bins over the joint range of a point's margins", least=2, most=100_000)
+]
 NeighbourCount = Annotated[int, Setting("neighbours", least=1)]
 
 
@@ -277,4 +278,11 @@ def _percentile(values: np.ndarray[Any, Any]) -> tuple[float, np.ndarray[Any, An
 def _notes(value: float, null: float | None, oracle: Samples) -> tuple[Note, ...]:
     if null is None:
         return (Note("W10", f"{oracle.name}: {oracle.n} models are too few for a null baseline"),)
-    return ()
+    if value > null:
+        return ()
+    half = oracle.n // 2
+    message = (
+        f"{value:.3g} is not above the null baseline {null:.3g} of {half} and {half} oracle models: "
+        "no evidence of a difference; --method knn has less bias"
+    )
+    return (Note("W49", message),)

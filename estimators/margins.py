@@ -31,8 +31,9 @@ class Divergences:
     amount: int
 
     def influences(self, points: Integers) -> tuple[Array, Array, float]:
-        """What every model contributes to the mean over these points; and the
-        variance of the part that the points do not share.
+        """What every model contributes to the mean over these points, and the variance that is double.
+
+        The last is the part of the models' variance that the spread of the points has in it already.
         """
         x, y, noise = np.zeros(len(self.x)), np.zeros(len(self.y)), 0.0
         for _, of_x, of_y in _blocks(
@@ -71,11 +72,11 @@ def _blocks(
     models = len(x) + len(y)
     size = max(1, min(ELEMENTS, execution().memory // 64) // models)
 
-    def one(columns: slice) -> tuple[Array, Array, Array]:
-        clipped = (np.clip(part[:, columns], -CLIP, CLIP) for part in (x, y))
-        return measure(*clipped, amount)
+    def measured(columns: slice) -> tuple[Array, Array, Array]:
+        one, other = (np.clip(part[:, columns], -CLIP, CLIP) for part in (x, y))
+        return measure(one, other, amount)
 
-    return in_order(one, steps_of(x.shape[1], size), work=60.0 * models * x.shape[1])
+    return in_order(measured, steps_of(x.shape[1], size), work=60.0 * models * x.shape[1])
 
 
 def by_histogram(x: Array, y: Array, bins: int) -> tuple[Array, Array, Array]:

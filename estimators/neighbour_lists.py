@@ -39,8 +39,9 @@ class Lists:
         return self.returns(np.arange(self.n))
 
     def edges(self, order: Integers) -> tuple[Integers, Integers]:
-        """The neighbours in common, as (row, place in a), where row i of a stands beside row order[i] of b."""
-        return np.nonzero(self._hits(order))
+        """Neighbours in common, as (row, place in a), where row i of a is beside row order[i] of b."""
+        rows, places = np.nonzero(self._hits(order))
+        return rows.astype(np.int64), places.astype(np.int64)
 
     def _hits(self, order: Integers) -> Hits:
         moved, lists = order[self.a], self.b[order]
@@ -50,7 +51,7 @@ class Lists:
         return made
 
     def returns(self, order: Integers) -> NDArray[np.bool_]:
-        """`returned` where row i of a stands beside row order[i] of b."""
+        """`returned` where row i of a is beside row order[i] of b."""
         inverse = np.empty_like(order)
         inverse[order] = np.arange(self.n)
         near = inverse[self.b[order]]

@@ -189,7 +189,7 @@ class Classes:
     numbers: Integers  # the class of every row
     means: Array
     masses: Array
-    rows: Integers
+    rows: NDArray[np.int64]
     given: bool
 
     def influences(self, samples: Samples, slopes: Array) -> Array:
@@ -210,7 +210,7 @@ def _classes(samples: Samples) -> Classes:
     codes = np.arange(samples.n) if given else samples.beside[LABELS].astype(np.int64)
     kept = np.unique(codes[w > 0])
     numbers = np.minimum(np.searchsorted(kept, codes), len(kept) - 1)
-    masses = np.bincount(numbers, w, len(kept))
+    masses = np.asarray(np.bincount(numbers, w, len(kept)), dtype=np.float64)
     means = np.zeros((len(kept), samples.d))
     np.add.at(means, numbers, w[:, None] * samples.points)
     rows = np.bincount(numbers[w > 0], minlength=len(kept))

@@ -252,6 +252,6 @@ def _hill(radius: Array, w: Array, size: float, top: float) -> Estimate:
     return Estimate(
         1.0 / mean,
         terms_x=-influence / mean**2,
-        params={"rows": int(len(chosen)), "radius": threshold},
+        params={"rows": len(chosen), "radius": threshold},
         notes=_few(size * share, "have the radii of the Hill index"),
     )
