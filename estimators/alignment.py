@@ -489,9 +489,13 @@ def _unweighted(a: Samples, method: str) -> None:
 def _estimate(pair: Pair, value: float, chance: float | None, corrected: bool) -> Estimate:
     params: dict[str, Any] = {}
     if chance is not None:
-        above = (value - chance) / (1.0 - chance)
+        above = (value - chance) / (1.0 - chance) if chance < 1.0 else None
+        if corrected and above is None:
+            raise InconclusiveError(
+                "align: with so few rows all are alike by chance; choose a smaller -k"
+            )
         params = {"chance": chance, "above_chance": above}
-        value = above if corrected else value
+        value = above if corrected and above is not None else value
     return Estimate(value, params=params, notes=tied_notes(pair))
 
 

@@ -21,7 +21,7 @@ GAUSSIAN = np.array(  # and what a standard normal has there, on both sides
 BEYOND = 2  # rows that must lie beyond a quantile that counts
 ENOUGH = 20  # rows beyond the outermost quantile from which it is no matter of luck
 WIDER = 1.6  # the density at a quantile comes from the shares 1.6 times smaller and larger
-FEWEST = 5  # rows of a Hill index
+FEWEST = 5  # rows of a Hill index, where its share of the rows would be less
 EXPONENTIAL, HEAVY = 1.25, 1.75  # slopes from which tails are called so
 
 Kind = Annotated[
@@ -93,7 +93,7 @@ def tails(
     projections : int
         Number of random directions.
     top : float
-        Share of the rows for the Hill index.
+        Share of the rows for the Hill index; at least 5 rows are taken.
     rng : Generator
         Makes the directions.
 
@@ -230,11 +230,8 @@ def _slope(v: Array, w: Array, shares: Array) -> Slope:
 
 def _hill(radius: Array, w: Array, size: float, top: float) -> Estimate:
     """1/H, H the mean of ln(r/r₀) over the rows beyond r₀."""
-    if size * top < FEWEST:
-        raise InconclusiveError(
-            f"tails: {size * top:.3g} rows are {top:.2%} of {size:.4g}, expected at least {FEWEST} for a "
-            "Hill index; give more rows or a larger --top"
-        )
+    _shares(size)  # refuses too few rows
+    top = max(top, FEWEST / size)
     order = np.argsort(-radius, kind="stable")
     beyond = np.cumsum(w[order]) <= top * (1 + 1e-12)
     inner = order[~beyond]

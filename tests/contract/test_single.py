@@ -244,7 +244,10 @@ def test_weightless_rows_are_not_there(name, method):
 
 @EVERY_METHOD
 def test_same_seed_same_digits(name, method):
-    found = [digits(measure(name, method, rows(18), permutations=draws(name, 19), seed=5)) for _ in range(2)]
+    found = [
+        digits(measure(name, method, rows(18), permutations=draws(name, 19), seed=5))
+        for _ in range(2)
+    ]
     assert found[0] == found[1]
 
 
