@@ -75,7 +75,7 @@ def subsampled(
     ]
 
 
-def _subset(rng: np.random.Generator, n: int, size: int) -> NDArray[np.intp]:
+def _subset(rng: "np.random.Generator", n: int, size: int) -> NDArray[np.intp]:
     return np.sort(rng.choice(n, size, replace=False, shuffle=False))
 
 

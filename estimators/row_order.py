@@ -18,7 +18,7 @@ def lexicographic(points: NDArray[Any], masses: NDArray[Any]) -> Places:
     return order
 
 
-def both_shuffled(x: Samples, y: Samples, rng: np.random.Generator) -> tuple[Places, Places]:
+def both_shuffled(x: Samples, y: Samples, rng: "np.random.Generator") -> tuple[Places, Places]:
     """The same of two samples, whichever of them is called x."""
     if _before(y, x):
         second, first = shuffled(y, rng), shuffled(x, rng)
@@ -35,7 +35,7 @@ def _before(x: Samples, y: Samples) -> bool:
     return len(apart) > 0 and bool(left[apart[0]] < right[apart[0]])
 
 
-def shuffled(samples: Samples, rng: np.random.Generator) -> Places:
+def shuffled(samples: Samples, rng: "np.random.Generator") -> Places:
     """Places of the rows that carry weight, in an order that ``rng`` and their numbers decide.
 
     By a hash of the numbers and not by a permutation of the sorted rows: of those, one seed would
