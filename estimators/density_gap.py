@@ -67,7 +67,7 @@ def density_gap(
     form: Form = "marginal",
     draws: Draws = 32,
     spread: Spread = "sd",
-    rng: np.random.Generator,
+    rng: "np.random.Generator",
 ) -> Estimate:
     """KL between the aggregated posterior of an autoencoder and its standard normal prior.
 
@@ -160,7 +160,7 @@ def _sds(means: Samples, spread: str) -> Array:
     return sds
 
 
-def _drawn(means: Samples, sds: Array, form: str, draws: int, rng: np.random.Generator) -> Drawn:
+def _drawn(means: Samples, sds: Array, form: str, draws: int, rng: "np.random.Generator") -> Drawn:
     """Draw row after row, so that the numbers do not depend on the blocks."""
     used = np.flatnonzero(means.masses() > 0)
     mu, sd, w = means.points[used], sds[used], means.masses()[used]

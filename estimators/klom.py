@@ -56,7 +56,7 @@ def klom_hist(
     *,
     kind: Kind = "mean",
     bins: Bins = 20,
-    rng: np.random.Generator,
+    rng: "np.random.Generator",
 ) -> Estimate:
     """KL of margins: how far the margins of unlearned models are from those of oracle models.
 
@@ -119,7 +119,7 @@ def klom_miller_madow(
     *,
     kind: Kind = "mean",
     bins: Bins = 20,
-    rng: np.random.Generator,
+    rng: "np.random.Generator",
 ) -> Estimate:
     """KL of margins from histograms, less the bias of the bins' counts.
 
@@ -169,7 +169,7 @@ def klom_knn(
     *,
     kind: Kind = "mean",
     k: NeighbourCount = 5,
-    rng: np.random.Generator,
+    rng: "np.random.Generator",
 ) -> Estimate:
     """KL of margins from nearest neighbours, without bins.
 
@@ -233,7 +233,7 @@ def _klom(
     kind: str,
     method: str,
     amount: int,
-    rng: np.random.Generator,
+    rng: "np.random.Generator",
 ) -> Estimate:
     if unlearned.weights is not None or oracle.weights is not None:
         raise SettingError("klom: every model counts once; leave out the weights")

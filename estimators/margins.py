@@ -53,7 +53,7 @@ def divergences(x: Array, y: Array, measure: Measure, amount: int) -> Divergence
     return Divergences(values, x, y, measure, amount)
 
 
-def baseline(y: Array, measure: Measure, amount: int, rng: np.random.Generator) -> Array | None:
+def baseline(y: Array, measure: Measure, amount: int, rng: "np.random.Generator") -> Array | None:
     """KL of every point between random halves of the models, (splits, points); None if too few."""
     half = len(y) // 2
     if half < 2 or (measure is by_neighbours and half <= amount):

@@ -63,7 +63,7 @@ def tails(
     kind: Kind = "radius",
     projections: Projections = 200,
     top: Top = 0.02,
-    rng: np.random.Generator,
+    rng: "np.random.Generator",
 ) -> Estimate:
     """How heavy the tails of a sample are: 1 like a Gaussian, more where rows lie far out.
 
@@ -186,7 +186,7 @@ def _radius(x: Samples) -> Array:
     return radius
 
 
-def _directions(d: int, count: int, rng: np.random.Generator) -> Array:
+def _directions(d: int, count: int, rng: "np.random.Generator") -> Array:
     """Unit vectors, uniform on the sphere; of one column there is one."""
     if d == 1:
         return np.ones((1, 1))
