@@ -68,7 +68,7 @@ def mutual_knn(
 
     The interval comes from subsamples, whose spread is brought to the size of the value: a share p has
     a multiple of p (1 - p)/n for its variance. Ties are broken at random, in A and B independently, and a
-    warning (W48) counts them. Weights count rows in the mean, and rows of weight 0 are no neighbours.
+    warning (W64) counts them. Weights count rows in the mean, and rows of weight 0 are no neighbours.
 
     Parameters
     ----------

@@ -41,7 +41,7 @@ def tied_notes(pair: Pair) -> tuple[Note, ...]:
     if not pair.lists.tied:
         return ()
     rows = counted(pair.lists.tied, "row")
-    return (Note("W48", f"{rows} with ties among the nearest neighbours, broken at random"),)
+    return (Note("W64", f"{rows} with ties among the nearest neighbours, broken at random"),)
 
 
 def chance_of_return(lists: Lists, w: Array) -> float:

@@ -285,4 +285,4 @@ def _notes(value: float, null: float | None, oracle: Samples) -> tuple[Note, ...
         f"{value:.3g} is not above the null baseline {null:.3g} of {half} and {half} oracle models: "
         "no evidence of a difference; --method knn has less bias"
     )
-    return (Note("W49", message),)
+    return (Note("W65", message),)

@@ -95,7 +95,7 @@ def prototypes(
 
     The own prototype is the mean of the other rows of the class: a row that counts in its own mean is
     drawn to it, and a class of one row would be at distance 0, which makes the number infinite. Rows
-    of such classes are left out of the mean, and a warning (W47) counts them.
+    of such classes are left out of the mean, and a warning (W63) counts them.
 
     With --kl-scale the number is d times the ratio plus the logarithm of how many other prototypes
     there are for each own one: KL from Z to OTHERS as nearest neighbours estimate it, with prototypes
@@ -249,7 +249,7 @@ def _notes(
     notes = []
     if alone and not plain_means:
         what = f"{counted(alone, 'row')} without another of the class"
-        notes.append(Note("W47", f"{what}: left out of the mean, for there is no prototype"))
+        notes.append(Note("W63", f"{what}: left out of the mean, for there is no prototype"))
     tied = int(np.count_nonzero(both & used))
     if tied:
         rows = counted(tied, "row")

@@ -81,7 +81,7 @@ def tails(
     Laplace 1.11, 1.21, 13; a Gaussian times |t| 2.32, 2.38, 2.9.
 
     The interval comes from the rows' influences on the quantiles and, for directions, from the Monte
-    Carlo error. Quantiles with fewer than 2 rows beyond are left out, and a warning (W46) says when
+    Carlo error. Quantiles with fewer than 2 rows beyond are left out, and a warning (W62) says when
     fewer than 20 rows lie beyond the outermost.
 
     Parameters
@@ -165,7 +165,7 @@ def _few(rows: float, where: str) -> tuple[Note, ...]:
     if rows >= ENOUGH:
         return ()
     message = f"{rows:.3g} rows {where}: the number is rough, and its interval with it"
-    return (Note("W46", message),)
+    return (Note("W62", message),)
 
 
 def _shares(size: float) -> Array:

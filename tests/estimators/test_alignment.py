@@ -87,7 +87,7 @@ def test_constant_embeddings_are_not_aligned():
         np.zeros((200, 2)), np.zeros((200, 3)), metric="euclidean", permutations=49
     )
     assert found.value < 0.2
-    assert "W48" in [note.code for note in found.warnings]
+    assert "W64" in [note.code for note in found.warnings]
 
 
 def test_rows_without_direction_are_named():

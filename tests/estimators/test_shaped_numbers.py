@@ -143,7 +143,7 @@ def test_baseline_is_that_of_halves_of_the_oracle():
     halves = divmatch.klom(rng.normal(size=(50, 200)), rng.normal(size=(50, 200)))
     assert found.params["baseline_models"] == 50
     assert found.params["baseline"] == pytest.approx(halves.value, abs=LUCK(halves.se))
-    assert "W49" in [note.code for note in found.warnings]
+    assert "W65" in [note.code for note in found.warnings]
 
 
 def test_few_oracle_models_have_no_baseline():
@@ -287,7 +287,7 @@ def test_slopes_have_no_unit():
 
 
 def test_few_rows_are_said():
-    assert [note.code for note in divmatch.tails(ROWS).warnings] == ["W46"]
+    assert [note.code for note in divmatch.tails(ROWS).warnings] == ["W62"]
 
 
 def test_too_few_rows_are_no_number():
