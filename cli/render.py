@@ -92,6 +92,8 @@ def drawn(test: Test) -> str:
     """Where a p-value comes from: 999 permutations."""
     if not test.permutations:
         return test.method
+    if test.method == "permutation and normal":
+        return f"larger of normal and {counted(test.permutations, 'permutation')}"
     return counted(test.permutations, TESTS.get(test.method, test.method))
 
 
@@ -218,6 +220,7 @@ def flat(result: Mapping[str, Any]) -> dict[str, Any]:
         "status": result["status"],
         "warnings": " ".join(sorted({note["code"] for note in result["warnings"]})),
         "message": result.get("message"),
+        "p_adjusted": test.get("p_adjusted"),
     }
 
 
@@ -280,6 +283,7 @@ _FLAT_NAMES = [
     "status",
     "warnings",
     "message",
+    "p_adjusted",
 ]
 
 
@@ -289,11 +293,12 @@ def markdown_of(report: Report) -> str:
         "| metric | sample | value | interval | p | n | status |",
         "|---|---|--:|---|--:|--:|---|",
     ]
+    against_reference = any(one["role"] == "ref" for one in report.document["inputs"])
     for result in report.results:
         ci = f"{short(result.ci.low)} .. {short(result.ci.high)}" if result.ci else ""
         p = short(result.test.p_value) if result.test else ""
         sample = printable(result.sample or report.name("q"))
-        name = title(result, report) if report.document["command"] != "score" else result.id
+        name = result.id if against_reference else title(result, report)
         cells = (
             name,
             sample,

@@ -28,6 +28,7 @@ COMMANDS = {  # everything else: name -> (module of the command, help)
     "best-of-n": ("divmatch.cli.best_of_n", "KL between the best of n outputs and the base model."),
     "test": ("divmatch.cli.test", "Two-sample test: could both files come from one distribution?"),
     "memorisation": ("divmatch.cli.memorisation", "Has a generator memorised its training rows? Train, test and generated compared."),
+    "compare": ("divmatch.cli.compare", "Is A nearer to REF than B? The difference, its interval, a verdict."),
     "score": ("divmatch.cli.score", "Score many sample sets against one reference: one row each."),
     "list": ("divmatch.cli.housekeeping", "List the quantities, their methods and units."),
     "info": ("divmatch.cli.housekeeping", "Describe a data file: rows, columns, ranges, missing values."),
@@ -45,9 +46,11 @@ SECTIONS = {
     "Estimate one quantity, P (the reference) first": tuple(QUANTITIES),
     "Estimate one quantity of one file": tuple(SINGLES),
     "Matching rows, teacher P and student Q": ("probs", "best-of-n"),
-    "Decide": ("test", "memorisation"),
+    "Decide": ("test", "compare", "memorisation"),
     "Batch": ("score",),
     "Housekeeping": tuple(
-        n for n in COMMANDS if n not in ("probs", "best-of-n", "test", "memorisation", "score")
+        n
+        for n in COMMANDS
+        if n not in ("probs", "best-of-n", "test", "compare", "memorisation", "score")
     ),
 }

@@ -89,7 +89,7 @@ def infer_all(
         raise SettingError(f"--{name} {value}: expected a whole number, at least 0")
     with one_blas_thread(), np.errstate(all="ignore"):  # what is undefined is refused below
         seeded = [{**settings, **seed_of(estimator, seed)} for settings in several]
-        estimates = [_estimate(estimator, x, y, settings) for settings in seeded]
+        estimates = [estimate_of(estimator, x, y, settings) for settings in seeded]
         subsamples: list[Subsampled | None] = [None] * len(several)
         if estimator.interval == "subsampling":
             subsamples = subsampled(estimator, x, y, seeded, seed)
@@ -101,7 +101,7 @@ def infer_all(
                 tests[i] = _test(estimator, pool, observed, held, permutations, seed)
     made = []
     for settings, estimate, found, test in zip(several, estimates, subsamples, tests, strict=True):
-        result = _result(estimator, x, y, settings, estimate, found, level)
+        result = result_of(estimator, x, y, settings, estimate, found, level)
         notes = tuple(_advised(note, tested=test is not None) for note in result.warnings)
         made.append(
             replace(result, test=test, warnings=notes, id=_id(estimator, settings, len(several)))
@@ -109,9 +109,10 @@ def infer_all(
     return made
 
 
-def _estimate(
+def estimate_of(
     estimator: Estimator, x: Samples, y: Samples | None, settings: Mapping[str, Any]
 ) -> Estimate:
+    """The estimate, if there is one."""
     estimate = estimator(x, y, **settings)
     if math.isnan(estimate.value):
         names = x.name if y is None else f"{x.name} and {y.name}"
@@ -129,7 +130,7 @@ def _id(estimator: Estimator, settings: Mapping[str, Any], several: int) -> str:
     return f"{estimator.quantity.name}:{','.join(own)}"
 
 
-def _result(
+def result_of(
     estimator: Estimator,
     x: Samples,
     y: Samples | None,
@@ -138,6 +139,7 @@ def _result(
     found: Subsampled | None,
     level: float,
 ) -> Result:
+    """Estimate and subsamples, dressed as a result without a test."""
     se, interval, bias, notes = interval_of(estimator, estimate, found, x, y, level)
     notes = (
         *estimate.notes,
@@ -301,9 +303,14 @@ def _all_splits(
     return np.concatenate([plan.statistic(labels) for labels in blocks])
 
 
+def pool_order(rows: int, seed: int) -> NDArray[np.intp]:
+    """The random order of the pool: x's rows are the first of those that it numbers."""
+    return stream(seed, "pool").permutation(rows)
+
+
 def shuffled_pool(x: Samples, y: Samples, seed: int) -> tuple[Samples, NDArray[np.bool_]]:
     """The rows of both samples in random order, and which of them are of x."""
-    order = stream(seed, "pool").permutation(x.n + y.n)
+    order = pool_order(x.n + y.n, seed)
     points = np.concatenate([x.points, y.points])[order]
     weights = None
     if x.weights is not None or y.weights is not None:

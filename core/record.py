@@ -40,6 +40,7 @@ CODES = {
     "W31": "numbers of samples of unequal sizes are compared, and their bias is not the same",
     "W32": "the scores do not look like gradients of a logarithm of a density",
     "W33": "a group of columns is constant: it depends on nothing",
+    "W41": "what was left to the data came out differently for samples that are compared",
     "E00": "a sample set could not be scored",
     "E01": "the data allow no number",
 }
@@ -75,6 +76,7 @@ class Test:
     method: str
     permutations: int
     null: Mapping[str, float]
+    p_adjusted: float | None = None  # for the other comparisons that were made with this one
 
     __test__ = False  # the name is the field's; pytest must not collect it
 
@@ -156,7 +158,7 @@ def _interval(ci: Interval) -> dict[str, Any]:
 def _test(test: Test) -> dict[str, Any]:
     return {
         "p_value": test.p_value,
-        "p_adjusted": None,
+        "p_adjusted": test.p_adjusted,
         "method": test.method,
         "permutations": test.permutations,
         "null": {key: finite(value) for key, value in test.null.items()},
