@@ -82,7 +82,8 @@ def prepared(options: Mapping[str, Any]) -> tuple[Session, Any, dict[str, Any]]:
 
 def compared(session: Session, estimator: Any, samples: Sequence[Samples], found: Any) -> Result:
     """The difference as a result."""
-    from divmatch.comparison import difference, exchange_test, larger
+    from divmatch.comparison import difference
+    from divmatch.exchange import exchange_test, larger
 
     options, (one, other) = session.options, found
     made = difference(one, other, level=options["level"], paired=options["paired"])

@@ -4,7 +4,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from divmatch.cli.main import printable
@@ -38,10 +38,11 @@ class Report:
     results: tuple[Result, ...]
     text: Callable[["Report"], str]
     colour: bool = False
+    forms: Mapping[str, Callable[["Report"], str | bytes]] = field(default_factory=dict)
 
     def as_form(self, form: str) -> str | bytes:
-        """The whole report in one format."""
-        return FORMS[form](self)
+        """The whole report in one format, as the command has it or as all have it."""
+        return (self.forms.get(form) or FORMS[form])(self)
 
     def name(self, role: str) -> str:
         """The first input with this role."""
@@ -221,6 +222,7 @@ def flat(result: Mapping[str, Any]) -> dict[str, Any]:
         "warnings": " ".join(sorted({note["code"] for note in result["warnings"]})),
         "message": result.get("message"),
         "p_adjusted": test.get("p_adjusted"),
+        "group": result.get("group"),
     }
 
 
@@ -284,6 +286,7 @@ _FLAT_NAMES = [
     "warnings",
     "message",
     "p_adjusted",
+    "group",
 ]
 
 

@@ -187,6 +187,7 @@ class Session:
         *,
         say_results: bool = True,
         text: Any = None,
+        forms: Mapping[str, Any] | None = None,
     ) -> int:
         """Write every output, then standard output; the exit code, as the document has it."""
         code = self.exit_code(results, verdict)
@@ -198,7 +199,9 @@ class Session:
             verdict=verdict and _final(verdict, code),
             run=self.run_block(),
         )
-        report = render.Report(whole, tuple(results), text or render.text_of, self._colour())
+        report = render.Report(
+            whole, tuple(results), text or render.text_of, self._colour(), forms or {}
+        )
         from divmatch.outputs import write_whole
 
         for path in self.options["output"]:

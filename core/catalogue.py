@@ -29,6 +29,7 @@ COMMANDS = {  # everything else: name -> (module of the command, help)
     "test": ("divmatch.cli.test", "Two-sample test: could both files come from one distribution?"),
     "memorisation": ("divmatch.cli.memorisation", "Has a generator memorised its training rows? Train, test and generated compared."),
     "compare": ("divmatch.cli.compare", "Is A nearer to REF than B? The difference, its interval, a verdict."),
+    "rank": ("divmatch.cli.rank", "League table of sample sets, with groups that cannot be told apart."),
     "score": ("divmatch.cli.score", "Score many sample sets against one reference: one row each."),
     "list": ("divmatch.cli.housekeeping", "List the quantities, their methods and units."),
     "info": ("divmatch.cli.housekeeping", "Describe a data file: rows, columns, ranges, missing values."),
@@ -46,11 +47,11 @@ SECTIONS = {
     "Estimate one quantity, P (the reference) first": tuple(QUANTITIES),
     "Estimate one quantity of one file": tuple(SINGLES),
     "Matching rows, teacher P and student Q": ("probs", "best-of-n"),
-    "Decide": ("test", "compare", "memorisation"),
+    "Decide": ("test", "compare", "rank", "memorisation"),
     "Batch": ("score",),
     "Housekeeping": tuple(
         n
         for n in COMMANDS
-        if n not in ("probs", "best-of-n", "test", "compare", "memorisation", "score")
+        if n not in ("probs", "best-of-n", "test", "compare", "rank", "memorisation", "score")
     ),
 }

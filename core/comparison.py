@@ -10,11 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from divmatch.errors import InconclusiveError, SampleError, SettingError
-from divmatch.estimator import Estimate, Estimator, Pooled
+from divmatch.estimator import Estimate, Estimator
 from divmatch.inference import (
     estimate_of,
-    permuted,
-    pool_order,
     result_of,
     seed_of,
     shuffled_pool,
@@ -22,7 +20,7 @@ from divmatch.inference import (
 from divmatch.intervals import SUBSAMPLES, Subsampled, extrapolated, normal_quantile
 from divmatch.kernels.execution import in_order, one_blas_thread
 from divmatch.randomness import stream
-from divmatch.record import Interval, Note, Result, Test
+from divmatch.record import Interval, Note, Result
 from divmatch.samples import Samples, check_partners
 
 Array = NDArray[np.float64]
@@ -204,54 +202,6 @@ def difference(a: Standing, b: Standing, *, level: float, paired: bool = False) 
     )
 
 
-def exchange_test(
-    estimator: Estimator,
-    reference: Samples,
-    a: Samples,
-    b: Samples,
-    settings: Mapping[str, Any],
-    *,
-    permutations: int,
-    seed: int = 0,
-    paired: bool = False,
-) -> Test:
-    """Exchange rows of A and B: exact, for any statistic, if both are of one distribution.
-
-    The statistic is |D(reference, A) − D(reference, B)|. If ``paired``, rows are exchanged within
-    their pairs. Settings left to the data must be fixed: see `held`.
-    """
-    pool, of_a = shuffled_pool(a, b, seed)
-    with one_blas_thread(), np.errstate(all="ignore"):
-        fixed = {**settings, **seed_of(estimator, seed)}
-        plan = _plan(estimator, reference, pool, fixed)
-        whole = Pooled(lambda labels: np.abs(plan.statistic(labels)), plan.rounding)
-        rows = pool.n
-        if paired:
-            pair, rows = pool_order(a.n + b.n, seed) % a.n, a.n
-            whole = replace(
-                whole,
-                statistic=lambda signs: np.abs(plan.statistic(of_a[:, None] == (signs[pair] > 0))),
-                draws="signs",
-            )
-        tested = permuted(whole, rows, of_a, permutations, seed, estimator.quantity.name)
-    return replace(tested, method="permutation")
-
-
-def larger(normal: float | None, exchanged: Test | None) -> Test | None:
-    """One p-value for `D(reference, A) = D(reference, B)`, whichever way it holds.
-
-    If A and B are of one distribution the permutations are exact; if they differ and are equally
-    far, the normal one holds, and permutations, which know nothing of the reference's luck, do
-    not. The larger of both is right in either case: Berger 1982, Technometrics 24.
-    """
-    if exchanged is None:
-        return None if normal is None else Test(normal, "normal", 0, {})
-    if normal is None:
-        return exchanged
-    p = max(normal, exchanged.p_value)
-    return replace(exchanged, p_value=p, method="permutation and normal")
-
-
 def held(
     estimator: Estimator,
     settings: Mapping[str, Any],
@@ -374,25 +324,6 @@ def _draws(
 def _summary(draws: Array, fraction: float) -> Subsampled | None:
     se = float(draws.std(ddof=1)) * math.sqrt(fraction / (1 - fraction))
     return Subsampled(float(draws.mean()), se, fraction) if math.isfinite(se) else None
-
-
-def _plan(
-    estimator: Estimator, reference: Samples, pool: Samples, settings: Mapping[str, Any]
-) -> Pooled:
-    """D(reference, rest) − D(reference, part) of the splits of the pool."""
-    if estimator.quantity.direction == "symmetric":
-        return estimator.contrast(pool, reference, **settings)
-
-    def one(split: NDArray[np.bool_]) -> float:
-        try:
-            rest, part = (
-                estimator(reference, pool.take(rows), **settings).value for rows in (~split, split)
-            )
-        except InconclusiveError:
-            return math.nan
-        return rest - part
-
-    return Pooled(lambda labels: np.array([one(labels[:, b]) for b in range(labels.shape[1])]))
 
 
 def _choices(made: Sequence[Standing]) -> Note | None:

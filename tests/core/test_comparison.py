@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from divmatch.comparison import difference, exchange_test, larger, standings
+from divmatch.comparison import difference, standings
 from divmatch.errors import SampleError, SettingError
 from divmatch.estimator import parse_metric
+from divmatch.exchange import exchange_test, larger
 from divmatch.record import Test
 from divmatch.samples import as_samples
 from tests.reference import comparison as reference
@@ -218,7 +219,7 @@ def normals(*shifts, n=300, d=2):
 )
 def test_coverage(metric, least):
     """N(.5, 1) and N(.9, 1) seen from N(0, 1), in two columns."""
-    far = {"energy": lambda s: gaussian.energy(s, 1.0, 1.0, 2)}.get(metric, lambda s: s * s / 2)
+    far = {"energy": lambda s: gaussian.energy(s * s, 1.0, 1.0, 2)}.get(metric, lambda s: s * s / 2)
     runs = RUNS if "knn" not in metric else 100
     held, _ = shares(metric, normals(0.0, 0.5, 0.9), far(0.5) - far(0.9), runs)
     assert held >= least - LUCK((0.95 * 0.05 / runs) ** 0.5, z=1)
