@@ -51,15 +51,17 @@ class Report:
         )
 
 
-def form_of(path: str) -> str:
-    """The format that a file name asks for."""
+def form_of(path: str, *, arrays: bool = False) -> str:
+    """The format that a file name asks for; ``arrays`` allows .npy."""
     if path in ("-", "/dev/stdout"):
         return "text"
     suffix = os.path.splitext(path)[1].lower()
+    if arrays and suffix == ".npy":
+        return "npy"
     if suffix not in SUFFIXES and os.path.exists(path) and not os.path.isfile(path):
         return "text"  # a pipe or a device has no suffix
     if suffix not in SUFFIXES:
-        known = " ".join(SUFFIXES)
+        known = " ".join([*SUFFIXES, *([".npy"] if arrays else [])])
         raise SettingError(
             f"-o {path}: no format has the suffix '{suffix}'; expected one of {known}"
         )

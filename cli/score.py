@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from divmatch.cli.command import Command
-from divmatch.cli.main import printable, say
+from divmatch.cli.main import say
 from divmatch.cli.options import (
     compute_options,
     gate_options,
@@ -30,6 +30,7 @@ from divmatch.cli.render import (
     verdict_lines,
 )
 from divmatch.cli.session import Session, labelled, notes_of, show
+from divmatch.cli.several import numbered, refuse_two_streams
 from divmatch.errors import DivmatchError, SettingError, counted
 from divmatch.estimator import Estimator, parse_metric, quantity
 from divmatch.record import Note, Result
@@ -108,11 +109,7 @@ def sample_paths(options: Mapping[str, Any]) -> list[str]:
         paths += files_from(options["files_from"], options["nul"])
     if not paths:
         raise SettingError("no sample sets; name files after REF or give --files-from FILE")
-    from divmatch.places import STANDARD_INPUT
-
-    readers = [name.partition("::")[0] for name in (options["ref"], *paths)]
-    if sum(name in STANDARD_INPUT for name in (*readers, options["files_from"])) > 1:
-        raise SettingError("-: standard input can be read only once; save an input to a file")
+    refuse_two_streams([options["ref"], *paths, options["files_from"]])
     return paths
 
 
@@ -266,9 +263,7 @@ def sample_sets(results: Sequence[Result]) -> list[tuple[str, dict[str, Result]]
         if not sets or result.sample != sets[-1][0] or result.id in sets[-1][1]:
             sets.append((result.sample, {}))
         sets[-1][1][result.id] = result
-    names = [printable(str(sample)) for sample, _ in sets]
-    times = [names[: k + 1].count(name) for k, name in enumerate(names)]
-    called = [name if n == 1 else f"{name} ({n})" for name, n in zip(names, times, strict=True)]
+    called = numbered([str(sample) for sample, _ in sets])
     return [(name, found) for name, (_, found) in zip(called, sets, strict=True)]
 
 

@@ -29,6 +29,7 @@ class Session:
     options: Mapping[str, Any]
     started: float = field(default_factory=time.perf_counter)
     settings: dict[str, Any] = field(default_factory=dict)
+    arrays: bool = False  # -o FILE.npy is possible
 
     def __post_init__(self) -> None:
         """Refuse outputs that cannot be written before any work is done."""
@@ -39,11 +40,15 @@ class Session:
         self.reading()
         memory_budget(self.options["max_memory"])
         for path in self.options["output"]:
-            render.form_of(path)
+            self.form_of(path)
         check_writable(self.options["output"], self.options["mkdir"])
         least, most = self.options["minimum"], self.options["maximum"]
         if least is not None and most is not None and least > most:
             raise SettingError(f"--min {least:g} is above --max {most:g}: no value could pass")
+
+    def form_of(self, path: str) -> str:
+        """The format that the name of an output asks for."""
+        return render.form_of(path, arrays=self.arrays)
 
     def spare(self, inputs: Sequence[str]) -> None:
         """Refuse outputs that would replace an input, or become a part of one."""
@@ -141,7 +146,7 @@ class Session:
 
     def needs_inputs(self) -> bool:
         """Fingerprints are computed only for the format that carries them."""
-        files = any(render.form_of(path) == "json" for path in self.options["output"])
+        files = any(self.form_of(path) == "json" for path in self.options["output"])
         return files or self.options["output_format"] == "json"
 
     def limits(self) -> gate.Limits:
@@ -206,7 +211,7 @@ class Session:
 
         for path in self.options["output"]:
             if path != "-":
-                write_whole(path, report.as_form(render.form_of(path)), mkdir=self.options["mkdir"])
+                write_whole(path, report.as_form(self.form_of(path)), mkdir=self.options["mkdir"])
         if say_results:
             show(report.as_form(self.options["output_format"]))
         usage = f" ({self.run_block()})" if self.options["verbose"] > 1 else ""

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from divmatch.cli.main import printable
 from divmatch.cli.options import option
 from divmatch.cli.session import Session
 from divmatch.errors import SettingError
@@ -52,6 +53,13 @@ def read_all(session: Session, paths: Sequence[str], roles: Sequence[str]) -> tu
     reading = session.reading()
     tables = (read_table(path, reading, role=role) for path, role in zip(paths, roles, strict=True))
     return encode(*tables, reading=reading)
+
+
+def numbered(names: Sequence[str]) -> list[str]:
+    """Names as they are shown; equal ones are numbered."""
+    shown = [printable(name) for name in names]
+    times = [shown[: k + 1].count(name) for k, name in enumerate(shown)]
+    return [name if n == 1 else f"{name} ({n})" for name, n in zip(shown, times, strict=True)]
 
 
 def inputs_of(

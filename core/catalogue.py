@@ -31,6 +31,7 @@ COMMANDS = {  # everything else: name -> (module of the command, help)
     "compare": ("divmatch.cli.compare", "Is A nearer to REF than B? The difference, its interval, a verdict."),
     "rank": ("divmatch.cli.rank", "League table of sample sets, with groups that cannot be told apart."),
     "score": ("divmatch.cli.score", "Score many sample sets against one reference: one row each."),
+    "matrix": ("divmatch.cli.matrix", "Divergences of all pairs of sample sets as a square table."),
     "list": ("divmatch.cli.housekeeping", "List the quantities, their methods and units."),
     "info": ("divmatch.cli.housekeeping", "Describe a data file: rows, columns, ranges, missing values."),
     "schema": ("divmatch.cli.housekeeping", "Print the JSON schema of results."),
@@ -48,10 +49,11 @@ SECTIONS = {
     "Estimate one quantity of one file": tuple(SINGLES),
     "Matching rows, teacher P and student Q": ("probs", "best-of-n"),
     "Decide": ("test", "compare", "rank", "memorisation"),
-    "Batch": ("score",),
+    "Batch": ("score", "matrix"),
     "Housekeeping": tuple(
         n
         for n in COMMANDS
-        if n not in ("probs", "best-of-n", "test", "compare", "rank", "memorisation", "score")
+        if n
+        not in ("probs", "best-of-n", "test", "compare", "rank", "memorisation", "score", "matrix")
     ),
 }
