@@ -137,6 +137,8 @@ def interval(result: Result) -> str:
 def moved(result: Result) -> bool:
     """Whether the interval misses its own value, because it is moved by the value's bias."""
     ci = result.ci
+    if result.bias and result.bias["corrected"] == "value":
+        return False
     return ci is not None and bool(result.bias) and not ci.low <= result.value <= ci.high
 
 
@@ -225,6 +227,7 @@ def flat(result: Mapping[str, Any]) -> dict[str, Any]:
         "message": result.get("message"),
         "p_adjusted": test.get("p_adjusted"),
         "group": result.get("group"),
+        "fingerprint": result.get("fingerprint"),
     }
 
 
@@ -289,6 +292,7 @@ _FLAT_NAMES = [
     "message",
     "p_adjusted",
     "group",
+    "fingerprint",
 ]
 
 

@@ -1,5 +1,6 @@
 """`divmatch score`: many sample sets against one reference, in one process."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import click
 
 from divmatch.cli.command import Command
+from divmatch.cli.journal import Journal, Stream
 from divmatch.cli.main import say
 from divmatch.cli.options import (
     compute_options,
@@ -18,58 +20,63 @@ from divmatch.cli.options import (
     progress_option,
 )
 from divmatch.cli.progress import Progress
-from divmatch.cli.render import (
-    Report,
-    columns,
-    delimited,
-    delimited_header,
-    flat,
-    moved,
-    ndjson_row,
-    short,
-    verdict_lines,
-)
-from divmatch.cli.session import Session, labelled, notes_of, show
-from divmatch.cli.several import numbered, refuse_two_streams
-from divmatch.errors import DivmatchError, SettingError, counted
-from divmatch.estimator import Estimator, parse_metric, quantity
+from divmatch.cli.score_groups import Groups
+from divmatch.cli.score_rows import RowScores
+from divmatch.cli.score_table import table
+from divmatch.cli.session import Session, labelled, notes_of
+from divmatch.cli.several import refuse_two_streams
+from divmatch.errors import DivmatchError, SettingError
+from divmatch.estimator import Estimate, Estimator, parse_metric
 from divmatch.record import Note, Result
 from divmatch.samples import Samples
 
 Metric = tuple[str, Estimator, dict[str, Any]]  # its id, the estimator, checked settings
-DELIMITERS = {"csv": ",", "tsv": "\t"}
 DEFAULT_METRICS = "energy,mmd,sliced"
+UNEQUAL = 1.1  # sizes further apart than this are not compared without a word
 
 
 def run(**options: Any) -> int:
     """Score every sample set; a bad file is an error row, and the rest go on."""
+    from divmatch.cli.score_rows import row_scores
     from divmatch.files import check_readable
 
     session, metrics = prepared(options)
     paths = sample_paths(options)
     check_readable([options["ref"]])
     session.spare([options["ref"], *paths])
-    job = Job(session, metrics)
+    names = [name for name, _, _ in metrics]
     rows: list[Result] = []
-    with session.running(), Progress(options["progress"], len(paths), "score") as progress:
+    with (
+        session.running(),
+        Progress(options["progress"], len(paths), "score") as progress,
+        row_scores(options["rows"], names, mkdir=options["mkdir"]) as row_file,
+    ):
+        job = Job(session, metrics, Journal(options["resume"]), row_file)
         job.open(options["ref"])
         streamed = Stream(options["output_format"])
         for path in paths:
             progress.at(path)
-            for row in job.rows(path):
+            for row in job.rows(path, len(rows)):
                 rows.append(row)
                 streamed.row(row)
             progress.done()
             if rows[-1].status == "error" and options["fail_fast"]:
                 break
-    session.settings |= {"metrics": [name for name, _, _ in metrics], **job.settings()}
+    session.settings |= {"metrics": names, **job.settings()}
+    rows = job.groups.lettered(rows, options["level"])
     verdict = session.verdict(rows)
     return session.report(job.inputs, rows, verdict, say_results=not streamed.active, text=table)
 
 
 def prepared(options: Mapping[str, Any]) -> tuple[Session, list[Metric]]:
     """What can be said before any data are read."""
+    from divmatch.cli.score_rows import check_rows
+    from divmatch.outputs import check_writable
+
     session = Session("score", options)
+    check_rows(options["rows"])
+    written = [options[name] for name in ("rows", "resume") if options[name]]
+    check_writable([*options["output"], *written], options["mkdir"])
     return session, [parsed(text) for text in split_metrics(options["metrics"])]
 
 
@@ -116,11 +123,23 @@ def sample_paths(options: Mapping[str, Any]) -> list[str]:
 class Job:
     """The reference, read once; its trees, bandwidth and within-sums live on its samples."""
 
-    def __init__(self, session: Session, metrics: Sequence[Metric]) -> None:
+    def __init__(
+        self,
+        session: Session,
+        metrics: Sequence[Metric],
+        journal: Journal,
+        row_file: RowScores | None = None,
+    ) -> None:
         self.session = session
         self.metrics = metrics
+        self.journal = journal
+        self.row_file = row_file
+        self.groups = Groups()
         self.inputs: list[dict[str, Any]] = []
         self.scale = "none"
+        self.first: tuple[str, int] | None = (
+            None  # the first sample set, which sizes are held against
+        )
 
     def open(self, path: str) -> None:
         """Read the reference."""
@@ -138,21 +157,123 @@ class Job:
         """What the document says of the run."""
         return {"level": self.session.options["level"], "scale": self.scale}
 
-    def rows(self, path: str) -> Iterator[Result]:
-        """One result a metric; one error row if the file cannot be used."""
+    def rows(self, path: str, number: int) -> Iterator[Result]:
+        """One result a metric, the first with this number; one error row if the file cannot be used."""
         try:
             reference, sample = self._read(path)
         except (DivmatchError, OSError) as error:
             yield self._failed(path, "input", None, error)
             return
         self._describe(sample, "sample")
-        for name, estimator, settings in self.metrics:
-            try:
-                result = self.session.infer(estimator, reference, sample, settings)
-            except DivmatchError as error:
-                yield self._failed(path, name, estimator, error, (reference.n, sample.n))
+        found: dict[str, Estimate] = {}
+        for place, metric in enumerate(self.metrics):
+            mark = self._mark(metric[0], reference, sample)
+            known = None if mark is None else self.journal.result(mark)
+            if known is not None and self.row_file is None:
+                if place == 0:
+                    self.groups.spoil()
+                yield replace(known, sample=sample.name)
                 continue
-            yield self._dressed(result, name, reference, sample)
+            yield self._scored(
+                metric, reference, sample, mark, found, number if place == 0 else None
+            )
+        if self.row_file is not None:
+            self.row_file.add(reference, sample, found)
+
+    def _scored(
+        self,
+        metric: Metric,
+        reference: Samples,
+        sample: Samples,
+        mark: str | None,
+        found: dict[str, Estimate],
+        number: int | None,
+    ) -> Result:
+        """One metric of one set; ``found`` is given its estimate, the groups those of the first."""
+        name, estimator, settings = metric
+        kept: list[Any] = []
+        try:
+            result = self.session.infer(estimator, reference, sample, settings, kept)
+        except DivmatchError as error:
+            if number is not None:
+                self.groups.spoil()
+            return self._failed(sample.name, name, estimator, error, (reference.n, sample.n))
+        if kept:
+            estimate, spread = kept[0]
+            found[name] = estimate
+            if self.session.options["extrapolate"]:
+                result, estimate = self._extrapolated(metric, reference, sample, result, estimate)
+            if number is not None:
+                both = (reference, sample)
+                self.groups.add(number, estimator, both, (estimate, spread), result)
+        if result.status != "inconclusive":
+            result = self._sized(estimator, result, sample)
+        made = self._dressed(result, name, reference, sample)
+        if mark is not None:
+            made = replace(made, extra={**made.extra, "fingerprint": mark})
+            self.journal.add(made)
+        return made
+
+    def _mark(self, name: str, reference: Samples, sample: Samples) -> str | None:
+        """The fingerprint of all that the number depends on."""
+        if self.journal.path is None:
+            return None
+        from hashlib import blake2b
+
+        from divmatch import __version__
+        from divmatch.provenance import fingerprint
+
+        options = self.session.options
+        settings = [options[key] for key in ("level", "permutations", "extrapolate")]
+        ref = reference.once("fingerprint", lambda: fingerprint(reference))
+        own = sample.once("fingerprint", lambda: fingerprint(sample))
+        whole = repr([__version__, ref, own, name, self.session.seed, *settings])
+        return f"blake2b:{blake2b(whole.encode(), digest_size=8).hexdigest()}"
+
+    def _extrapolated(
+        self,
+        metric: Metric,
+        reference: Samples,
+        sample: Samples,
+        result: Result,
+        estimate: Estimate,
+    ) -> tuple[Result, Estimate]:
+        """Without the bias, where the method says that there is one."""
+        from divmatch.extrapolation import (
+            extrapolated_estimate,
+            extrapolated_result,
+            halves_bias,
+            widened,
+        )
+        from divmatch.inference import seed_of
+
+        _, estimator, settings = metric
+        bias = result.bias["estimate"] if result.bias else 0.0
+        if estimator.biased is not None:
+            fixed = {key: estimate.params.get(key, value) for key, value in settings.items()}
+            fixed |= seed_of(estimator, self.session.seed)
+            bias, se = halves_bias(estimator, reference, sample, fixed, seed=self.session.seed)
+            result = widened(result, se)
+            estimate = replace(estimate, error=math.hypot(estimate.error or 0.0, se))
+        if not bias:
+            return result, estimate
+        return extrapolated_result(result, bias), extrapolated_estimate(estimate, bias)
+
+    def _sized(self, estimator: Estimator, result: Result, sample: Samples) -> Result:
+        """Say where biased numbers of samples of other sizes stand below each other."""
+        if self.first is None:
+            self.first = (sample.name, sample.n)
+        name, n = self.first
+        biased = estimator.biased is not None or bool(result.bias)
+        cleared = result.bias is not None and result.bias["corrected"] == "value"
+        if not biased or cleared or max(n, sample.n) <= UNEQUAL * min(n, sample.n):
+            return result
+        note = Note(
+            "W31",
+            f"{sample.n} rows, {n} in {name}: this metric is biased by their number; give "
+            f"--extrapolate or --sample {min(n, sample.n)}",
+        )
+        return replace(result, warnings=(*result.warnings, note), status="warn")
 
     def _read(self, path: str) -> tuple[Samples, Samples]:
         from divmatch.files import check_readable, read_table
@@ -212,88 +333,6 @@ class Job:
             self.inputs.append({"role": role, "name": samples.name})
 
 
-class Stream:
-    """Rows on standard output as they finish, for the formats that allow it."""
-
-    def __init__(self, form: str) -> None:
-        self.form = form
-        self.active = form in ("ndjson", *DELIMITERS)
-        if form in DELIMITERS:
-            show(delimited_header(DELIMITERS[form]))
-
-    def row(self, result: Result) -> None:
-        """Print one row now."""
-        if self.form == "ndjson":
-            show(ndjson_row(result.as_dict()))
-        elif self.active:
-            show(delimited(flat(result.as_dict()), DELIMITERS[self.form]))
-
-
-# ---------------------------------------------------------------------------------- the table
-
-
-MOVED = "*"
-
-
-def table(report: Report) -> str:
-    """The league table: a row a sample set, sorted by the first metric, nearest first."""
-    ids = report.document["settings"]["metrics"]
-    sets = sample_sets(report.results)
-    ordered = sorted(sets, key=lambda item: _rank(item[1].get(ids[0])))
-    head = ["sample", "n", *(heading(name, report) for name in ids)]
-    body = [[name, _size(found), *(_cell(found.get(i)) for i in ids)] for name, found in ordered]
-    level = report.document["settings"]["level"]
-    failed = [r for r in report.results if r.status in ("error", "inconclusive")]
-    reference = report.name("ref")
-    foot = f"reference {reference}; value [{level * 100:g}% interval]; smaller is nearer"
-    if any(moved(result) for result in report.results):
-        foot += f"; {MOVED} interval moved by the value's bias"
-    lines = [*columns([head, *body]), foot]
-    lost = sum(any(r in failed for r in found.values()) for _, found in sets)
-    if lost:
-        verb = "lacks" if lost == 1 else "lack"
-        lines.append(f"{lost} of {counted(len(sets), 'sample set')} {verb} a number")
-    return "\n".join([*lines, *verdict_lines(report), ""])
-
-
-def sample_sets(results: Sequence[Result]) -> list[tuple[str, dict[str, Result]]]:
-    """What to call each sample set, with its results by metric; equal names are numbered."""
-    sets: list[tuple[str | None, dict[str, Result]]] = []
-    for result in results:
-        if not sets or result.sample != sets[-1][0] or result.id in sets[-1][1]:
-            sets.append((result.sample, {}))
-        sets[-1][1][result.id] = result
-    called = numbered([str(sample) for sample, _ in sets])
-    return [(name, found) for name, (_, found) in zip(called, sets, strict=True)]
-
-
-def heading(name: str, report: Report) -> str:
-    """The metric as the user wrote it, with the direction of asymmetric ones."""
-    metric = name.partition(":")[0].strip()
-    arrow = "(ref||sample)" if quantity(metric).direction == "P||Q" else ""
-    return f"{name}{arrow}"
-
-
-def _rank(result: Result | None) -> tuple[bool, float]:
-    failed = result is None or result.value != result.value
-    return (failed, 0.0 if failed or result is None else result.value)
-
-
-def _size(found: Mapping[str, Result]) -> str:
-    sizes = [result.n[1] for result in found.values() if result.n[1]]
-    return str(sizes[0]) if sizes else "-"
-
-
-def _cell(result: Result | None) -> str:
-    if result is None or result.status in ("error", "inconclusive"):
-        return result.status if result else "error"
-    if result.ci is None:
-        return short(result.value)
-    mark = MOVED if moved(result) else ""
-    mark += " p=" + short(result.test.p_value) if result.test else ""
-    return f"{short(result.value)} [{short(result.ci.low)}, {short(result.ci.high)}]{mark}"
-
-
 _SECTIONS: dict[str, list[click.Parameter]] = {
     "Reading": input_options(pair=False),
     "Uncertainty": inference_options(),
@@ -323,19 +362,44 @@ COMMANDS: dict[str, click.Command] = {
             click.Option(
                 ["-0", "--null", "nul"], is_flag=True, help="Names in --files-from end with NUL."
             ),
-            option("--fail-fast", is_flag=True, help="Stop at the first sample set with an error."),
+            option(
+                "--fail-fast/--keep-going",
+                default=False,
+                help="Stop at the first sample set with an error, or go on (the default).",
+            ),
+            option(
+                "--extrapolate",
+                is_flag=True,
+                help="Biased metrics as with any number of rows: from halves, or the known bias.",
+            ),
+            option(
+                "--resume",
+                metavar="FILE.csv",
+                help="Add finished rows to FILE.csv at once, and skip those that it holds.",
+            ),
+            option(
+                "--rows",
+                metavar="FILE.parquet",
+                help="Also numbers of every row: witness or influence, distance to REF.",
+            ),
             *(parameter for group in _SECTIONS.values() for parameter in group),
         ],
         examples=(
             "divmatch score real.npy gen.npy other.npy",
             "divmatch score real.npy gen.npy other.npy --metrics energy,mmd:kernel=laplace,kl:k=5 -f csv",
             "divmatch score real.npy gen.npy --max 0.05 --metrics energy -o scores.json",
+            "divmatch score real.npy gen/step-100.npy gen/step-200.npy --resume scores.csv",
+            "divmatch score real.npy gen.npy --metrics energy,kl:method=nnr --rows rows.parquet",
         ),
         help="Score many sample sets against one reference: one row for each set and metric.\n\nThe "
         "reference is read once, and its neighbour trees, bandwidth and within-sums are computed "
         "once. The table is sorted by the first metric, nearest first. ndjson, csv and tsv rows "
         "appear as each set is done. A file that cannot be used is a row with status error, the "
-        "rest go on, and the exit code is 2.",
+        "rest go on, and the exit code is 2.\n\nSets that share a letter cannot be told apart by the "
+        "first metric: all pairs are compared as in `divmatch rank`, up to 100 sets. Letters come with "
+        "the last set, so that rows printed before (ndjson, csv, tsv) lack them. Biased metrics "
+        "(V-statistics, sliced) depend on the number of rows: W31 says where it differs, --extrapolate "
+        "takes the bias off the value and its interval.",
         short_help="Score many sample sets against one reference: one row each.",
         sections=_SECTIONS,
         prepare=prepared,

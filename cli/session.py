@@ -94,13 +94,23 @@ class Session:
             yield
 
     def infer(
-        self, estimator: Any, x: Samples, y: Samples | None, settings: Mapping[str, Any]
+        self,
+        estimator: Any,
+        x: Samples,
+        y: Samples | None,
+        settings: Mapping[str, Any],
+        kept: list[Any] | None = None,
     ) -> Result:
         """Estimate with the interval, test and seed of the options; inconclusive without a number."""
-        return self.infer_all(estimator, x, y, [settings])[0]
+        return self.infer_all(estimator, x, y, [settings], kept)[0]
 
     def infer_all(
-        self, estimator: Any, x: Samples, y: Samples | None, several: Sequence[Mapping[str, Any]]
+        self,
+        estimator: Any,
+        x: Samples,
+        y: Samples | None,
+        several: Sequence[Mapping[str, Any]],
+        kept: list[Any] | None = None,
     ) -> list[Result]:
         """One result for each set of settings, from one pass over the data if all have a number."""
         from divmatch.inference import infer_all
@@ -114,6 +124,7 @@ class Session:
                 level=self.options["level"],
                 permutations=self.options["permutations"],
                 seed=self.seed,
+                kept=kept,
             )
         except InconclusiveError as error:
             if len(several) > 1:

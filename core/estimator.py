@@ -79,6 +79,9 @@ class Estimator:
     source: str
     interval: Literal["influence", "subsampling"]
     rate: Callable[[int], float] | None = None
+    biased: float | None = (
+        None  # the power of 1/n that a bias falls with which no interval knows of
+    )
     random: bool = False  # takes `rng`: draws random numbers of its own
     paired: bool = False  # the second samples are numbers of their own for every row of the first
     _plan: list[Callable[..., Pooled]] = field(default_factory=list)
@@ -212,13 +215,16 @@ class Quantity:
         source: str,
         interval: Literal["influence", "subsampling"] = "influence",
         rate: Callable[[int], float] | None = None,
+        biased: float | None = None,
     ) -> Callable[[Callable[..., Estimate]], Estimator]:
         """Turn a typed function into the estimator of this quantity called ``method``."""
 
         def declare(function: Callable[..., Estimate]) -> Estimator:
             settings = settings_of(function)
             random = "rng" in inspect.signature(function).parameters
-            made = Estimator(self, method, function, settings, source, interval, rate, random)
+            made = Estimator(
+                self, method, function, settings, source, interval, rate, biased, random
+            )
             self.methods[method] = made
             return made
 

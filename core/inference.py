@@ -50,6 +50,7 @@ def infer_all(
     level: float = 0.95,
     permutations: int = 0,
     seed: int = 0,
+    kept: list[tuple[Estimate, Subsampled | None]] | None = None,
 ) -> list[Result]:
     """One result for each set of settings; they share subsamples, splits and neighbour searches.
 
@@ -68,6 +69,8 @@ def infer_all(
         B; the p-value is (1 + #{T_b >= T}) / (B + 1), exact in level for any n and m.
     seed : int
         Seed of all randomness.
+    kept : list, optional
+        Is given every estimate with its subsamples, for those who compare results.
 
     Returns
     -------
@@ -93,6 +96,8 @@ def infer_all(
         subsamples: list[Subsampled | None] = [None] * len(several)
         if estimator.interval == "subsampling":
             subsamples = subsampled(estimator, x, y, seeded, seed)
+        if kept is not None:
+            kept += zip(estimates, subsamples, strict=True)
         tests = [estimate.test for estimate in estimates]
         if permutations:
             pool, observed = (x, None) if y is None else shuffled_pool(x, y, seed)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ class Subsampled:
     mean: float
     se: float
     fraction: float
+    values: NDArray[np.float64] | None = field(default=None, compare=False, repr=False)
 
 
 def subsampled(
@@ -65,8 +66,8 @@ def subsampled(
         return none
     spread = found.std(axis=0, ddof=1) * math.sqrt(fraction / (1 - fraction))
     return [
-        Subsampled(float(mean), float(se), fraction) if np.isfinite(se) else None
-        for mean, se in zip(found.mean(axis=0), spread, strict=True)
+        Subsampled(float(mean), float(se), fraction, own) if np.isfinite(se) else None
+        for mean, se, own in zip(found.mean(axis=0), spread, found.T, strict=True)
     ]
 
 
