@@ -242,7 +242,7 @@ class Job:
         from divmatch.extrapolation import (
             extrapolated_estimate,
             extrapolated_result,
-            halves_bias,
+            parts_bias,
             widened,
         )
         from divmatch.inference import seed_of
@@ -252,7 +252,7 @@ class Job:
         if estimator.biased is not None:
             fixed = {key: estimate.params.get(key, value) for key, value in settings.items()}
             fixed |= seed_of(estimator, self.session.seed)
-            bias, se = halves_bias(estimator, reference, sample, fixed, seed=self.session.seed)
+            bias, se = parts_bias(estimator, reference, sample, fixed, seed=self.session.seed)
             result = widened(result, se)
             estimate = replace(estimate, error=math.hypot(estimate.error or 0.0, se))
         if not bias:
@@ -370,7 +370,7 @@ COMMANDS: dict[str, click.Command] = {
             option(
                 "--extrapolate",
                 is_flag=True,
-                help="Biased metrics as with any number of rows: from halves, or the known bias.",
+                help="Biased metrics as with any number of rows: from parts of the rows, or the known bias.",
             ),
             option(
                 "--resume",

@@ -110,8 +110,12 @@ def test_score_equals_the_commands_with_the_same_settings(here):
 
 
 def test_order_of_samples_changes_no_number(here):
+    """Which of two sizes is the odd one (W31) is a matter of the order."""
     first = rows(here("score p.npy q.npy near.npy -f ndjson -q")[1])
     second = rows(here("score p.npy near.npy q.npy -f ndjson -q")[1])
+    for row in (*first, *second):
+        row["warnings"] = [note for note in row["warnings"] if note["code"] != "W31"]
+        row["status"] = "warn" if row["warnings"] else "ok"
     assert sorted(map(str, first)) == sorted(map(str, second))
 
 
@@ -177,7 +181,7 @@ def test_sets_that_cannot_be_told_apart_share_a_letter(here, data):
     assert [one["group"] for one in found] == ["b", "a", "a"]
 
 
-def test_letters_are_those_of_rank(here, data):
+def test_letters_are_those_of_rank(here):
     names = ["q.npy", "near.npy", "line-p.npy"][:2]
     line = f"p.npy {' '.join(names)} -f json -q"
     scored = json.loads(here(f"score {line} --metrics energy")[1])["results"]
