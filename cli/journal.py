@@ -60,8 +60,8 @@ class Journal:
         return None if row is None else _result(row)
 
     def add(self, result: Result) -> None:
-        """Write a row now."""
-        if self.path is not None:
+        """Write a row now, unless it is there."""
+        if self.path is not None and result.extra["fingerprint"] not in self.known:
             self._write(delimited(flat(result.as_dict()), ","), "a")
 
 

@@ -265,6 +265,13 @@ def test_rows_of_every_set(here, data):
     assert found["energy witness"][:500] == pytest.approx(cdist(q, p).mean(axis=1) - own, abs=1e-12)
 
 
+def test_rows_need_the_estimates_but_no_second_line_in_the_table(here, data):
+    line = "score p.npy q.npy --metrics energy -q --resume twice.csv"
+    assert [here(line + flag)[0] for flag in ("", " --rows twice.parquet")] == [0, 0]
+    assert len((data / "twice.csv").read_text().splitlines()) == 2
+    assert (data / "twice.parquet").stat().st_size > 0
+
+
 def test_rows_are_parquet(here):
     code, _, errors = here("score p.npy q.npy --rows rows.csv")
     assert (code, "ends with .parquet" in errors) == (2, True)
