@@ -17,7 +17,7 @@ from divmatch.cli.options import (
     option,
     output_options,
 )
-from divmatch.cli.render import Report, drawn, short, verdict_lines
+from divmatch.cli.report import Report, drawn, short, verdict_lines
 from divmatch.cli.session import Session, labelled, notes_of
 from divmatch.cli.several import (
     chosen_metric,
@@ -177,7 +177,7 @@ def nearer(result: Result) -> str | None:
     """A or B, where the p-value is small enough for the level of the interval."""
     if result.test is None or result.ci is None or result.test.p_value > 1 - result.ci.level:
         return None
-    return "A" if result.value < 0 else "B"
+    return "A" if (result.value < 0) == (result.better == "lower") else "B"
 
 
 def text_of(report: Report) -> str:

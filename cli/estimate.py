@@ -109,7 +109,8 @@ def setting_option(of: Quantity, setting: Setting) -> click.Option:
         name for name, e in of.methods.items() if setting.name in {s.name for s in e.settings}
     ]
     only = "" if len(having) == len(of.methods) else f" ({', '.join(having)})"
-    default = "" if setting.default is None else f"  [default: {setting.default}]"
+    value = of.on_command.get(setting.name, setting.default)
+    default = "" if value is None else f"  [default: {value}]"
     unit = f" [{setting.unit}]" if setting.unit else ""
     limits = f", {setting.range}" if setting.range else ""
     text = f"{setting.meaning[:1].upper()}{setting.meaning[1:]}{limits}{unit}.{only}{default}"
@@ -134,14 +135,16 @@ def methods_text(of: Quantity) -> str:
 def estimate(of: Quantity, options: dict[str, Any]) -> int:
     """Run one quantity on two files."""
     session, chosen, several = prepared(of, options)
-    if (options["candidate"] is None) != chosen.paired:
-        what = "expected Q or --log-q, not both" if chosen.paired else "missing argument 'Q'"
+    p, q, log_q = options["reference"], options["candidate"], options.get("log_q")
+    if (q is None) == (log_q is None):
+        what = "missing argument 'Q'" if q is None else "expected Q or --log-q, not both"
         raise SettingError(f"{of.name}: {what}; --log-q takes the place of Q" if of.known else what)
-    x, y = (
-        read_known(session, options["reference"], options["log_q"])
-        if chosen.paired
-        else read_pair(session, options["reference"], options["candidate"])
-    )
+    if log_q is not None:
+        x = read_known(session, p, log_q)
+        with session.running():
+            results = session.infer_all(chosen, x, None, several)
+        return finish(session, results, *apart(x, log_q))
+    x, y = read_pair(session, p, q)
     with session.running():
         results = session.infer_all(chosen, x, y, several)
         if options.get("both"):
@@ -163,7 +166,7 @@ def prepared(
     else:
         chosen = of.chosen_for_density(options["method"])
         refuse_with_density(options)
-    return session, chosen, listed(chosen, given)
+    return session, chosen, listed(chosen, {**of.on_command, **given})
 
 
 def refuse_with_density(options: Mapping[str, Any]) -> None:
@@ -185,12 +188,16 @@ def refuse_with_density(options: Mapping[str, Any]) -> None:
 
 def listed(chosen: Estimator, given: dict[str, Any]) -> list[dict[str, Any]]:
     """Checked settings, one set for each value of a setting that was given several."""
-    lists = [
+    lists: list[list[str | None]] = [
         [part.strip() for part in str(given[s.name]).split(",")]
         if s.many and s.name in given
         else [None]
         for s in chosen.settings
     ]
+    for setting, several in zip(chosen.settings, lists, strict=True):
+        twice = next((part for part in several if several.count(part) > 1), None)
+        if twice is not None:
+            raise SettingError(f"{setting.flag}: '{twice}' is named twice")
     made = []
     for values in product(*lists):
         parts = zip(chosen.settings, values, strict=True)
@@ -212,11 +219,11 @@ def read_pair(session: Session, p: str, q: str) -> tuple[Samples, Samples]:
     return x, y
 
 
-def read_known(session: Session, p: str, log_q: str) -> tuple[Samples, Samples]:
-    """P in its own unit, and Q known by the log-densities at its rows."""
+def read_known(session: Session, p: str, log_q: str) -> Samples:
+    """P in its own unit, with the log-densities of Q beside its rows."""
     from divmatch.encoding import encode
     from divmatch.files import check_readable, read_table
-    from divmatch.samples import densities_at
+    from divmatch.samples import with_densities
 
     check_readable([p])
     session.spare([p])
@@ -229,8 +236,12 @@ def read_known(session: Session, p: str, log_q: str) -> tuple[Samples, Samples]:
             f"with --columns '!{name}'"
         )
     (x,) = encode(table, reading=reading)
-    assert x.log_q is not None  # noqa: S101
-    return x, densities_at(x, x.log_q, log_q)
+    return with_densities(x, x.beside["log_q"], log_q)
+
+
+def apart(x: Samples, log_q: str) -> tuple[Samples, Samples]:
+    """What the record lists: the rows, and the log-densities as an input of their own."""
+    return replace(x, beside={}), Samples(x.beside["log_q"][:, None], name=log_q)
 
 
 def finish(session: Session, results: list[Result], *samples: Samples, text: Any = None) -> int:

@@ -45,7 +45,7 @@ def run_list(form: str) -> int:
             "name": name,
             "command": name not in STATISTICS,
             "direction": of.direction,
-            "unit": of.unit_of({s.name: s.default for s in of.methods[of.default].settings}),
+            "unit": of.unit_of(of.methods[of.default].checked({})),
             "methods": list(of.methods),
             "default": of.default,
             "help": of.help,
@@ -56,7 +56,7 @@ def run_list(form: str) -> int:
     if form == "json":
         click.echo(_dumped(rows))
         return OK
-    from divmatch.cli.render import columns
+    from divmatch.cli.report import columns
 
     table = [["quantity", "methods (default first)", "direction", "unit"]]
     for row in rows:
@@ -90,7 +90,7 @@ def _finite(value: Any) -> Any:
 
 
 def _described(found: dict[str, Any]) -> Iterator[str]:
-    from divmatch.cli.render import columns, short
+    from divmatch.cli.report import columns, short
 
     shape = f"{counted(found['rows'], 'row')}  {counted(len(found['columns']), 'column')}"
     yield f"{printable(found['name'])}  {found['kind']}  {shape}"

@@ -18,7 +18,7 @@ from divmatch.cli.options import (
     progress_option,
 )
 from divmatch.cli.progress import Progress
-from divmatch.cli.render import Report, columns, short, verdict_lines
+from divmatch.cli.report import Report, columns, short, verdict_lines
 from divmatch.cli.session import Session, labelled, notes_of
 from divmatch.cli.several import (
     chosen_metric,

@@ -12,7 +12,7 @@ from divmatch.cli.command import Command
 from divmatch.cli.estimate import pair_sections
 from divmatch.cli.main import printable
 from divmatch.cli.options import Number, option
-from divmatch.cli.render import Report, columns, short, verdict_lines
+from divmatch.cli.report import Report, columns, short, verdict_lines
 from divmatch.cli.session import Session, labelled, notes_of
 from divmatch.cli.test import check_permutations, significance
 from divmatch.errors import InconclusiveError, SettingError

@@ -17,15 +17,8 @@ from divmatch.cli.options import (
     option,
     output_options,
 )
-from divmatch.cli.render import (
-    Report,
-    columns,
-    delimited,
-    delimited_header,
-    flat,
-    short,
-    verdict_lines,
-)
+from divmatch.cli.render import delimited, delimited_header, flat
+from divmatch.cli.report import Report, columns, short, verdict_lines
 from divmatch.cli.session import Session, labelled, notes_of
 from divmatch.cli.several import (
     chosen_metric,
@@ -220,8 +213,10 @@ def foot(report: Report) -> str:
     """What the letters mean."""
     settings = report.document["settings"]
     level = settings["level"]
+    way = "larger" if report.results[0].better == "higher" else "smaller"
     return (
-        f"reference {report.name('ref')}; value [{level * 100:g}% interval]; smaller is nearer; "
+        f"reference {report.name('ref')}; value [{level * 100:g}% interval]; "
+        f"{way} is nearer; "
         f"sets that share a letter cannot be told apart at {(1 - level) * 100:g}% (Holm)"
     )
 

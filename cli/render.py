@@ -1,15 +1,15 @@
-"""Results as text, JSON, tables and annotations: views of one document."""
+"""Results as JSON, tables and annotations: views of one document."""
 
 import json
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from divmatch.cli.main import printable
-from divmatch.errors import SettingError, counted
-from divmatch.record import Result, Test
+from divmatch.cli.report import Report, measured, short, sizes, title, verdict_lines
+from divmatch.errors import SettingError
+from divmatch.record import Result
 
 SUFFIXES = {
     ".json": "json",
@@ -22,33 +22,11 @@ SUFFIXES = {
     ".xml": "junit",
     ".parquet": "parquet",
 }
-TITLES = {  # how people call what the record calls by its name
-    "PASS": "32",
-    "FAIL": "31",
-    "INCONCLUSIVE": "33",
-}
-TESTS = {"wild-bootstrap": "wild bootstrap draw"}
 
 
-@dataclass(frozen=True)
-class Report:
-    """One document and the results behind it."""
-
-    document: Mapping[str, Any]
-    results: tuple[Result, ...]
-    text: Callable[["Report"], str]
-    colour: bool = False
-    forms: Mapping[str, Callable[["Report"], str | bytes]] = field(default_factory=dict)
-
-    def as_form(self, form: str) -> str | bytes:
-        """The whole report in one format, as the command has it or as all have it."""
-        return (self.forms.get(form) or FORMS[form])(self)
-
-    def name(self, role: str) -> str:
-        """The first input with this role."""
-        return printable(
-            next((i["name"] for i in self.document["inputs"] if i["role"] == role), role)
-        )
+def rendered(report: Report, form: str) -> str | bytes:
+    """The whole report in one format, as the command has it or as all have it."""
+    return (report.forms.get(form) or FORMS[form])(report)
 
 
 def form_of(path: str, *, arrays: bool = False) -> str:
@@ -66,142 +44,6 @@ def form_of(path: str, *, arrays: bool = False) -> str:
             f"-o {path}: no format has the suffix '{suffix}'; expected one of {known}"
         )
     return SUFFIXES[suffix]
-
-
-# ---------------------------------------------------------------------------------------- text
-
-
-def text_of(report: Report) -> str:
-    """One line a result, then the verdict."""
-    lines = [result_line(result, report) for result in report.results]
-    return "\n".join([*lines, *verdict_lines(report), ""])
-
-
-def result_line(result: Result, report: Report) -> str:
-    """`energy distance  0.0312   95% CI 0.0274 .. 0.0351   p = 0.001 (999 permutations)   n = ...`."""
-    parts = [f"{title(result, report)}  {measured(result)}"]
-    if result.ci:
-        parts.append(f"{interval(result)}{_why_moved(result)}")
-    if result.error:
-        parts.append(f"+- {short(result.error['monte_carlo_se'])} Monte Carlo")
-    if result.test:
-        parts.append(f"p = {short(result.test.p_value)} ({drawn(result.test)})")
-    parts.append(convention(result))
-    parts.append(f"n = {sizes(result)}   d = {result.d}")
-    return "   ".join(parts)
-
-
-def drawn(test: Test) -> str:
-    """Where a p-value comes from: 999 permutations."""
-    if not test.permutations:
-        return test.method
-    if test.method == "permutation and normal":
-        return f"larger of normal and {counted(test.permutations, 'permutation')}"
-    return counted(test.permutations, TESTS.get(test.method, test.method))
-
-
-def sizes(result: Result) -> str:
-    """The rows of every sample."""
-    return ", ".join(map(str, result.n))
-
-
-def title(result: Result, report: Report) -> str:
-    """What the number is, with its direction where it has one."""
-    from divmatch.estimator import quantity
-
-    name = quantity(result.metric).titled(result.params)
-    p, q = report.name("p"), report.name("q")
-    if result.direction == "P||Q":
-        return f"{name}(P={p} || Q={q})"
-    if result.direction == "Q||P":
-        return f"{name}(P={q} || Q={p})"
-    if result.direction == "P":
-        return f"{name}({p})"
-    return name
-
-
-def measured(result: Result) -> str:
-    """Value with its unit, if it has one."""
-    bare = result.unit in ("1", "") or result.unit.startswith("data unit")
-    unit = "" if bare or math.isnan(result.value) else f" {result.unit}"
-    return f"{short(result.value)}{unit}"
-
-
-def interval(result: Result) -> str:
-    """The confidence interval."""
-    ci = result.ci
-    assert ci is not None  # noqa: S101
-    return f"{ci.level * 100:g}% CI {short(ci.low)} .. {short(ci.high)}"
-
-
-def moved(result: Result) -> bool:
-    """Whether the interval misses its own value, because it is moved by the value's bias."""
-    ci = result.ci
-    if result.bias and result.bias["corrected"] == "value":
-        return False
-    return ci is not None and bool(result.bias) and not ci.low <= result.value <= ci.high
-
-
-def _why_moved(result: Result) -> str:
-    bias = result.bias
-    return f" (interval moved by bias {bias['estimate']:.2g})" if bias and moved(result) else ""
-
-
-def convention(result: Result) -> str:
-    """Method and settings: the same two files give other numbers under other conventions."""
-    settings = [
-        f"{key}={_told(value) if isinstance(value, float) else value}"
-        for key, value in result.params.items()
-        if key != "reason" and value is not None and not isinstance(value, Mapping)
-    ]
-    why = [f"({result.params['reason']})"] if "reason" in result.params else []
-    return " ".join([result.method, *settings, *why])
-
-
-def _told(value: float) -> str:
-    """Four significant digits, or as many as tell the number from a whole one."""
-    digits, text = 4, short(value)
-    while text.isdecimal() and float(text) != value:
-        digits += 1
-        text = f"{value:.{digits}g}"
-    return text
-
-
-def verdict_lines(report: Report) -> list[str]:
-    """PASS or FAIL, one line a rule."""
-    verdict = report.document.get("verdict")
-    if not verdict:
-        return []
-    several = len({rule["name"].rpartition(" ")[0] for rule in verdict["rules"]}) > 1
-    lines = []
-    for rule in verdict["rules"]:
-        word = rule["status"].upper()
-        name = f"{printable(rule.get('sample') or rule['result'])}: " if several else ""
-        shown = f"\033[{TITLES[word]}m{word}\033[0m" if report.colour else word
-        lines.append(f"{shown}  {name}{rule['rule']}")
-    return lines
-
-
-def short(value: float) -> str:
-    """Four significant digits."""
-    if value is None or math.isnan(value):
-        return "undefined"
-    return f"{value:.4g}"
-
-
-def columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows of words aligned in columns, the first to the left, numbers to the right."""
-    widths = [max(len(row[c]) for row in rows) for c in range(len(rows[0]))]
-    return [
-        "  ".join(
-            cell.ljust(width) if c == 0 else cell.rjust(width)
-            for c, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
-
-
-# ------------------------------------------------------------------------------------- machines
 
 
 def flat(result: Mapping[str, Any]) -> dict[str, Any]:
@@ -225,6 +67,7 @@ def flat(result: Mapping[str, Any]) -> dict[str, Any]:
         "status": result["status"],
         "warnings": " ".join(sorted({note["code"] for note in result["warnings"]})),
         "message": result.get("message"),
+        "columns": ",".join(result.get("columns", [])) or None,
         "p_adjusted": test.get("p_adjusted"),
         "group": result.get("group"),
         "fingerprint": result.get("fingerprint"),
@@ -290,6 +133,7 @@ _FLAT_NAMES = [
     "status",
     "warnings",
     "message",
+    "columns",
     "p_adjusted",
     "group",
     "fingerprint",
@@ -307,7 +151,8 @@ def markdown_of(report: Report) -> str:
         ci = f"{short(result.ci.low)} .. {short(result.ci.high)}" if result.ci else ""
         p = short(result.test.p_value) if result.test else ""
         sample = printable(result.sample or report.name("q"))
-        name = result.id if against_reference else title(result, report)
+        by_id = against_reference or report.document["command"] == "marginals"
+        name = result.id if by_id else title(result, report)
         cells = (
             name,
             sample,

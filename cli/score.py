@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from divmatch.catalogue import QUANTITIES
 from divmatch.cli.command import Command
 from divmatch.cli.journal import Journal, Stream
 from divmatch.cli.main import say
@@ -26,7 +27,7 @@ from divmatch.cli.score_table import table
 from divmatch.cli.session import Session, labelled, notes_of
 from divmatch.cli.several import refuse_two_streams
 from divmatch.errors import DivmatchError, SettingError
-from divmatch.estimator import Estimate, Estimator, parse_metric
+from divmatch.estimator import Estimate, Estimator, parse_metric, quantity
 from divmatch.record import Note, Result
 from divmatch.samples import Samples
 
@@ -77,7 +78,23 @@ def prepared(options: Mapping[str, Any]) -> tuple[Session, list[Metric]]:
     check_rows(options["rows"])
     written = [options[name] for name in ("rows", "resume") if options[name]]
     check_writable([*options["output"], *written], options["mkdir"])
-    return session, [parsed(text) for text in split_metrics(options["metrics"])]
+    named = [one for text in split_metrics(options["metrics"]) for one in spelled_out(text)]
+    if len(set(named)) < len(named):
+        raise SettingError(f"--metrics: '{max(named, key=named.count)}' is named twice")
+    return session, [parsed(text) for text in named]
+
+
+def spelled_out(text: str) -> list[str]:
+    """A metric whose command gives several results, as that many: prdc:kind=precision, ..."""
+    name, _, given = text.partition(":")
+    if name.strip() not in QUANTITIES or "method=" in given:
+        return [text]
+    several = quantity(name.strip()).on_command
+    for key, words in several.items():
+        if all(part.partition("=")[0].strip() != key for part in given.split(",")):
+            rest = f",{given}" if given else ""
+            return [f"{name.strip()}:{key}={word}{rest}" for word in words.split(",")]
+    return [text]
 
 
 def split_metrics(text: str) -> list[str]:
@@ -319,6 +336,7 @@ class Job:
             d=0,
             id=name,
             sample=path,
+            better=estimator.quantity.better if estimator else "lower",
             status="error",
             warnings=(Note("E00", message),),
             extra={"message": message},

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from divmatch.cli.render import Report, columns, moved, short, verdict_lines
+from divmatch.cli.report import Report, columns, moved, short, verdict_lines
 from divmatch.cli.several import numbered
 from divmatch.errors import counted
 from divmatch.estimator import quantity
@@ -30,7 +30,7 @@ def table(report: Report) -> str:
     level = report.document["settings"]["level"]
     failed = [r for r in report.results if r.status in ("error", "inconclusive")]
     reference = report.name("ref")
-    foot = f"reference {reference}; value [{level * 100:g}% interval]; smaller is nearer"
+    foot = f"reference {reference}; value [{level * 100:g}% interval]; {nearer(ids)}"
     if any(moved(result) for result in report.results):
         foot += f"; {MOVED} interval moved by the value's bias"
     if any(r.bias and r.bias["corrected"] == "value" for r in report.results):
@@ -44,6 +44,16 @@ def table(report: Report) -> str:
         verb = "lacks" if lost == 1 else "lack"
         lines.append(f"{lost} of {counted(len(sets), 'sample set')} {verb} a number")
     return "\n".join([*lines, *verdict_lines(report), ""])
+
+
+def nearer(ids: Sequence[str]) -> str:
+    """Which way the numbers go."""
+    names = dict.fromkeys(name.partition(":")[0].strip() for name in ids)
+    larger = [name for name in names if quantity(name).better == "higher"]
+    if not larger:
+        return "smaller is nearer"
+    few = "larger is nearer" + (f" in {', '.join(larger)}" if len(larger) < len(names) else "")
+    return few if len(larger) == len(names) else f"smaller is nearer, {few}"
 
 
 def sample_sets(results: Sequence[Result]) -> list[tuple[str, dict[str, Result]]]:
@@ -66,7 +76,9 @@ def heading(name: str, report: Report) -> str:
 
 def _rank(result: Result | None) -> tuple[bool, float]:
     failed = result is None or result.value != result.value
-    return (failed, 0.0 if failed or result is None else result.value)
+    if failed or result is None:
+        return (True, 0.0)
+    return (False, -result.value if result.better == "higher" else result.value)
 
 
 def _size(found: Mapping[str, Result]) -> str:

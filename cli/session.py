@@ -12,6 +12,7 @@ from typing import Any
 
 from divmatch.cli import gate, render
 from divmatch.cli.main import GATE, INCONCLUSIVE, OK, OUTPUT, USAGE, say
+from divmatch.cli.report import Report, text_of
 from divmatch.errors import InconclusiveError, SettingError, counted
 from divmatch.record import Note, Result, document
 from divmatch.samples import Samples
@@ -147,9 +148,10 @@ class Session:
             value=math.nan,
             unit=of.unit_of(settings),
             direction=of.direction,
-            n=(x.n,) if y is None or estimator.paired else (x.n, y.n),
+            n=(x.n,) if y is None else (x.n, y.n),
             d=x.d,
             params=settings,
+            better=of.better,
             status="inconclusive",
             warnings=(Note("E01", str(error)),),
             extra={"message": str(error)},
@@ -215,16 +217,18 @@ class Session:
             verdict=verdict and _final(verdict, code),
             run=self.run_block(),
         )
-        report = render.Report(
-            whole, tuple(results), text or render.text_of, self._colour(), forms or {}
-        )
+        report = Report(whole, tuple(results), text or text_of, self._colour(), forms or {})
         from divmatch.outputs import write_whole
 
         for path in self.options["output"]:
             if path != "-":
-                write_whole(path, report.as_form(self.form_of(path)), mkdir=self.options["mkdir"])
+                write_whole(
+                    path,
+                    render.rendered(report, self.form_of(path)),
+                    mkdir=self.options["mkdir"],
+                )
         if say_results:
-            show(report.as_form(self.options["output_format"]))
+            show(render.rendered(report, self.options["output_format"]))
         usage = f" ({self.run_block()})" if self.options["verbose"] > 1 else ""
         if usage:
             say(f"run{usage}")

@@ -1,7 +1,6 @@
 """One command for each quantity of one sample, made from its declaration."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import click
@@ -18,10 +17,11 @@ from divmatch.cli.options import (
     output_options,
 )
 from divmatch.cli.session import Session
-from divmatch.errors import SettingError
+from divmatch.errors import SampleError, SettingError, at_row, counted
 from divmatch.estimator import Quantity, quantity
 from divmatch.samples import Samples, with_beside
 from divmatch.settings import Setting
+from divmatch.tables import Reading, Table
 
 ARGUMENT = "P is a sample: .npy, .npz::key, .parquet, .csv, .tsv, .ndjson or -."
 
@@ -114,49 +114,41 @@ def read_single(session: Session, path: str, settings: Sequence[Setting]) -> Sam
     from divmatch.encoding import encode
     from divmatch.files import check_readable, read_table
 
-    given = {s.name: (s, session.options[s.name]) for s in settings if s.per_row}
-    files = {name: (s, file) for name, (s, file) in given.items() if file is not None}
-    inputs = [path, *(file for _, file in files.values())]
+    given = [(s, session.options[s.name]) for s in settings if s.per_row]
+    given = [(setting, file) for setting, file in given if file is not None]
+    inputs = [path, *(file for _, file in given)]
     check_readable(inputs)
     session.spare(inputs)
     table = read_table(path, session.reading(), role="p")
     (x,) = encode(table, reading=session.reading())
-    whole = replace(table, picked=None)
-    for name, (setting, file) in files.items():
-        if x.origin.get("dropped", {}).get("nan"):
+    for setting, file in given:
+        if x.origin["dropped"].get("nan"):
             raise SettingError(
                 f"--na drop with {setting.flag}: rows were dropped from {path}, not from {file}; "
                 "drop them from both files first"
             )
-        x = _beside(x, whole, name, setting, file, table.picked)
+        x = with_beside(x, setting.name, read_beside(file, table, setting.flag))
     return x
 
 
-def _beside(x: Samples, table: Any, name: str, setting: Setting, file: str, picked: Any) -> Samples:
-    """The samples with the numbers of one file, its columns in the order of the samples'."""
+def read_beside(file: str, table: Table, flag: str) -> Any:
+    """The numbers of a file of the table's shape, its columns and rows in the table's order."""
     import numpy as np
 
-    from divmatch.encoding import encode
-    from divmatch.errors import SampleError, at_row, counted
     from divmatch.files import read_table
-    from divmatch.tables import Reading
+    from divmatch.matching import aligned
 
-    plain = Reading(scale="none", categorical="error")
-    other = read_table(file, plain)
+    other = read_table(file, Reading(scale="none"))
     if other.rows != table.rows:
         raise SampleError(
-            f"{file}: has {counted(other.rows, 'row')}, {x.name} has {table.rows}; "
-            f"{setting.flag} needs one a row"
+            f"{file}: has {counted(other.rows, 'row')}, {table.name} has {table.rows}; "
+            f"{flag} needs one a row"
         )
     if other.numbers.dtype.kind == "f" and not np.isfinite(other.numbers).all():
         row = int(np.flatnonzero(~np.isfinite(other.numbers).all(axis=1))[0])
         raise SampleError(
-            f"{file}: NaN or infinite {at_row(row)}; {setting.flag} needs a number for every row"
+            f"{file}: NaN or infinite {at_row(row)}; {flag} needs a number for every row"
         )
-    if setting.per_row == "row":
-        values = encode(replace(table, weights=None), other, reading=plain)[1].points
-    else:
-        (alone,) = encode(other, reading=plain)
-        values = alone.points
-    values = values if picked is None else values[picked]
-    return with_beside(x, name, values, wide=setting.per_row == "row")
+    columns, _ = aligned(other, table, "error")
+    values = other.numbers[:, columns]
+    return values if table.picked is None else values[table.picked]

@@ -11,7 +11,7 @@ from divmatch.cli import gate
 from divmatch.cli.command import Command
 from divmatch.cli.estimate import finish, pair_sections, read_pair
 from divmatch.cli.options import Number, option
-from divmatch.cli.render import Report, interval, result_line, short, title, verdict_lines
+from divmatch.cli.report import Report, interval, result_line, short, title, verdict_lines
 from divmatch.cli.session import Session
 from divmatch.errors import SettingError
 from divmatch.estimator import Estimator, parse_metric

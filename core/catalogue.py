@@ -8,8 +8,9 @@ QUANTITIES = {  # commands that compare two samples: name -> (module that declar
     "renyi": ("divmatch.estimators.families", "Renyi divergence of order a, by the method that held-out rows speak for."),
     "fdiv": ("divmatch.estimators.families", "f-divergence between two samples, by the method that held-out rows speak for."),
     "cs": ("divmatch.estimators.cauchy_schwarz", "Cauchy-Schwarz divergence between two samples, without each row's kernel with itself."),
+    "prdc": ("divmatch.estimators.prdc", "Precision, recall, density, coverage of P's rows by Q's, and Q's authenticity."),
     "c2st": ("divmatch.estimators.network", "Classifier two-sample test: twice the balanced accuracy on held-out rows, less one."),
-    "mmd": ("divmatch.estimators.mmd", "Squared maximum mean discrepancy between two samples, unbiased (U-statistic)."),
+    "mmd": ("divmatch.estimators.mmd_methods", "Squared maximum mean discrepancy between two samples, unbiased (U-statistic)."),
     "energy": ("divmatch.estimators.energy", "Energy distance between two samples, unbiased (U-statistic)."),
     "sliced": ("divmatch.transport.sliced", "Sliced Wasserstein distance between two samples."),
 }  # fmt: skip
@@ -25,6 +26,7 @@ STATISTICS = {  # statistics of `divmatch test` that are no command of their own
 
 COMMANDS = {  # everything else: name -> (module of the command, help)
     "probs": ("divmatch.cli.probs", "Row-wise divergences of probabilities, logits or counts."),
+    "marginals": ("divmatch.cli.marginals", "Compare two tables column by column: W1, KS, JS, PSI, chi2, missing values."),
     "best-of-n": ("divmatch.cli.best_of_n", "KL between the best of n outputs and the base model."),
     "test": ("divmatch.cli.test", "Two-sample test: could both files come from one distribution?"),
     "memorisation": ("divmatch.cli.memorisation", "Has a generator memorised its training rows? Train, test and generated compared."),
@@ -47,6 +49,7 @@ EVERY = QUANTITIES | SINGLES | COMMANDS  # what `divmatch NAME` takes
 SECTIONS = {
     "Estimate one quantity, P (the reference) first": tuple(QUANTITIES),
     "Estimate one quantity of one file": tuple(SINGLES),
+    "Column by column, P (the reference) first": ("marginals",),
     "Matching rows, teacher P and student Q": ("probs", "best-of-n"),
     "Decide": ("test", "compare", "rank", "memorisation"),
     "Batch": ("score", "matrix"),
@@ -54,6 +57,16 @@ SECTIONS = {
         n
         for n in COMMANDS
         if n
-        not in ("probs", "best-of-n", "test", "compare", "rank", "memorisation", "score", "matrix")
+        not in (
+            "probs",
+            "marginals",
+            "best-of-n",
+            "test",
+            "compare",
+            "rank",
+            "memorisation",
+            "score",
+            "matrix",
+        )
     ),
 }

@@ -15,10 +15,10 @@ from divmatch.inference import (
     estimate_of,
     result_of,
     seed_of,
-    shuffled_pool,
 )
 from divmatch.intervals import SUBSAMPLES, Subsampled, extrapolated, normal_quantile
 from divmatch.kernels.execution import in_order, one_blas_thread
+from divmatch.permutations import shuffled_pool
 from divmatch.randomness import stream
 from divmatch.record import Interval, Note, Result
 from divmatch.samples import Samples, check_partners

@@ -28,75 +28,92 @@ def filled(
 
     ``check_words`` gets the name and the words of each categorical column, of all rows too.
     """
-    columns = headings(source, place.name, names)
-    labels = labels_of(columns)
     rows = source.rows if picked is None else len(picked)
-    numbers = np.empty((rows, len(labels)))
-    codes = np.empty((rows, sum(column.kind == "cat" for column in columns)), dtype=np.int32)
-    words: list[dict[str, int]] = [{} for _ in range(codes.shape[1])]
+    arrays = _Arrays(place.name, headings(source, place.name, names), rows)
     others = {name: np.empty(source.rows) for name in beside}
-    rounded = dict.fromkeys(names, False)
-    start = filled = 0
+    start = 0
     wanted = list(dict.fromkeys([*names, *others]))
-    size = max(64, min(1 << 16, BATCH_BYTES // (8 * max(1, len(labels)))))
+    size = max(64, min(1 << 16, BATCH_BYTES // (8 * max(1, len(arrays.labels)))))
     for batch in source.batches(wanted, size) if wanted else ():
-        if start + len(batch) > source.rows:
+        stop = start + len(batch)
+        if stop > source.rows:
             raise FileError(f"{place.name}: holds more rows than it promises; write it anew")
         for name, values in others.items():
-            values[start : start + len(batch)] = numbers_of(batch.column(name))
-        here, part = None, batch
+            values[start:stop] = numbers_of(batch.column(name))
+        here = None
         if picked is not None:
-            low, high = np.searchsorted(picked, [start, start + len(batch)])
+            low, high = np.searchsorted(picked, [start, stop])
             here = picked[low:high]
-            part = batch.take(load_arrow(place.name).array(here - start))
-        stop = filled + len(part)
+        arrays.add(batch, here, start, every_word=check_words is not None)
+        start = stop
+    if wanted and arrays.filled != rows:
+        raise FileError(
+            f"{place.name}: promises {counted(rows, 'row')}, but holds {arrays.filled}; write it anew"
+        )
+    if check_words is not None:
+        for name, found in arrays.words.items():
+            check_words(name, found)
+    return arrays.table(place, source.rows, picked), others
+
+
+class _Arrays:
+    """The arrays of a table while its rows come in."""
+
+    def __init__(self, where: str, columns: list[Column], rows: int) -> None:
+        self.where, self.columns, self.labels = where, columns, labels_of(columns)
+        categories = [column.name for column in columns if column.kind == "cat"]
+        self.numbers = np.empty((rows, len(self.labels)))
+        self.codes = np.empty((rows, len(categories)), dtype=np.int32)
+        self.words: dict[str, dict[str, int]] = {name: {} for name in categories}
+        self.rounded: set[str] = set()
+        self.filled = 0
+
+    def add(
+        self, batch: Any, picked: NDArray[np.int64] | None, start: int, *, every_word: bool
+    ) -> None:
+        """Decode the picked rows of a batch that starts at row ``start``; words of all rows if asked."""
+        here = None if picked is None else picked - start
+        part = batch if here is None else batch.take(load_arrow(self.where).array(here))
+        into = slice(self.filled, self.filled + len(part))
         number = code = 0
-        for column in columns:
-            values = part.column(column.name)
+        for column in self.columns:
+            name, values = column.name, part.column(column.name)
             if column.kind == "cat":
-                with damage(place.name, f"text in column '{column.name}'"):
-                    if check_words is not None and here is not None:
-                        every = _codes(batch.column(column.name), words[code])
-                        codes[filled:stop, code] = every[here - start]
+                with damage(self.where, f"text in column '{name}'"):
+                    if every_word and here is not None:
+                        codes = _codes(batch.column(name), self.words[name])[here]
                     else:
-                        codes[filled:stop, code] = _codes(values, words[code])
+                        codes = _codes(values, self.words[name])
+                self.codes[into, code] = codes
                 code += 1
                 continue
-            rounded[column.name] |= _rounds(values)
-            into = numbers[filled:stop, number : number + column.width]
+            if _rounds(values):
+                self.rounded.add(name)
+            block = self.numbers[into, number : number + column.width]
             if column.kind == "list":
-                fill_lists(values, into, here, start, f"{place.name}: column '{column.name}'")
+                fill_lists(values, block, picked, start, f"{self.where}: column '{name}'")
             else:
-                into[:, 0] = numbers_of(values)
+                block[:, 0] = numbers_of(values)
             number += column.width
-        start, filled = start + len(batch), stop
-    if wanted and filled != rows:
-        raise FileError(
-            f"{place.name}: promises {counted(rows, 'row')}, but holds {filled}; write it anew"
+        self.filled = into.stop
+
+    def table(self, place: Place, rows: int, picked: NDArray[np.int64] | None) -> Table:
+        """The table of what came in, its words sorted."""
+        words = {
+            name: _sorted_words(self.codes, k, found)
+            for k, (name, found) in enumerate(self.words.items())
+        }
+        return Table(
+            place.name,
+            place.kind,
+            rows,
+            tuple(replace(column, words=words.get(column.name, ())) for column in self.columns),
+            self.labels,
+            self.numbers,
+            self.codes,
+            picked=picked,
+            rounded=tuple(c.name for c in self.columns if c.name in self.rounded),
         )
-    categories = [column.name for column in columns if column.kind == "cat"]
-    if check_words is not None:
-        for name, found in zip(categories, words, strict=True):
-            check_words(name, found)
-    known = iter(range(len(words)))
-    columns = [
-        replace(column, words=_sorted_words(codes, k, words[k]))
-        if column.kind == "cat" and (k := next(known)) >= 0
-        else column
-        for column in columns
-    ]
-    table = Table(
-        place.name,
-        place.kind,
-        source.rows,
-        tuple(columns),
-        labels,
-        numbers,
-        codes,
-        picked=picked,
-        rounded=tuple(name for name in names if rounded[name]),
-    )
-    return table, others
 
 
 def headings(source: Source, where: str, names: Sequence[str]) -> list[Column]:

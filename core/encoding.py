@@ -130,7 +130,7 @@ class Encoder:
             refuse_blank(table, holes, codes_used, self._heading)
         if self._reading.na == "error":
             refuse_gaps(table, holes, codes_used, self._heading)
-        weights, log_q = table.weights, table.log_q
+        weights, beside = table.weights, table.beside
         dropped: dict[str, int] = {}
         if table.picked is not None:
             dropped["sample"] = table.rows - len(table.picked)
@@ -140,14 +140,14 @@ class Encoder:
             dropped["nan"] = int(len(keep) - np.count_nonzero(keep))
             points, codes_used, holes = points[keep], codes_used[keep], None
             weights = None if weights is None else weights[keep]
-            log_q = None if log_q is None else log_q[keep]
+            beside = {name: values[keep] for name, values in beside.items()}
         if not len(points):
             raise SampleError(f"{table.name}: no row is left, all have missing values")
         if weights is not None:
             weights = as_weights(weights, len(points), table.name)
         words = [column.words for column in columns]
         notes = rounding_note(table)
-        return Rows(table, points, holes, codes_used, words, weights, dropped, notes, log_q)
+        return Rows(table, points, holes, codes_used, words, weights, dropped, notes, beside)
 
     def _filled(self, rows: Rows) -> Rows:
         """Put the means of the reference where numbers are missing."""
@@ -217,7 +217,7 @@ class Encoder:
             "scale": self._scaling.name,
             "notes": rows.notes + self._news(rows, layout),
         }
-        return Samples(points, rows.weights, table.name, labels, origin, log_q=rows.log_q)
+        return Samples(points, rows.weights, table.name, labels, origin, rows.beside)
 
     def _one_hot(self, points: Points, rows: Rows, layout: _Layout) -> None:
         """Write the blocks of the categorical columns into the zeros at the right."""

@@ -45,8 +45,12 @@ class OutputError(DivmatchError):
 
 def counted(number: int, noun: str) -> str:
     """`1 row`, `3 rows`, `2 categories`."""
-    many = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
-    return f"{number} {noun if number == 1 else many}"
+    return f"{number} {noun if number == 1 else plural(noun)}"
+
+
+def plural(noun: str) -> str:
+    """`rows`, `categories`."""
+    return f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
 
 
 def at_row(number: int) -> str:

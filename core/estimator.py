@@ -31,7 +31,8 @@ class Estimate:
     Carlo approximation inside the method. ``bias`` is what the estimate is expected to be above the
     truth; the value keeps it, the interval is moved by it, and widened by ``doubt`` on either side.
     ``params`` says what automatic settings came out as. ``test`` is a p-value that costs nothing,
-    such as a chi-square approximation; permutations take its place.
+    such as a chi-square approximation; permutations take its place. ``se`` is the standard error of a
+    method whose interval comes from independent blocks of rows.
     """
 
     value: float
@@ -44,6 +45,7 @@ class Estimate:
     notes: tuple[Note, ...] = ()
     exact: bool = True
     test: Test | None = None
+    se: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,11 +67,23 @@ class Pooled:
 
 
 @dataclass(frozen=True, eq=False)
+class OwnTest:
+    """What a test of an estimator's own found: p-value, name, null draws of the value, warnings."""
+
+    p_value: float
+    method: str
+    values: Array
+    notes: tuple[Note, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
 class Estimator:
     """One method of a quantity: a typed function of its samples, with its settings and source.
 
-    ``interval`` says where the interval comes from: the influence terms, or subsampling. With a
+    ``interval`` says where the interval comes from: the influence terms, subsampling, or the spread
+    of blocks, which is as valid where P = Q. With a
     ``rate``, subsampling also tells the bias: rate(d) is the power of 1/n that it falls with.
+    ``standard_error`` of (estimate, subsampled, x, y) replaces the plain one of subsampling.
     """
 
     quantity: "Quantity"
@@ -77,15 +91,16 @@ class Estimator:
     function: Callable[..., Estimate]
     settings: tuple[Setting, ...]
     source: str
-    interval: Literal["influence", "subsampling"]
+    interval: Literal["influence", "subsampling", "blocks"]
     rate: Callable[[int], float] | None = None
+    standard_error: Callable[..., float | None] | None = None
     biased: float | None = (
         None  # the power of 1/n that a bias falls with which no interval knows of
     )
     random: bool = False  # takes `rng`: draws random numbers of its own
-    paired: bool = False  # the second samples are numbers of their own for every row of the first
     _plan: list[Callable[..., Pooled]] = field(default_factory=list)
     _contrast: list[Callable[..., Pooled]] = field(default_factory=list)
+    _test: list[Callable[..., OwnTest | None]] = field(default_factory=list)
 
     @property
     def doc(self) -> str:
@@ -97,9 +112,11 @@ class Estimator:
         known = {setting.name: setting for setting in self.settings}
         for name in given:
             if name not in known:
-                how = "--log-q" if self.paired else f"--method {self.method}"
-                where = f"{self.quantity.name} {how}"
-                raise SettingError(f"{where} has no setting '{name}'{suggestion(name, known)}")
+                density = self in self.quantity.known.values()
+                how = "--log-q" if density else f"--method {self.method}"
+                raise SettingError(
+                    f"{self.quantity.name} {how} has no setting '{name}'{suggestion(name, known)}"
+                )
         return {name: s.check(given.get(name, s.default)) for name, s in known.items()}
 
     def __call__(self, x: Samples, y: Samples | None = None, /, **settings: Any) -> Estimate:
@@ -122,6 +139,17 @@ class Estimator:
             return self(pool.take(split), pool.take(~split), **settings).value
 
         return _afresh(value)
+
+    def tested(self, test: Callable[..., OwnTest | None]) -> Callable[..., OwnTest | None]:
+        """Register a test of its own: of both samples, B, the seed and the settings, or None."""
+        self._test.append(test)
+        return test
+
+    def own_test(
+        self, x: Samples, y: Samples, permutations: int, seed: int, settings: Mapping[str, Any]
+    ) -> OwnTest | None:
+        """Its own test, where the settings ask for it in the place of the permutation test."""
+        return self._test[0](x, y, permutations, seed, **settings) if self._test else None
 
     def contrasted(self, plan: Callable[..., Pooled]) -> Callable[..., Pooled]:
         """Register a plan for `contrast` that makes every split cheap."""
@@ -193,6 +221,8 @@ class Quantity:
     default: str
     examples: tuple[str, ...]
     when_scoring: Mapping[str, Any] = field(default_factory=dict)
+    on_command: Mapping[str, str] = field(default_factory=dict)  # defaults of the command alone
+    better: Literal["lower", "higher"] = "lower"
     degenerate: bool = False  # at P = Q influences vanish, and the validity of intervals with them
     scales: tuple[str, ...] = ("none",)
     methods: dict[str, Estimator] = field(default_factory=dict)
@@ -213,37 +243,33 @@ class Quantity:
         method: str,
         *,
         source: str,
-        interval: Literal["influence", "subsampling"] = "influence",
+        interval: Literal["influence", "subsampling", "blocks"] = "influence",
         rate: Callable[[int], float] | None = None,
+        standard_error: Callable[..., float | None] | None = None,
         biased: float | None = None,
+        known_density: bool = False,
     ) -> Callable[[Callable[..., Estimate]], Estimator]:
-        """Turn a typed function into the estimator of this quantity called ``method``."""
+        """Turn a typed function into the estimator of this quantity called ``method``.
+
+        With a ``known_density`` of Q it is a function of P alone, with ln q beside the rows.
+        """
 
         def declare(function: Callable[..., Estimate]) -> Estimator:
             settings = settings_of(function)
             random = "rng" in inspect.signature(function).parameters
             made = Estimator(
-                self, method, function, settings, source, interval, rate, biased, random
+                self,
+                method,
+                function,
+                settings,
+                source,
+                interval,
+                rate,
+                standard_error,
+                biased,
+                random,
             )
-            self.methods[method] = made
-            return made
-
-        return declare
-
-    def against_density(
-        self,
-        method: str,
-        *,
-        source: str,
-        interval: Literal["influence", "subsampling"] = "influence",
-        rate: Callable[[int], float] | None = None,
-    ) -> Callable[[Callable[..., Estimate]], Estimator]:
-        """Turn a typed function of P and of ln q at P's rows into an estimator for --log-q."""
-
-        def declare(function: Callable[..., Estimate]) -> Estimator:
-            settings = settings_of(function)
-            made = Estimator(self, method, function, settings, source, interval, rate, paired=True)
-            self.known[method] = made
+            (self.known if known_density else self.methods)[method] = made
             return made
 
         return declare

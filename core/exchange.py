@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from divmatch.errors import InconclusiveError
 from divmatch.estimator import Estimator, Pooled
-from divmatch.inference import permuted, pool_order, seed_of, shuffled_pool
+from divmatch.inference import seed_of
 from divmatch.kernels.execution import one_blas_thread
+from divmatch.permutations import permuted, pool_order, shuffled_pool
 from divmatch.record import Test
 from divmatch.samples import Samples
 

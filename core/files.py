@@ -1,7 +1,7 @@
 """Files: every way that rows come in; a damaged file gets one line, never a traceback."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import Any
 from zlib import crc32
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from divmatch.arrays import load_array
 from divmatch.columns import called_categories, chosen, no_value, not_found, shortlist
 from divmatch.decoding import filled
-from divmatch.errors import FileError, SampleError, counted
+from divmatch.errors import FileError, SampleError, counted, plural
 from divmatch.ndjson import ndjson_source
 from divmatch.parquet import parquet_bytes, parquet_source
 from divmatch.places import (
@@ -34,6 +34,8 @@ from divmatch.tables import Column, Reading, Table
 from divmatch.text import refuse_numbers, text_source
 
 __all__ = ["check_readable", "describe", "files_from", "parquet_bytes", "read_table"]
+
+WEIGHT, LOG_DENSITY = "weight", "log-density"  # what may go with the rows, as messages call it
 
 
 def read_table(path: str, reading: Reading, *, role: str = "p") -> Table:
@@ -69,6 +71,61 @@ def read_table(path: str, reading: Reading, *, role: str = "p") -> Table:
         table = _from_array(opened, place, reading, role)
     _check_something(table)
     return table
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """An input that is opened once and read some columns at a time."""
+
+    name: str
+    kind: str
+    rows: int
+    names: tuple[str, ...]  # what --columns keeps
+    unmatched: tuple[str, ...]  # its exclusions that met no column
+    by_position: bool  # a plain array, or a column picked by the user: names mean nothing
+    many: bool  # a part costs only its own columns
+    read: Callable[[Sequence[str]], Table]
+
+
+def read_parts(path: str, reading: Reading, *, role: str = "p") -> Parts:
+    """Open one input and choose its columns; their values are read part by part."""
+    place = locate(path)
+    opened = open_place(place, reading.stdin_format)
+    unmatched: tuple[str, ...] = ()
+    if isinstance(opened, Source):
+        kinds = {name: kind_of(type_) for name, type_ in opened.types.items()}
+        picked = picked_column(opened, place, kinds)
+        if picked is None:
+            names, unmatched = chosen(reading.columns, kinds, place.name)
+        else:
+            names = [picked]
+        for name in names:
+            _refuse_other(opened, place, name, kinds)
+        rows, by_position, many = opened.rows, picked is not None, place.kind == "parquet"
+    else:
+        width = opened.shape[1] if opened.ndim == 2 else 1
+        kinds = {str(k): "num" for k in range(width)}
+        names, unmatched = chosen(reading.columns, kinds, place.name)
+        rows, by_position, many = len(opened), True, True
+
+    def read(only: Sequence[str]) -> Table:
+        if isinstance(opened, Source):
+            table = _from_columns(opened, place, reading, role, only)
+        else:
+            table = _from_array(opened, place, reading, role, only)
+        if not len(table.numbers):
+            raise SampleError(f"{table.name}: is empty (0 rows); at least one is needed")
+        return table
+
+    return Parts(place.name, place.kind, rows, tuple(names), unmatched, by_position, many, read)
+
+
+def _refuse_other(source: Source, place: Place, name: str, kinds: Mapping[str, str]) -> None:
+    if kinds[name] == "other":
+        raise FileError(
+            f"{place.name}: column '{name}' holds {source.types[name]}, neither numbers nor "
+            f"categories; leave it out with --columns '!{name}'"
+        )
 
 
 def _check_something(table: Table) -> None:
@@ -161,22 +218,26 @@ def open_place(place: Place, stdin_format: str | None) -> NDArray[Any] | Source:
     return text_source(place, kind, source)
 
 
-def _from_array(array: NDArray[Any], place: Place, reading: Reading, role: str) -> Table:
+def _from_array(
+    array: NDArray[Any],
+    place: Place,
+    reading: Reading,
+    role: str,
+    only: Sequence[str] | None = None,
+) -> Table:
     """Make a table of a plain array; copy only where rows or columns are left out."""
     if array.ndim not in (1, 2):
         raise FileError(f"{place.name}: has shape {array.shape}, expected rows and columns")
     block = array[:, None] if array.ndim == 1 else array
     rows = len(block)
-    weights_from, weights, hidden = None, None, set[str]()
     picked = _picked(rows, reading, role)
     known = [str(k) for k in range(block.shape[1])]
-    if reading.weights or _own_weights(reading, role):
-        weights_from, hidden = _weights_from(reading, role, known, place.name)
-        if weights_from in known:
-            weights = block[:, int(weights_from)].astype(np.float64)
-    log_q, known_q = None, _log_q_from(reading, known, place.name)
-    if known_q in known:
-        log_q, hidden = block[:, int(known_q)].astype(np.float64), hidden | {known_q}
+    if only is not None:  # before any row is copied
+        known = list(only)
+        block = block[:, [int(name) for name in known]]
+        reading = replace(reading, columns=None)
+    beside, hidden = _beside(reading, role, known, place.name)
+    read = {k: block[:, known.index(k)].astype(np.float64) for k in beside.values() if k in known}
     block = block if picked is None else block[picked]
     table = Table(
         place.name,
@@ -190,8 +251,7 @@ def _from_array(array: NDArray[Any], place: Place, reading: Reading, role: str) 
         picked=picked,
     )
     table = _narrowed(table, reading, hidden)
-    table = _with_log_q(replace(table, rounded=_rounded(table)), log_q, known_q)
-    return _weighted(table, weights, weights_from)
+    return _with_beside(replace(table, rounded=_rounded(table)), beside, read)
 
 
 def _rounded(table: Table) -> tuple[str, ...]:
@@ -219,31 +279,32 @@ def _narrowed(table: Table, reading: Reading, hidden: set[str]) -> Table:
     )
 
 
-def _from_columns(source: Source, place: Place, reading: Reading, role: str) -> Table:
+def _from_columns(
+    source: Source,
+    place: Place,
+    reading: Reading,
+    role: str,
+    only: Sequence[str] | None = None,
+) -> Table:
     """Choose columns of a table and read only those."""
     kinds = {name: kind_of(type_) for name, type_ in source.types.items()}
     if not kinds:
         raise SampleError(f"{place.name}: has no column; at least one is needed")
-    known, hidden, weights_from = kinds, set[str](), None
-    if reading.weights or _own_weights(reading, role):
-        weights_from, hidden = _weights_from(reading, role, list(kinds), place.name)
-    known_q = _log_q_from(reading, list(kinds), place.name)
-    hidden |= {name for name in kinds if name == known_q}
-    selector = picked_column(source, place, kinds)
+    beside, hidden = _beside(reading, role, list(kinds), place.name)
+    known, selector = kinds, picked_column(source, place, kinds)
     if selector is not None:
         known, hidden = {selector: kinds[selector]}, set()
     listed = selector is not None and kinds[selector] == "list"
     visible = {name: kind for name, kind in known.items() if name not in hidden}
     names, unmatched = chosen(None if listed else reading.columns, visible, place.name)
-    given = ((weights_from, "weights"), (known_q, "log-densities"))
-    beside = {name: what for name, what in given if name in kinds and name is not None}
-    for name in [*names, *beside]:
-        if kinds[name] == "other" or (name in beside and kinds[name] != "num"):
+    names = names if only is None else [name for name in names if name in only]
+    no_data = {name: plural(noun) for noun, name in beside.items() if name in kinds}
+    for name in [*names, *no_data]:
+        if name in names:
+            _refuse_other(source, place, name, kinds)
+        if name in no_data and kinds[name] != "num":
             raise FileError(
-                f"{place.name}: column '{name}' holds {source.types[name]}, neither numbers nor "
-                f"categories; leave it out with --columns '!{name}'"
-                if name in names
-                else f"{place.name}: column '{name}' holds {source.types[name]}, no {beside[name]}"
+                f"{place.name}: column '{name}' holds {source.types[name]}, no {no_data[name]}"
             )
     picked = _picked(source.rows, reading, role)
     said = called_categories(reading.columns, names)
@@ -253,15 +314,14 @@ def _from_columns(source: Source, place: Place, reading: Reading, role: str) -> 
             refuse_numbers(source, place.name, name, words)
 
     check = check_words if source.guessed else None
-    table, others = filled(source, place, names, picked, beside, check)
+    table, read = filled(source, place, names, picked, no_data, check)
     table = replace(table, selected=selector is not None, unmatched=unmatched)
     if listed:
         labels = tuple(str(k) for k in range(len(table.labels)))
         column = replace(table.columns[0], name="")
         table = replace(table, columns=(column,), labels=labels, plain=True)
         table = _narrowed(table, reading, set())
-    table = _with_log_q(table, others.get(known_q or ""), known_q)
-    return _weighted(table, others.get(weights_from or ""), weights_from)
+    return _with_beside(table, beside, read)
 
 
 def picked_column(source: Source, place: Place, kinds: dict[str, str]) -> str | None:
@@ -283,67 +343,58 @@ def _picked(rows: int, reading: Reading, role: str) -> NDArray[np.int64] | None:
     return np.sort(rng.choice(rows, wanted, replace=False, shuffle=False)).astype(np.int64)
 
 
-def _own_weights(reading: Reading, role: str) -> str | None:
-    if role == "train":
-        return None
-    return reading.weights_p if role in ("p", "ref") else reading.weights_q
-
-
-def _weights_from(
+def _beside(
     reading: Reading, role: str, known: Sequence[str], where: str
-) -> tuple[str, set[str]]:
-    """Where the weights of this file are, and the columns that are no data because of it."""
-    own = _own_weights(reading, role)
-    given = own or reading.weights or ""
-    if given not in known and not (own and names_file(own)):
-        raise FileError(f"{where}: weights: {not_found(given, known)}")
-    return given, {given, reading.weights or given} & set(known)
+) -> tuple[dict[str, str], set[str]]:
+    """Where the numbers that go with the rows are, and the columns that are no data because of it.
+
+    Each is a column of this file or, unless the files share it, a file of its own.
+    """
+    own = {"p": reading.weights_p, "ref": reading.weights_p, "train": None}
+    weights, log_q = own.get(role, reading.weights_q), reading.log_q
+    beside, hidden = {}, set[str]()
+    if given := weights or reading.weights:
+        if given not in known and not (weights and names_file(weights)):
+            raise FileError(f"{where}: weights: {not_found(given, known)}")
+        beside[WEIGHT], hidden = given, {given, reading.weights or given}
+    if log_q is not None:
+        if log_q not in known and not names_file(log_q):
+            raise FileError(f"{where}: --log-q: {not_found(log_q, known)}")
+        beside[LOG_DENSITY] = log_q
+        hidden.add(log_q)
+    return beside, hidden & set(known)
 
 
-def _log_q_from(reading: Reading, known: Sequence[str], where: str) -> str | None:
-    """Where the log-densities of Q are: a column of this file, or a file of their own."""
-    given = reading.log_q
-    if given is not None and given not in known and not names_file(given):
-        raise FileError(f"{where}: --log-q: {not_found(given, known)}")
-    return given
-
-
-def _with_log_q(table: Table, values: NDArray[Any] | None, given: str | None) -> Table:
-    """Add the log-densities, from a column already read or from their own file."""
-    if given is None:
-        return table
-    if values is None:
-        values = _numbers_in(given, "log-densities")
+def _with_beside(
+    table: Table, beside: Mapping[str, str], read: Mapping[str, NDArray[np.float64]]
+) -> Table:
+    """Add what goes with the rows, from columns already read or from files of their own."""
+    for noun, given in beside.items():
+        values = read[given] if given in read else _numbers_in(given, noun)
         if len(values) != table.rows:
             raise FileError(
-                f"{given}: holds {counted(len(values), 'log-density')}, but {table.name} "
-                f"has {counted(table.rows, 'row')}; give one a row"
-            )
-    return replace(table, log_q=values if table.picked is None else values[table.picked])
-
-
-def _weighted(table: Table, weights: NDArray[Any] | None, given: str | None) -> Table:
-    """Add the weights, from a column already read or from their own file."""
-    if given is None:
-        return table
-    if weights is None:
-        where, weights = given, _numbers_in(given, "weights")
-        if len(weights) != table.rows:
-            raise FileError(
-                f"{given}: holds {counted(len(weights), 'weight')}, but {table.name} has "
+                f"{given}: holds {counted(len(values), noun)}, but {table.name} has "
                 f"{counted(table.rows, 'row')}; give one a row"
             )
-    else:
-        where = f"{table.name}: column '{given}'"
+        if noun == WEIGHT:
+            where = f"{table.name}: column '{given}'" if given in read else given
+            values = _checked_weights(values, where)
+        kept = values if table.picked is None else values[table.picked]
+        if noun == WEIGHT:
+            table = replace(table, weights=kept, weights_from=given)
+        else:
+            table = replace(table, beside={"log_q": kept})
+    return table
+
+
+def _checked_weights(weights: NDArray[np.float64], where: str) -> NDArray[np.float64]:
+    """Weights of all rows, which may not be those that are kept; their sum must not overflow."""
     with np.errstate(over="ignore"):
-        as_weights(weights, table.rows, where)
-        if not np.isfinite(weights.sum()):
-            weights = weights / weights.max()  # their sum must not overflow
-    kept = weights if table.picked is None else weights[table.picked]
-    return replace(table, weights=kept, weights_from=given)
+        as_weights(weights, len(weights), where)
+        return weights if np.isfinite(weights.sum()) else weights / weights.max()
 
 
-def _numbers_in(given: str, what: str) -> NDArray[np.float64]:
+def _numbers_in(given: str, noun: str) -> NDArray[np.float64]:
     """Numbers in a file of their own: an array, or the only or the picked column of a table."""
     place = locate(given)
     loaded = open_place(place, None)
@@ -353,9 +404,9 @@ def _numbers_in(given: str, what: str) -> NDArray[np.float64]:
     name = picked_column(loaded, place, kinds) or (next(iter(kinds)) if len(kinds) == 1 else None)
     if name is None:
         raise FileError(
-            f"{given}: holds {counted(len(kinds), 'column')}; pick the one with the {what}, "
+            f"{given}: holds {counted(len(kinds), 'column')}; pick the one with the {plural(noun)}, "
             f"{given}::COLUMN with COLUMN one of {shortlist(kinds)}"
         )
     if kinds[name] != "num":
-        raise FileError(f"{given}: column '{name}' holds {loaded.types[name]}, no {what}")
+        raise FileError(f"{given}: column '{name}' holds {loaded.types[name]}, no {plural(noun)}")
     return filled(loaded, place, [], None, [name])[1][name]

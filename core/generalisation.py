@@ -10,9 +10,10 @@ from numpy.typing import ArrayLike
 
 from divmatch.errors import SettingError
 from divmatch.estimator import Estimate, Estimator, Quantity, parse_metric, se_of_terms
-from divmatch.inference import infer, permuted, seed_of, shuffled_pool
+from divmatch.inference import infer, seed_of
 from divmatch.intervals import normal_quantile
 from divmatch.kernels.execution import one_blas_thread
+from divmatch.permutations import permuted, shuffled_pool
 from divmatch.record import Interval, Note, Result
 from divmatch.samples import Samples, as_samples, check_partners
 

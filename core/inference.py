@@ -1,33 +1,29 @@
-"""Uncertainty for any estimator: intervals from influence terms or subsamples, permutation tests.
+"""Results of any estimator: the estimate with its interval, its test and its warnings.
 
 No estimator resamples by itself. All numbers follow from the seed, whatever the number of threads.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from divmatch.errors import InconclusiveError, SettingError
-from divmatch.estimator import Array, Estimate, Estimator, Pooled, Quantity, quantity
-from divmatch.intervals import Subsampled, interval_of, normal_quantile, subsampled
-from divmatch.kernels.execution import execution, one_blas_thread
+from divmatch.estimator import Estimate, Estimator, Quantity, quantity
+from divmatch.intervals import Subsampled, interval_of, subsampled
+from divmatch.kernels.execution import one_blas_thread
+from divmatch.permutations import null_of, shuffled_pool, tested
 from divmatch.randomness import stream
 from divmatch.record import Note, Result, Test
 from divmatch.samples import (
     Samples,
     as_samples,
     check_partners,
-    check_squares,
-    densities_at,
     with_beside,
+    with_densities,
 )
-
-SPLITS = 512  # splits a pass: enough to drown the cost of making the tiles, few enough for memory
-DETECTABLE_POWER = 0.8
 
 
 def infer(
@@ -59,7 +55,7 @@ def infer_all(
     estimator : Estimator
         The method of a quantity.
     x, y : Samples
-        The reference P and the candidate Q, with the same columns; y is None for a quantity of P
+        The reference P and the candidate Q, with the same columns; y is None for an estimator of P
         alone.
     several : sequence of mappings
         Checked settings of the estimator.
@@ -77,14 +73,9 @@ def infer_all(
     list of Result
         Value, standard error, interval, test and coded warnings.
     """
-    if estimator.paired:
-        check_squares(x)
-        if permutations:
-            raise SettingError(
-                "--permutations: rows of Q are needed, --log-q has none; leave it out"
-            )
-    else:
-        check_partners(x, y)
+    check_partners(x, y)
+    if permutations and y is None and not estimator.quantity.alone:
+        raise SettingError("--permutations: rows of Q are needed, --log-q has none; leave it out")
     if not 0 < level < 1:
         raise SettingError(f"--level {level}: expected a number above 0, below 1")
     if permutations < 0 or seed < 0:
@@ -99,13 +90,23 @@ def infer_all(
         if kept is not None:
             kept += zip(estimates, subsamples, strict=True)
         tests = [estimate.test for estimate in estimates]
+        said: list[tuple[Note, ...]] = [()] * len(several)
         if permutations:
             pool, observed = (x, None) if y is None else shuffled_pool(x, y, seed)
             for i, estimate in enumerate(estimates):
                 held = {**seeded[i], **_held(estimate, seeded[i])}
-                tests[i] = _test(estimator, pool, observed, held, permutations, seed)
+                own = None if y is None else estimator.own_test(x, y, permutations, seed, held)
+                if own is not None:
+                    null = null_of(own.values, 1.0)
+                    tests[i] = Test(own.p_value, own.method, permutations, null)
+                    said[i] = own.notes
+                    continue
+                tests[i] = tested(estimator, pool, observed, held, permutations, seed)
     made = []
-    for settings, estimate, found, test in zip(several, estimates, subsamples, tests, strict=True):
+    for settings, estimate, found, test, more in zip(
+        several, estimates, subsamples, tests, said, strict=True
+    ):
+        estimate = replace(estimate, notes=(*estimate.notes, *more))
         result = result_of(estimator, x, y, settings, estimate, found, level)
         notes = tuple(_advised(note, tested=test is not None) for note in result.warnings)
         made.append(
@@ -122,7 +123,8 @@ def estimate_of(
     if math.isnan(estimate.value):
         names = x.name if y is None else f"{x.name} and {y.name}"
         raise InconclusiveError(
-            f"{estimator.quantity.name}: undefined for {names}; too few rows carry weight"
+            f"{estimator.quantity.name}: undefined for {names}; too few rows carry weight, or numbers are "
+            "too large for their products"
         )
     return estimate
 
@@ -160,13 +162,14 @@ def result_of(
         value=estimate.value + 0.0,  # no minus zero
         unit=of.unit_of(settings),
         direction=of.direction,
-        n=(x.n,) if y is None or estimator.paired else (x.n, y.n),
+        n=(x.n,) if y is None else (x.n, y.n),
         d=x.d,
         se=se,
         ci=interval,
         error=None if estimate.error is None else {"monte_carlo_se": estimate.error},
         bias={"estimate": bias, "corrected": "interval"} if bias else None,
         params={**settings, **estimate.params},
+        better=of.better,
         exact=estimate.exact,
         status="ok" if math.isfinite(estimate.value) and not notes else "warn",
         warnings=notes,
@@ -228,130 +231,6 @@ def _weight_notes(x: Samples, y: Samples | None) -> tuple[Note, ...]:
     return tuple(notes)
 
 
-# ------------------------------------------------------------------------------- permutations
-
-
-def permutation_test(
-    estimator: Estimator,
-    x: Samples,
-    y: Samples,
-    settings: Mapping[str, Any],
-    *,
-    permutations: int,
-    seed: int = 0,
-) -> Test:
-    """Exact in level for any n and m: p = (1 + #{T_b >= T}) / (B + 1), ties against us.
-
-    Rows keep their weights when their labels move. The pool is put in random order first, so that
-    a plan that breaks ties by row number cannot see the labels.
-    """
-    return _test(estimator, *shuffled_pool(x, y, seed), settings, permutations, seed)
-
-
-def _test(
-    estimator: Estimator,
-    pool: Samples,
-    observed: NDArray[np.bool_] | None,
-    settings: Mapping[str, Any],
-    permutations: int,
-    seed: int,
-) -> Test:
-    plan = estimator.plan(pool, **settings)
-    return permuted(plan, pool.n, observed, permutations, seed, estimator.quantity.name)
-
-
-def permuted(
-    plan: Pooled,
-    n: int,
-    observed: NDArray[np.bool_] | None,
-    permutations: int,
-    seed: int,
-    name: str,
-) -> Test:
-    """The test whether a statistic is larger at the observed split, signs or order than at random ones."""
-    with np.errstate(all="ignore"):  # a split without any weight is undefined: it counts against us
-        splits = _all_splits(plan, *_draws(plan, n, observed), permutations, seed)
-    first, values = float(splits[0]), splits[1:]
-    if math.isnan(first) or first == -math.inf:
-        raise InconclusiveError(f"{name}: {first} cannot be compared in a test")
-    bar = first  # inf is as large as another inf, and larger than any number
-    if math.isfinite(first):
-        bar -= max(plan.rounding(), 1e-12 * abs(first))
-    as_large = int(np.count_nonzero(~(values < bar)))  # an undefined value counts against us
-    return Test(
-        p_value=(1 + as_large) / (1 + permutations),
-        method="wild-bootstrap" if plan.draws == "signs" else "permutation",
-        permutations=permutations,
-        null=_null(values),
-    )
-
-
-Draw = Callable[[np.random.Generator], NDArray[Any]]
-
-
-def _draws(plan: Pooled, n: int, labels: NDArray[np.bool_] | None) -> tuple[NDArray[Any], Draw]:
-    """What was observed, and how to draw another one under the null hypothesis."""
-    if plan.draws == "signs":
-        return np.ones(n), lambda rng: 1.0 - 2.0 * rng.integers(0, 2, n)
-    if plan.draws == "orders":
-        own = np.tile(np.arange(n), plan.moved)
-        return own, lambda rng: np.concatenate([rng.permutation(n) for _ in range(plan.moved)])
-    observed = np.ones(n, dtype=bool) if labels is None else labels
-    return observed, lambda rng: rng.permutation(observed)
-
-
-def _all_splits(
-    plan: Pooled, observed: NDArray[Any], draw: Draw, permutations: int, seed: int
-) -> Array:
-    """The statistic of the observed draw and of every random one, in one pass over the pool."""
-    blocks = _splits(observed, draw, permutations, seed)
-    return np.concatenate([plan.statistic(labels) for labels in blocks])
-
-
-def pool_order(rows: int, seed: int) -> NDArray[np.intp]:
-    """The random order of the pool: x's rows are the first of those that it numbers."""
-    return stream(seed, "pool").permutation(rows)
-
-
-def shuffled_pool(x: Samples, y: Samples, seed: int) -> tuple[Samples, NDArray[np.bool_]]:
-    """The rows of both samples in random order, and which of them are of x."""
-    order = pool_order(x.n + y.n, seed)
-    points = np.concatenate([x.points, y.points])[order]
-    weights = None
-    if x.weights is not None or y.weights is not None:
-        both = np.concatenate([x.masses() * x.n, y.masses() * y.n])[order]
-        weights = both / both.sum()
-    return Samples(points, weights, "pool", x.columns), order < x.n
-
-
-def _splits(
-    observed: NDArray[Any], draw: Draw, permutations: int, seed: int
-) -> Iterator[NDArray[Any]]:
-    """The observed draw, then random ones, in blocks that fit the memory.
-
-    The b-th draw does not depend on the blocks.
-    """
-    rng = stream(seed, "permutations")
-    rows = len(observed)
-    block = max(1, min(permutations + 1, SPLITS, execution().memory // (40 * rows)))
-    for start in range(0, permutations + 1, block):
-        size = min(block, permutations + 1 - start)
-        labels = np.empty((size, rows), dtype=observed.dtype)
-        for b in range(size):
-            labels[b] = draw(rng) if start + b else observed
-        yield labels.T
-
-
-def _null(values: Array) -> dict[str, float]:
-    known = values[np.isfinite(values)]
-    if len(known) == 0:
-        return {}
-    spread = float(known.std(ddof=1)) if len(known) > 1 else 0.0
-    high = float(np.quantile(known, 0.95, method="higher"))
-    detectable = high + normal_quantile(DETECTABLE_POWER) * spread
-    return {"mean": float(known.mean()), "sd": spread, "q95": high, "detectable": detectable}
-
-
 # --------------------------------------------------------------------------- Python functions
 
 
@@ -377,7 +256,7 @@ def function_of(name: str) -> Any:
         seed: int = 0,
         **settings: Any,
     ) -> Result:
-        p = as_samples(x, "x", weights_x)
+        p, q = as_samples(x, "x", weights_x), None
         if (y is None) == (log_q is None):
             raise SettingError(
                 f"{name}: expected the rows y of Q{', or log_q' * bool(wanted.known)}"
@@ -385,7 +264,7 @@ def function_of(name: str) -> Any:
         if log_q is None:
             chosen, q = wanted.chosen(method, settings), as_samples(y, "y", weights_y)
         else:
-            chosen, q = wanted.chosen_for_density(method), densities_at(p, log_q)
+            chosen, p = wanted.chosen_for_density(method), with_densities(p, log_q)
             if weights_y is not None:
                 raise SettingError("weights_y: rows of Q are needed, log_q has none; leave it out")
         return infer(
@@ -421,8 +300,7 @@ def _function_of_one(wanted: Quantity) -> Any:
         x = as_samples(sample, "x", weights)
         for setting in chosen.settings:
             if setting.per_row and settings.get(setting.name) is not None:
-                values = settings[setting.name]
-                x = with_beside(x, setting.name, values, wide=setting.per_row == "row")
+                x = with_beside(x, setting.name, settings[setting.name])
                 settings = {**settings, setting.name: "given"}
         checked = chosen.checked(settings)
         return infer(chosen, x, None, checked, level=level, permutations=permutations, seed=seed)

@@ -44,20 +44,16 @@ def subsampled(
     population. Politis & Romano 1994.
     """
     none: list[Subsampled | None] = [None] * len(several)
-    both = [samples for samples in (x, y) if samples is not None]
-    fraction = min(samples.n for samples in both) ** (-1 / 3)
+    given = [samples for samples in (x, y) if samples is not None]
+    fraction = min(samples.n for samples in given) ** (-1 / 3)
     if fraction == 1:
         return none
-    sizes = [int(fraction * samples.n) for samples in both]
+    sizes = [samples.n for samples in (x, x if y is None else y)]  # one sample draws as two do
     rng = stream(seed, estimator.quantity.name, "subsampling")
-    drawn = 1 if estimator.paired else 2  # rows that belong together are drawn together
-    draws = [
-        [_subset(rng, samples.n, size) for samples, size in zip(both, sizes, strict=True)][:drawn]
-        for _ in range(SUBSAMPLES)
-    ]
+    draws = [[_subset(rng, n, int(fraction * n)) for n in sizes] for _ in range(SUBSAMPLES)]
 
     def values(rows: list[NDArray[np.intp]]) -> list[float]:
-        parts = [samples.take(own) for samples, own in zip(both, rows * (3 - drawn), strict=False)]
+        parts = [samples.take(own) for samples, own in zip(given, rows, strict=False)]
         return [estimator(*parts, **settings).value for settings in several]
 
     try:
@@ -129,8 +125,12 @@ def interval_of(
         return None, None, estimate.bias, ()
     if estimator.interval == "influence":
         se, resamples = influence_se(estimate, x, y), 0
+    elif estimator.interval == "blocks":
+        se, resamples = estimate.se, 0
     else:
         se, resamples = found.se if found else None, SUBSAMPLES
+        if estimator.standard_error:
+            se = estimator.standard_error(estimate, found, x, y)
     if se is None or not math.isfinite(se):
         sizes = ", ".join(str(samples.n) for samples in (x, y) if samples is not None)
         few = Note("W10", f"n = {sizes}: too few rows for a standard error")

@@ -9,6 +9,7 @@ import numpy as np
 from divmatch.comparison import Difference, Standing, difference
 from divmatch.exchange import larger
 from divmatch.multiplicity import holm, letters
+from divmatch.permutations import BETTER
 from divmatch.record import Test
 
 
@@ -24,7 +25,7 @@ class Pair:
     @property
     def apart(self) -> bool:
         """Whether they are told apart, all pairs taken together."""
-        p = self.test.p_adjusted if self.test else None
+        p = self.test.adjusted if self.test else None
         return p is not None and p <= 1 - self.difference.level
 
 
@@ -71,7 +72,7 @@ def league(
     League
         Order, letters, pairs.
     """
-    order = sorted(range(len(found)), key=lambda k: _rank(found[k].result.value))
+    order = sorted(range(len(found)), key=lambda k: _rank(found[k]))
     pairs = []
     for place, i in enumerate(order):
         for j in order[place + 1 :]:
@@ -87,7 +88,8 @@ def league(
     return League(tuple(order), tuple(letters(apart)), tuple(pairs))
 
 
-def _rank(value: float) -> float:
+def _rank(one: Standing) -> float:
+    value = BETTER[one.result.better] * one.result.value
     return math.inf if math.isnan(value) else value
 
 
@@ -95,6 +97,6 @@ def _adjusted(pairs: Sequence[Pair]) -> list[Pair]:
     """Holm over the pairs that have a p-value."""
     p_values = iter(holm([pair.test.p_value for pair in pairs if pair.test]))
     return [
-        replace(pair, test=replace(pair.test, p_adjusted=next(p_values))) if pair.test else pair
+        replace(pair, test=replace(pair.test, adjusted=next(p_values))) if pair.test else pair
         for pair in pairs
     ]

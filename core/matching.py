@@ -24,7 +24,7 @@ class Rows:
     weights: Weights | None
     dropped: dict[str, int]
     notes: list[tuple[str, str]] = field(default_factory=list)
-    log_q: NDArray[np.float64] | None = None
+    beside: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
     @property
     def masses(self) -> Weights:

@@ -14,7 +14,7 @@ CODES = {
     "W04": "the estimate is not clearly above what equal distributions give: the interval is not valid",
     "W05": "a cap on the number of neighbours was hit",
     "W06": "the Monte Carlo error asked for was not reached",
-    "W07": "the samples hardly overlap: the estimate is too small",
+    "W07": "the samples hardly overlap: the divergence may be far larger, or inf",
     "W08": "a few rows carry most of the weight",
     "W09": "the median distance is zero; the mean of the non-zero ones was taken as bandwidth",
     "W10": "too few rows for a standard error",
@@ -31,15 +31,20 @@ CODES = {
     "W21": "a column is constant in the reference and was not scaled",
     "W22": "missing values were filled in with the reference's mean",
     "W23": "categories that the reference does not have",
-    "W24": "no method of the automatic choice is reliable here",
+    "W24": "the automatic choice is not reliable: methods disagree, or there are too many columns",
     "W25": "many cells hold too few rows for the plug-in's corrections",
     "W26": "whole numbers beyond 2^53 were rounded",
     "W27": "fitted density ratios were too small for a logarithm or power and were raised",
     "W28": "the estimate is near the largest one that so many negatives allow",
+    "W29": "rows have no neighbour of their own sample: the estimate is too large",
     "W30": "generated rows are nearer to the training rows than to the test rows: memorisation",
     "W31": "numbers of samples of unequal sizes are compared, and their bias is not the same",
     "W32": "the scores do not look like gradients of a logarithm of a density",
     "W33": "a group of columns is constant: it depends on nothing",
+    "W34": "balls of radius zero: rows with many copies",
+    "W35": "missing values were left out of a column's statistics",
+    "W36": "a p-value is rough: categories with few expected rows",
+    "W37": "too few permutations for a test of many kernels",
     "W41": "what was left to the data came out differently for samples that are compared",
     "E00": "a sample set could not be scored",
     "E01": "the data allow no number",
@@ -69,14 +74,15 @@ class Interval:
 class Test:
     """A p-value in (0, 1] with its null distribution's mean, standard deviation and 95 % point.
 
-    ``permutations`` is 0, and ``null`` empty, where ``method`` needs none.
+    ``permutations`` is 0, and ``null`` empty, where ``method`` needs none. ``adjusted`` is the p-value
+    where several tests of one run are taken together.
     """
 
     p_value: float
     method: str
     permutations: int
     null: Mapping[str, float]
-    p_adjusted: float | None = None  # for the other comparisons that were made with this one
+    adjusted: float | None = None  # for the other comparisons that were made with this one
 
     __test__ = False  # the name is the field's; pytest must not collect it
 
@@ -158,7 +164,7 @@ def _interval(ci: Interval) -> dict[str, Any]:
 def _test(test: Test) -> dict[str, Any]:
     return {
         "p_value": test.p_value,
-        "p_adjusted": test.p_adjusted,
+        "p_adjusted": test.adjusted,
         "method": test.method,
         "permutations": test.permutations,
         "null": {key: finite(value) for key, value in test.null.items()},

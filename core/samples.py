@@ -22,7 +22,6 @@ class Samples:
     ``weights`` is None where every row counts the same. ``origin`` says where the rows come from
     (kind of file, rows read, rows dropped) and travels into the result untouched. ``beside`` holds
     what else is known of each row, such as the score of a density there, and is no part of the points.
-    ``log_q`` is ln q at every row, where Q is known by that alone; see `densities_at`.
     """
 
     points: Points
@@ -31,7 +30,6 @@ class Samples:
     columns: tuple[str, ...] = ()
     origin: dict[str, Any] = field(default_factory=dict)
     beside: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
-    log_q: NDArray[np.float64] | None = None
     _derived: dict[Hashable, Any] = field(default_factory=dict, repr=False)
 
     @property
@@ -94,21 +92,20 @@ def as_samples(values: ArrayLike | Samples, name: str, weights: ArrayLike | None
     )
 
 
-def with_beside(samples: Samples, name: str, values: ArrayLike, *, wide: bool) -> Samples:
-    """The samples with numbers beside them: one a row, or (``wide``) one a row and column."""
+def with_beside(samples: Samples, name: str, values: ArrayLike) -> Samples:
+    """The samples with numbers beside them, one for each row and column."""
     found = as_samples(values, name).points
-    if found.shape != (samples.n, samples.d if wide else 1):
-        columns = f" and {counted(samples.d, 'column')}" if wide else ""
+    if found.shape != samples.points.shape:
         raise SampleError(
             f"{name}: has {counted(found.shape[0], 'row')} and {counted(found.shape[1], 'column')}, "
-            f"expected one number for each of the {counted(samples.n, 'row')}{columns} of {samples.name}"
+            f"expected one number for each of the {counted(samples.n, 'row')} and "
+            f"{counted(samples.d, 'column')} of {samples.name}"
         )
-    beside = {**samples.beside, name: found if wide else found[:, 0]}
-    return replace(samples, beside=beside, _derived={})
+    return replace(samples, beside={**samples.beside, name: found}, _derived={})
 
 
-def densities_at(x: Samples, log_q: ArrayLike, name: str = "log_q") -> Samples:
-    """Q known by ln q at the rows of x, as samples of one column whose rows go with those of x."""
+def with_densities(x: Samples, log_q: ArrayLike, name: str = "log_q") -> Samples:
+    """The samples with ln q beside every row, by which Q is known in the place of its rows."""
     values = np.asarray(log_q)
     if values.dtype.kind not in "biuf" or values.size != x.n or x.n not in values.shape:
         raise SampleError(
@@ -122,7 +119,7 @@ def densities_at(x: Samples, log_q: ArrayLike, name: str = "log_q") -> Samples:
             f"{name}: {values[bad[0]]} {at_row(int(bad[0]))}, expected a log-density: a number, or "
             "-inf where q is 0"
         )
-    return Samples(values[:, None], None, name, ("log q",))
+    return replace(x, beside={**x.beside, "log_q": values}, _derived={})
 
 
 def check_finite(points: Points, name: str) -> None:

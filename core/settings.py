@@ -17,10 +17,10 @@ class Setting:
     value, or refuses it. ``many`` lets the command line take several, separated by commas: one
     result each, from one pass over the data. ``assumption`` takes both samples and the value, and
     returns warnings about what the value takes for granted; inference asks it once. ``per_row`` takes
-    a file with one number for each row of the sample, or one for each row and column; the numbers
-    stand beside the sample (`Samples.beside`) and the value is the file's name. ``repeated`` lets the
-    option be given several times: the texts are joined by semicolons. ``long`` puts two dashes before
-    a single letter. ``shown`` is what the help shows as the value.
+    a file of the sample's shape, one number for each row and column; the numbers stand beside the
+    sample (`Samples.beside`) and the value is the file's name. ``repeated`` lets the option be given
+    several times: the texts are joined by semicolons. ``long`` puts two dashes before a single
+    letter. ``shown`` is what the help shows as the value.
     """
 
     meaning: str
@@ -34,7 +34,7 @@ class Setting:
     parse: Callable[[str], Any] | None = None
     many: bool = False
     assumption: Callable[..., tuple[Any, ...]] | None = None
-    per_row: Literal["", "number", "row"] = ""
+    per_row: bool = False
     repeated: bool = False
     long: bool = False
     shown: str = ""

@@ -1,7 +1,7 @@
 """Tables: how files are to be read, and rows of mixed columns as they were read."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -112,7 +112,7 @@ class Table:
     (n, c), the ``cat`` columns in order, -1 where missing. A plain array is one ``list`` column
     without a name. ``selected`` marks a column that the user picked by ``file::column``: it is
     matched by position, as the columns of a plain array are. ``rounded`` names the columns of whole
-    numbers that float64 cannot hold.
+    numbers that float64 cannot hold. ``beside`` holds numbers that go with the rows and are no data.
     """
 
     name: str
@@ -127,7 +127,7 @@ class Table:
     picked: NDArray[np.int64] | None = None
     weights: Weights | None = None
     weights_from: str | None = None
-    log_q: NDArray[np.float64] | None = None
+    beside: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     unmatched: tuple[str, ...] = ()
     rounded: tuple[str, ...] = ()
 

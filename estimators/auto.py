@@ -23,6 +23,7 @@ from divmatch.samples import Samples
 
 ALONE = np.ones(1)
 UNSEEN = 0.05
+SAME_VALUE = 0.01
 CURSED = 10  # columns from which neighbours are too far apart to see where p and q change
 SOURCE = "held-out likelihood with the rule of one standard error: Breiman et al. 1984, CART, 3.4.3"
 
@@ -228,6 +229,7 @@ def _auto(
         *taken.notes,
         *_far_apart(taken, found),
         *_atoms(taken, x, y),
+        *_on_a_plane(x, y),
         *_cursed(found.taken),
         *_disagreeing(taken, found.taken, near),
     )
@@ -268,25 +270,50 @@ def _far_apart(taken: Estimate, found: Choice) -> tuple[Note, ...]:
         Note(
             "W07",
             f"{found.unseen:.0%} of the rows of P have no row of Q among their neighbours: the value "
-            f"there rests on {found.taken.name} alone, and the divergence may be inf",
+            f"there rests on {found.taken.name} alone, and the divergence may be far larger",
         ),
     )
 
 
 def _atoms(taken: Estimate, x: Samples, y: Samples) -> tuple[Note, ...]:
-    """Values that P repeats and Q, which repeats none, does not have: a density hides them."""
+    """Values that one sample repeats and the other, which repeats none, does not have.
+
+    A density hides them, though the distributions share no mass there.
+    """
+    if "W07" in {note.code for note in taken.notes}:
+        return ()
     place = places(np.concatenate([x.points, y.points]))
     of_x, of_y = place.of_row[: x.n], place.of_row[x.n :]
     in_x, in_y = (np.bincount(of, minlength=len(place.points)) for of in (of_x, of_y))
-    alone = float(x.masses() @ ((in_x[of_x] > 1) & (in_y[of_x] == 0)))
-    repeated = float(y.masses() @ (place.copies[of_y] > 1))
-    if alone <= UNSEEN or repeated > UNSEEN or "W07" in {note.code for note in taken.notes}:
+    for samples, of, own, other, masses, others in (
+        ("P", of_x, in_x, in_y, x.masses(), y.masses() @ (in_y[of_y] > 1)),
+        ("Q", of_y, in_y, in_x, y.masses(), x.masses() @ (in_x[of_x] > 1)),
+    ):
+        alone = float(masses @ ((own[of] > 1) & (other[of] == 0)))
+        if alone > UNSEEN and others <= UNSEEN:
+            message = (
+                f"{alone:.0%} of the rows of {samples} are repeated values that the other sample, whose "
+                "rows differ, does not have: if they are no matter of rounding, the divergence is far "
+                "larger, or inf"
+            )
+            return (Note("W07", message),)
+    return ()
+
+
+def _on_a_plane(x: Samples, y: Samples) -> tuple[Note, ...]:
+    """A column with one value in P that no row of Q has: P has no density where Q has one."""
+    value = x.points[0]
+    fixed = (x.points == value).all(axis=0) & ~(y.points == value).any(axis=0)
+    varies = y.points.min(axis=0) < y.points.max(axis=0)
+    columns = np.flatnonzero(fixed & varies)
+    if not len(columns):
         return ()
+    label = x.columns[columns[0]] if x.columns else str(columns[0])
     return (
         Note(
-            "W07",
-            f"{alone:.0%} of the rows of P are repeated values that Q, whose rows differ, does not have: "
-            "if they are no matter of rounding, Q has no mass there, and the value is too small or inf",
+            "W02",
+            f"column '{label}' has one value in P, which no row of Q has: the divergence is inf, or the "
+            "largest that there is",
         ),
     )
 
@@ -298,7 +325,7 @@ def _cursed(rival: Rival) -> tuple[Note, ...]:
     return (
         Note(
             "W24",
-            f"neighbours predict best in {rival.x.d} columns, where their balls are too wide to see where "
+            f"neighbours predict best, but in {rival.x.d} columns their balls are too wide to see where "
             "the ratio changes: the value is not reliable; give more rows or fewer columns",
         ),
     )
@@ -309,10 +336,12 @@ def _disagreeing(
 ) -> tuple[Note, ...]:
     """Methods that the evidence cannot tell apart, with other values: beyond the errors of both."""
     error = _error(taken, rival)
+    least = SAME_VALUE * max(1.0, abs(taken.value))  # less is the methods' rounding
     gaps = {
         name: abs(other[0] - taken.value)
         for name, other in near.items()
-        if other is not None and abs(other[0] - taken.value) > 3.0 * math.hypot(error, other[1])
+        if other is not None
+        and abs(other[0] - taken.value) > max(3.0 * math.hypot(error, other[1]), least)
     }
     if not gaps:
         return ()

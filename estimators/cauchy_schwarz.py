@@ -216,6 +216,8 @@ def _estimate(
     unbiased: bool,
 ) -> Estimate:
     if given is None:
+        if bandwidth_given is not None:
+            raise SettingError("--bandwidth-given: has an effect only with --given")
         scale, notes = resolved(bandwidth, x, y)
         found = plain(scale, x, y, quadratic.group_in(x, invariant), unbiased)
         return replace(found, params={"bandwidth": scale}, notes=(*notes, *found.notes))

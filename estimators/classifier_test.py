@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from divmatch.estimator import Estimate, Quantity
-from divmatch.estimators.critics import Deal, averaging, dealt, fitted_and_scored
+from divmatch.estimators.critics import averaging
+from divmatch.estimators.folds import Deal, dealt
 from divmatch.estimators.invariance import Invariant, represented
+from divmatch.estimators.linear_critics import fitted_and_scored
 from divmatch.kernels.execution import execution
 from divmatch.record import Test
 from divmatch.samples import Samples
@@ -161,9 +163,10 @@ def held_means(x: Samples, y: Samples, deal: Deal, values: Array) -> HeldMeans:
     terms, means = [], []
     for samples, side, numbers in zip((x, y), (deal.p, ~deal.p), deal.rows, strict=True):
         mass = np.where(held, deal.mass, 0.0)[side]
-        mean = float(mass @ values[side] / mass.sum())
+        total = math.fsum(mass)
+        mean = math.fsum(mass * values[side]) / total  # exact where all values are one half
         made = np.zeros(samples.n)
-        made[numbers] = held[side] * (values[side] - mean) / mass.sum()
+        made[numbers] = held[side] * (values[side] - mean) / total
         terms.append(made)
         means.append(mean)
     return HeldMeans(means[0], means[1], terms[0], terms[1])

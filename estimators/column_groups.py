@@ -1,10 +1,14 @@
-"""Groups of columns of one sample: which columns `--x` and `--y` name."""
+"""Groups of columns of one sample: which columns `--x` and `--y` name, and their distances."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from divmatch.columns import chosen
 from divmatch.errors import SettingError
+from divmatch.estimators import distance_moments as moments
+from divmatch.record import Note
 from divmatch.samples import Samples
 
 
@@ -59,3 +63,35 @@ def _rest(groups: Sequence[tuple[int, ...]], labels: Sequence[str], flag: str) -
     if not left:
         raise SettingError(f"dcor: {flag} names every column; no other group is left")
     return left
+
+
+def distances_of(sample: Samples, group: tuple[int, ...]) -> moments.Distances:
+    """The sums of one group, computed once for a sample."""
+
+    def compute() -> moments.Distances:
+        points = np.ascontiguousarray(sample.points[:, list(group)])
+        return moments.distances(points, sample.masses())
+
+    return sample.once(("distances", group), compute)
+
+
+def covariance_of(
+    sample: Samples, one: tuple[int, ...], other: tuple[int, ...], unbiased: bool
+) -> moments.Covariance:
+    """dCov² of two groups, computed once for a sample; of one with itself, its distance variance."""
+
+    def compute() -> moments.Covariance:
+        left, right = distances_of(sample, one), distances_of(sample, other)
+        return moments.covariance(left, right, sample.masses(), unbiased=unbiased)
+
+    return sample.once(("dcov", one, other, unbiased), compute)
+
+
+def constant_groups(sample: Samples, groups: Groups) -> tuple[Note, ...]:
+    """A warning where a group does not vary, and so depends on nothing."""
+    labels = sample.columns or tuple(map(str, range(sample.d)))
+    for group in groups.columns:
+        if distances_of(sample, group).constant:
+            names = ", ".join(f"'{labels[c]}'" for c in group[:3])
+            return (Note("W33", f"{names} is the same in all rows: it depends on nothing"),)
+    return ()

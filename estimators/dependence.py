@@ -4,14 +4,19 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from divmatch.errors import InconclusiveError, SettingError
 from divmatch.estimator import Array, Estimate, Pooled, Quantity
 from divmatch.estimators import distance_moments as moments
-from divmatch.estimators.column_groups import Groups, groups_of
-from divmatch.estimators.quadratic import rounding
-from divmatch.kernels.products import permuted_products, permuted_sums
+from divmatch.estimators.column_groups import (
+    Groups,
+    constant_groups,
+    covariance_of,
+    distances_of,
+    groups_of,
+)
+from divmatch.estimators.dependence_test import plan
+from divmatch.estimators.quadratic import negative
 from divmatch.record import Note, Test
 from divmatch.samples import Samples
 from divmatch.settings import Setting
@@ -207,39 +212,13 @@ def dcor_v(
 @dcor_u.pooled
 def dcor_u_plan(pool: Samples, **settings: Any) -> Pooled:
     """The sums that a permutation changes."""
-    return _plan(pool, unbiased=True, **settings)
+    return plan(pool, unbiased=True, **settings)
 
 
 @dcor_v.pooled
 def dcor_v_plan(pool: Samples, **settings: Any) -> Pooled:
     """The sums that a permutation changes."""
-    return _plan(pool, unbiased=False, **settings)
-
-
-# ------------------------------------------------------------------------- sums of the groups
-
-
-def _distances(sample: Samples, group: tuple[int, ...]) -> moments.Distances:
-    def compute() -> moments.Distances:
-        points = np.ascontiguousarray(sample.points[:, list(group)])
-        return moments.distances(points, sample.masses())
-
-    return sample.once(("distances", group), compute)
-
-
-def _covariance(
-    sample: Samples, one: tuple[int, ...], other: tuple[int, ...], unbiased: bool
-) -> moments.Covariance:
-    """dCov² of two groups; of one with itself, its distance variance."""
-
-    def compute() -> moments.Covariance:
-        left, right = _distances(sample, one), _distances(sample, other)
-        return moments.covariance(left, right, sample.masses(), unbiased=unbiased)
-
-    return sample.once(("dcov", one, other, unbiased), compute)
-
-
-# ------------------------------------------------------------------------------------ estimates
+    return plan(pool, unbiased=False, **settings)
 
 
 def _estimate(
@@ -252,7 +231,7 @@ def _estimate(
         value,
         terms_x=influence,
         params={"x": groups.x, "y": groups.y},
-        notes=(*notes, *_negative(value)) if unbiased else notes,
+        notes=(*notes, *negative(value, "dependence")) if unbiased else notes,
         test=test,
     )
 
@@ -263,9 +242,9 @@ Found = tuple[float, Array, tuple[Note, ...], Test | None]
 def _pair(sample: Samples, groups: Groups, kind: str, unbiased: bool) -> Found:
     """dCov², or dCor² with the influences of numerator and denominator."""
     one, other = groups.columns
-    both = _covariance(sample, one, other, unbiased)
-    variances = [_covariance(sample, g, g, unbiased) for g in (one, other)]
-    notes, size = _constant(sample, groups), _size(variances)
+    both = covariance_of(sample, one, other, unbiased)
+    variances = [covariance_of(sample, g, g, unbiased) for g in (one, other)]
+    notes, size = constant_groups(sample, groups), _size(variances)
     correlation = both.value / size if size > 0 and not notes else 0.0
     test = None
     if unbiased and sample.weights is None:
@@ -294,11 +273,11 @@ def _joint(sample: Samples, groups: Groups, kind: str, unbiased: bool) -> Found:
         )
     if unbiased and sample.n < 4:
         raise InconclusiveError("dcor: the U-statistic needs 4 rows; choose --method v")
-    notes = _constant(sample, groups)
+    notes = constant_groups(sample, groups)
     own = _own(sample, groups, kind, unbiased)
     if own is not None and (notes or min(v.value for v in own) <= 0):
         return 0.0, np.zeros(sample.n), notes, None
-    distances = [_distances(sample, g) for g in groups.columns]
+    distances = [distances_of(sample, g) for g in groups.columns]
     made = moments.joint_covariance(distances, own, sample.masses(), unbiased=unbiased)
     return made.value, made.influence, notes, None
 
@@ -309,95 +288,4 @@ def _own(
     """The distance variance of every group, where its distances are divided by the root of it."""
     if kind == "covariance":
         return None
-    return [_covariance(sample, g, g, unbiased) for g in groups.columns]
-
-
-def _constant(sample: Samples, groups: Groups) -> tuple[Note, ...]:
-    labels = sample.columns or tuple(map(str, range(sample.d)))
-    for group in groups.columns:
-        if _distances(sample, group).constant:
-            names = ", ".join(f"'{labels[c]}'" for c in group[:3])
-            return (Note("W33", f"{names} is the same in all rows: it depends on nothing"),)
-    return ()
-
-
-def _negative(value: float) -> tuple[Note, ...]:
-    if value >= 0:
-        return ()
-    return (Note("W01", "the unbiased estimate is negative: no dependence can be seen"),)
-
-
-# --------------------------------------------------------------------------------- permutations
-
-
-def _plan(
-    pool: Samples, *, unbiased: bool, x: str | None, y: str | None, kind: str, form: str
-) -> Pooled:
-    """The statistic of every order of the rows of y: all else is the same for all orders."""
-    if pool.weights is not None:
-        raise SettingError(
-            "dcor: rows with weights have no permutations, which would give y the weight of another "
-            "row; leave out --permutations"
-        )
-    groups, n = groups_of(pool, x, y, form), pool.n
-    moved = len(groups.columns) - 1
-    if _constant(pool, groups) or (unbiased and n < 4):
-        return Pooled(lambda orders: np.zeros(orders.shape[1]), draws="orders", moved=moved)
-    parts = [_distances(pool, g) for g in groups.columns]
-    own = [_covariance(pool, g, g, unbiased) for g in groups.columns]
-    scales = [1.0] * len(own)
-    if kind == "correlation":
-        if min(v.value for v in own) <= 0:
-            return Pooled(lambda orders: np.zeros(orders.shape[1]), draws="orders", moved=moved)
-        scales = [v.value**-0.5 for v in own]
-    size = float(np.prod([s * (g.mean or 1.0) for s, g in zip(scales, parts, strict=True)]))
-    constant = 1.0 if form == "joint" else 0.0
-    centred = [
-        moments.centred(g, n, unbiased=unbiased, scale=s)
-        for g, s in zip(parts, scales, strict=True)
-    ]
-
-    def on_lines(orders: NDArray[np.int64]) -> Array:
-        left, right = parts
-        products = permuted_sums(left.points[:, 0], right.points[:, 0], orders) / n**2
-        both = np.array([left.sums @ right.sums[order] for order in orders.T]) / n
-        total = left.mean * right.mean
-        if unbiased:
-            ones, threes, fours = moments.distinct(pool.masses())
-            three = (both - products / n) / threes
-            four = (total - 4 * both / n + 2 * products / n**2) / fours
-            return scales[0] * scales[1] * (products / ones - 2 * three + four)
-        return scales[0] * scales[1] * (products - 2 * both + total)
-
-    def streamed(orders: NDArray[np.int64]) -> Array:
-        order = orders.reshape(moved, n, -1)
-        total = permuted_products(centred, constant, order)
-        if not unbiased:
-            return total / n**2 - constant ** len(centred)
-        own_rows = np.array(
-            [
-                np.sum(
-                    np.prod(
-                        [
-                            centred[0].own() + constant,
-                            *(
-                                part.own()[order[g, :, b]] + constant
-                                for g, part in enumerate(centred[1:])
-                            ),
-                        ],
-                        axis=0,
-                    )
-                )
-                for b in range(order.shape[2])
-            ]
-        )
-        sums = total - own_rows
-        return np.array([moments.joint_value(s, n, len(centred), constant) for s in sums])
-
-    lines = form == "pair" and all(part.points.shape[1] == 1 for part in parts)
-    return Pooled(
-        on_lines if lines else streamed,
-        lambda: rounding(n, 4.0 * size + constant),
-        draws="orders",
-        moved=moved,
-    )
+    return [covariance_of(sample, g, g, unbiased) for g in groups.columns]

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from divmatch.errors import InconclusiveError
-from divmatch.estimators.critics import folds_of_rows
+from divmatch.estimators.folds import folds_of_rows
 from divmatch.estimators.gaussian import moments
 from divmatch.estimators.gaussian_forms import quadratic
 from divmatch.estimators.label_counts import Counts

@@ -5,9 +5,10 @@ from dataclasses import replace
 import numpy as np
 
 from divmatch.estimator import Estimate
-from divmatch.estimators.critics import Folds
 from divmatch.estimators.divergences import FDIV, KIND, KL, ORDER, RENYI, Kind, Order, Tsallis
+from divmatch.estimators.folds import Folds
 from divmatch.estimators.generators import generator
+from divmatch.estimators.invariance import Invariant
 from divmatch.estimators.least_squares import Ratios, held_out_ratios, raised
 from divmatch.estimators.variational import heavy, powers, ratios
 from divmatch.estimators.variational_bounds import finite_order, of_renyi, variational_bound
@@ -17,7 +18,14 @@ SOURCE = "Kanamori, Hido & Sugiyama 2009, JMLR 10, with cross-fitting"
 
 
 @KL.estimator("ulsif", source=SOURCE)
-def kl_ulsif(x: Samples, y: Samples, *, folds: Folds = 5, rng: np.random.Generator) -> Estimate:
+def kl_ulsif(
+    x: Samples,
+    y: Samples,
+    *,
+    folds: Folds = 5,
+    invariant: Invariant = None,
+    rng: np.random.Generator,
+) -> Estimate:
     """KL(P || Q) as the mean logarithm of density ratios fitted by least squares (uLSIF).
 
     Σᵢ aᵢ ln max(r(xᵢ), .05), where r is linear in 100 Gaussian kernels around rows of P and was
@@ -35,6 +43,9 @@ def kl_ulsif(x: Samples, y: Samples, *, folds: Folds = 5, rng: np.random.Generat
         Rows of P, shape (n, d), and of Q, shape (m, d), weighted or not.
     folds : int
         K; the ratios of every fold were fitted to the other K − 1.
+    invariant : str
+        Group under which both distributions are unchanged, as for the method knn: one row of each orbit
+        counts.
     rng : numpy.random.Generator
         Its state decides the folds and the centres; it is left as it was.
 
@@ -63,7 +74,7 @@ def kl_ulsif(x: Samples, y: Samples, *, folds: Folds = 5, rng: np.random.Generat
     >>> round(divmatch.kl(x, y, method="ulsif").value, 1)
     0.4
     """
-    found = held_out_ratios(x, y, folds, rng)
+    found = held_out_ratios(x, y, folds, rng, invariant)
     scores = found.judged
     of_y, _ = ratios(y, scores.y)
     notes = (*scores.notes(), *raised(x, found.x))
@@ -79,6 +90,7 @@ def renyi_ulsif(
     alpha: Order = ORDER,
     tsallis: Tsallis = False,
     folds: Folds = 5,
+    invariant: Invariant = None,
     rng: np.random.Generator,
 ) -> Estimate:
     """Rényi divergence of order α from powers of density ratios fitted by least squares (uLSIF).
@@ -99,6 +111,8 @@ def renyi_ulsif(
         Report (I − 1)/(α − 1) instead.
     folds : int
         K; the ratios of every fold were fitted to the other K − 1.
+    invariant : str
+        As for the method ulsif of kl.
     rng : numpy.random.Generator
         Its state decides the folds and the centres; it is left as it was.
 
@@ -130,8 +144,8 @@ def renyi_ulsif(
     """
     finite_order(alpha)
     if alpha == 1.0:
-        return kl_ulsif(x, y, folds=folds, rng=rng)
-    found = held_out_ratios(x, y, folds, rng)
+        return kl_ulsif(x, y, folds=folds, invariant=invariant, rng=rng)
+    found = held_out_ratios(x, y, folds, rng, invariant)
     scores = found.judged
     of_x, log_x = powers(x.masses(), (alpha - 1.0) * scores.x)
     of_y, _ = powers(y.masses(), alpha * scores.y)
@@ -144,7 +158,13 @@ def renyi_ulsif(
 
 @FDIV.estimator("ulsif", source=SOURCE)
 def fdiv_ulsif(
-    x: Samples, y: Samples, *, kind: Kind = KIND, folds: Folds = 5, rng: np.random.Generator
+    x: Samples,
+    y: Samples,
+    *,
+    kind: Kind = KIND,
+    folds: Folds = 5,
+    invariant: Invariant = None,
+    rng: np.random.Generator,
 ) -> Estimate:
     """f-divergence D_f(P || Q) by the variational bound of ratios fitted by least squares (uLSIF).
 
@@ -165,6 +185,8 @@ def fdiv_ulsif(
         Which f; `divmatch help divergences` has the table.
     folds : int
         K; the ratios of every fold were fitted to the other K − 1.
+    invariant : str
+        As for the method ulsif of kl.
     rng : numpy.random.Generator
         Its state decides the folds and the centres; it is left as it was.
 
@@ -194,7 +216,7 @@ def fdiv_ulsif(
     0.7
     """
     f = generator(kind)
-    found = held_out_ratios(x, y, folds, rng)
+    found = held_out_ratios(x, y, folds, rng, invariant)
     if f.name == "chi2":
         return _least_squares(x, y, found)
     made = variational_bound(x, y, found.judged, f, 0.0, kind)

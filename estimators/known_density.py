@@ -15,14 +15,17 @@ from divmatch.samples import Samples
 
 Array = NDArray[np.float64]
 
+FAR = 4.0  # standard errors below 0 that chance does not explain
 
-@KL.against_density(
+
+@KL.estimator(
     "knn",
+    known_density=True,
     source="Wang, Kulkarni & Verdú 2009, IEEE Trans. Inf. Theory 55",
     interval="subsampling",
     rate=bias_rate,
 )
-def kl_to_density(x: Samples, log_q: Samples, *, k: NeighbourNumber = "auto") -> Estimate:
+def kl_to_density(x: Samples, *, k: NeighbourNumber = "auto") -> Estimate:
     """Kullback-Leibler divergence KL(P || Q) of a sample from a density that is known.
 
     D = (1/n) Σᵢ (ψ(k) − ln(n − 1) − ln c − d ln ρₖ(i) − ln q(xᵢ)), where ρₖ(i) is the distance from xᵢ to
@@ -38,9 +41,8 @@ def kl_to_density(x: Samples, log_q: Samples, *, k: NeighbourNumber = "auto") ->
     Parameters
     ----------
     x : Samples
-        Rows of P, shape (n, d), weighted or not.
-    log_q : Samples
-        ln q at every row of P in nats, shape (n, 1); -inf where q is 0.
+        Rows of P, shape (n, d), weighted or not. Beside them stand the log-densities (--log-q, in
+        Python log_q): ln q at every row in nats, -inf where q is 0.
     k : int or "auto"
         Number of the neighbour; auto is 5.
 
@@ -71,13 +73,13 @@ def kl_to_density(x: Samples, log_q: Samples, *, k: NeighbourNumber = "auto") ->
     >>> round(divmatch.kl(x, log_q=log_q).value, 1)
     0.5
     """
-    number, logs = kth(k), log_q.points[:, 0]
+    number = kth(k)
     if x.weights is not None and not x.weights.all():
-        rows = x.weights > 0
-        x, logs = x.take(rows), logs[rows]
+        x = x.take(x.weights > 0)
     enough(x, number + 1, f" (k + 1 with k = {number})")
     _check_varies(x)
     near = index(x).nearest(x.points, number, exclude_self=True)
+    logs = x.beside["log_q"]
     tied = int(np.count_nonzero(near[0][:, -1] == 0))
     if tied:
         raise SampleError(
@@ -86,8 +88,24 @@ def kl_to_density(x: Samples, log_q: Samples, *, k: NeighbourNumber = "auto") ->
         )
     log_p = log_mass(x, near[1], np.arange(x.n)) - x.d * np.log(near[0][:, -1]) - log_ball(x.d)
     psi = -np.euler_gamma + math.fsum(1.0 / j for j in range(1, number))
-    value = float(x.masses() @ (log_p + psi - logs))
-    return Estimate(value, params={"k": number}, notes=(*_zeros(x, logs), *_copies(x, near[0])))
+    terms = log_p + psi - logs
+    value = float(x.masses() @ terms)
+    notes = (*_zeros(x, logs), *_copies(x, near[0]), *_below_zero(x, terms, value))
+    return Estimate(value, params={"k": number}, notes=notes)
+
+
+def _below_zero(x: Samples, terms: Array, value: float) -> tuple[Note, ...]:
+    """No divergence from a density that integrates to 1 is below 0."""
+    error = math.sqrt(float(np.sum((x.masses() * (terms - value)) ** 2)))
+    if not (error > 0 and value < -FAR * error):
+        return ()
+    return (
+        Note(
+            "W01",
+            f"the value is {-value / error:.0f} standard errors below 0: the log-densities are not those "
+            "of a normalised density, not in nats, or not of these rows",
+        ),
+    )
 
 
 def _check_varies(x: Samples) -> None:

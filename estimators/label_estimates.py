@@ -238,6 +238,13 @@ def estimated(
             f"{ks[-1]} neighbours and the divergence may be far larger, or inf"
         )
         notes = (Note("W07", message),)
+    lonely = float(every[-1].a @ (every[-1].own_x == 0))
+    if lonely > SATURATED:
+        message = (
+            f"{lonely:.0%} of the rows of P have no other row of P among their {ks[-1]} neighbours: the "
+            "ratio is too large there; give more rows of P or a larger k"
+        )
+        notes = (*notes, Note("W29", message))
     return Estimate(
         value,
         terms_x=_terms(x, mixture, [at_x for at_x, _ in slopes]),

@@ -13,17 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from divmatch.estimators.critics import (
-    Deal,
-    Scores,
-    accurate,
-    dealt,
-    gains,
-    median_distance,
-    middled,
-    placed_rows,
-)
-from divmatch.kernels.execution import in_order
+from divmatch.estimators.critics import Scores, accurate, gains, middled
+from divmatch.estimators.folds import Deal, dealt, median_distance, placed_rows
+from divmatch.estimators.invariance import represented
+from divmatch.kernels.execution import in_order, steps_of
 from divmatch.record import Note
 from divmatch.samples import Samples
 
@@ -70,8 +63,11 @@ def raised(samples: Samples, ratio: Array) -> tuple[Note, ...]:
     )
 
 
-def held_out_ratios(x: Samples, y: Samples, folds: int, rng: np.random.Generator) -> Ratios:
+def held_out_ratios(
+    x: Samples, y: Samples, folds: int, rng: np.random.Generator, invariant: str | None = None
+) -> Ratios:
     """Held-out ratios of both samples, computed once for a pair of samples and a state of ``rng``."""
+    x, y = represented(x, invariant), represented(y, invariant)
     key = ("ulsif", id(x), folds, repr(rng.bit_generator.state))
     _, found = y.once(key, lambda: (x, _cross_fitted(x, y, folds, deepcopy(rng))))
     return found
@@ -172,7 +168,7 @@ def _moments(
         return made
 
     work = 2.0 * len(deal.mass) * len(WIDTHS) * count**2
-    for of_q, of_p in in_order(tile, _tiles(deal), work=work):
+    for of_q, of_p in in_order(tile, steps_of(len(deal.mass), BLOCK), work=work):
         for i, (product, mean) in enumerate(zip(of_q, of_p, strict=True)):
             products[i] += product
             means[i] += mean
@@ -192,7 +188,7 @@ def _every_ratio(deal: Deal, kernels: Kernels, weights: list[Array]) -> Array:
         return np.concatenate(made, axis=1)
 
     work = 2.0 * len(deal.mass) * sum(of_width.size for of_width in weights)
-    return np.concatenate(list(in_order(tile, _tiles(deal), work=work)))
+    return np.concatenate(list(in_order(tile, steps_of(len(deal.mass), BLOCK), work=work)))
 
 
 def _best(deal: Deal, every: Array, folds: int) -> NDArray[np.intp]:
@@ -200,8 +196,3 @@ def _best(deal: Deal, every: Array, folds: int) -> NDArray[np.intp]:
     losses = np.where(deal.p[:, None], -every, 0.5 * every**2) * deal.mass[:, None]
     parts = np.stack([losses[deal.fold == k].sum(axis=0) for k in range(folds)])
     return (parts.sum(axis=0) - parts).argmin(axis=1)
-
-
-def _tiles(deal: Deal) -> list[slice]:
-    count = len(deal.mass)
-    return [slice(i, min(i + BLOCK, count)) for i in range(0, count, BLOCK)]

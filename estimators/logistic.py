@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from divmatch.kernels.execution import execution, in_order
+from divmatch.kernels.execution import execution, in_order, steps_of
 
 Array = NDArray[np.float64]
 
@@ -28,7 +28,7 @@ class Rows:
 
     def tiles(self) -> list[slice]:
         """The rows of every tile."""
-        return [slice(i, min(i + BLOCK, self.count)) for i in range(0, self.count, BLOCK)]
+        return list(steps_of(self.count, BLOCK))
 
     def kept(self) -> "Rows":
         """The same rows with their features in memory, where there is room."""

@@ -1,27 +1,34 @@
 """Maximum mean discrepancy."""
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
-from divmatch.estimator import Estimate, Pooled, Quantity
-from divmatch.estimators import quadratic
-from divmatch.estimators.bandwidth import Bandwidth, resolved
+import numpy as np
+
+from divmatch.errors import SettingError
+from divmatch.estimator import Estimate, OwnTest, Pooled, Quantity
+from divmatch.estimators import mmd_aggregated, quadratic
+from divmatch.estimators.bandwidth import resolved
 from divmatch.estimators.invariance import Invariant
-from divmatch.kernels.pairwise import Profile
+from divmatch.estimators.kernel_names import Form, Kernel, check_unscaled, form_of, kernel_named
+from divmatch.record import Note
 from divmatch.samples import Samples
 from divmatch.settings import Setting
 
-Kernel = Annotated[
-    Literal["gaussian", "laplace", "imq", "mix"],
+Bandwidth = Annotated[
+    float | Literal["median", "reference", "agg", "fuse"],
     Setting(
-        "gaussian exp(-r²/(2s²)), laplace exp(-r1/s), imq (s²+r²)^(-1/2), mix of five gaussians",
-        aliases={"rbf": "gaussian"},
+        "s: a number, the median distance of the pooled rows, or of the reference's rows alone; agg "
+        "and fuse take ten of laplace and ten of gaussian together",
+        above=0,
+        unit="data unit",
     ),
 ]
 MMD = Quantity(
     "mmd",
     title="mmd^2",
-    unit="1",
+    unit="{kernel.unit}",
     direction="symmetric",
     default="u",
     degenerate=True,
@@ -29,6 +36,7 @@ MMD = Quantity(
         "divmatch mmd real.npy gen.npy",
         "divmatch mmd real.npy gen.npy --kernel laplace --bandwidth 2.5",
         "divmatch mmd real.npy gen.npy --permutations 999",
+        "divmatch mmd real.npy gen.npy --bandwidth agg --permutations 999",
     ),
     when_scoring={"bandwidth": "reference"},
 )
@@ -45,8 +53,8 @@ def mmd_u(
 ) -> Estimate:
     """Squared maximum mean discrepancy between two samples, unbiased (U-statistic).
 
-    MMD² = E k(X, X') + E k(Y, Y') − 2 E k(X, Y). Zero if and only if the distributions agree (the
-    kernels here are characteristic). The estimate leaves out each point's kernel with itself: it is
+    MMD² = E k(X, X') + E k(Y, Y') − 2 E k(X, Y). Zero if and only if the distributions agree (all
+    kernels but poly are characteristic). The estimate leaves out each point's kernel with itself: it is
     unbiased, and negative about half of the time when the distributions agree.
 
     Use it when differences of a known length scale matter; the bandwidth is that scale. With the
@@ -59,10 +67,21 @@ def mmd_u(
         Rows of shape (n, d) and (m, d), weighted or not.
     kernel : str
         gaussian exp(−r²/(2s²)); laplace exp(−r₁/s) with the city-block distance; imq
-        (s² + r²)^(−1/2); mix, the mean of gaussians of s·{1/4, 1/2, 1, 2, 4}.
+        (s² + r²)^(−1/2); matern:ν with smoothness ν of 0.5, 1.5 (the default) or 2.5, exp(−u) times
+        1, 1 + u or 1 + u + u²/3 with u = (2ν)^(1/2) r/s; rq, the rational quadratic
+        1/(1 + r²/(2s²)); mix, the mean of gaussians of s·{1/4, 1/2, 1, 2, 4}. Without a bandwidth:
+        riesz:R, −r^R with 0 < R < 2, whose MMD² is the energy distance of power R, in (data unit)^R;
+        poly, (x·y/d + 1)³, whose MMD² is the kernel inception distance (KID): it compares three
+        moments, is not characteristic, and changes with the origin.
     bandwidth : float or str
         s in data units; median of the pooled pairwise distances over at most 2000 rows, or of the
-        reference's.
+        reference's. agg and fuse take twenty kernels: laplace exp(−r₁/λ) and gaussian exp(−r²/λ²) with
+        ten λ each, geometric from half the 5 % quantile of the pooled distances to twice the 95 %
+        one. The value is the MMD² of the mean kernel. With --permutations B the p-value is that of
+        the aggregated test: agg, the smallest level at which MMDAgg rejects, with equal weights and
+        twice B permutations, B for the ranks of the kernels and B for the level; fuse, MMD-FUSE, a
+        soft maximum of the normalised kernels. With more than 512 rows permutations move groups of
+        rows, which keeps the level exact.
     invariant : str
         Group under which both distributions are unchanged, such as perm:0,1: the kernel is averaged
         over it, k_G(x, y) = (1/|G|) Σ_g k(x, g·y). The same value with less noise; |G| times the
@@ -71,7 +90,7 @@ def mmd_u(
     Returns
     -------
     Estimate
-        MMD² (not its root), with the influence of every row.
+        MMD² (not its root, not halved), with the influence of every row.
 
     Raises
     ------
@@ -82,7 +101,9 @@ def mmd_u(
     -----
     Cost: O((n + m)² d) time, O(n + m) memory.
 
-    Source: Gretton et al. 2012, JMLR 13, eq. (3).
+    Source: Gretton et al. 2012, JMLR 13, eq. (3). agg: Schrab et al. 2023, JMLR 24 (arXiv
+    2110.15073); fuse: Biggs, Schrab & Gretton 2023 (arXiv 2306.08777); groups: Domingo-Enrich,
+    Dwivedi & Mackey 2025 (arXiv 2502.07672).
 
     Examples
     --------
@@ -142,38 +163,115 @@ def mmd_v(
 
 @mmd_u.pooled
 def mmd_u_plan(
-    pool: Samples, *, kernel: Any, bandwidth: float, invariant: str | None = None
+    pool: Samples, *, kernel: Any, bandwidth: Any, invariant: str | None = None
 ) -> Pooled:
     """One streamed product for all splits."""
-    profile = Profile(kernel, bandwidth)
-    return quadratic.plan(profile, pool, sign=-1.0, unbiased=True, invariant=invariant)
+    return _plan(pool, kernel, bandwidth, invariant, unbiased=True)
 
 
 @mmd_v.pooled
 def mmd_v_plan(
-    pool: Samples, *, kernel: Any, bandwidth: float, invariant: str | None = None
+    pool: Samples, *, kernel: Any, bandwidth: Any, invariant: str | None = None
 ) -> Pooled:
     """One streamed product for all splits."""
-    profile = Profile(kernel, bandwidth)
-    return quadratic.plan(profile, pool, sign=-1.0, unbiased=False, invariant=invariant)
+    return _plan(pool, kernel, bandwidth, invariant, unbiased=False)
 
 
 @mmd_u.contrasted
 def mmd_u_contrast(
-    pool: Samples, y: Samples, *, kernel: Any, bandwidth: float, invariant: str | None = None
+    pool: Samples, y: Samples, *, kernel: Any, bandwidth: Any, invariant: str | None = None
 ) -> Pooled:
     """One streamed product for all splits."""
-    profile = Profile(kernel, bandwidth)
-    return quadratic.contrast(profile, pool, y, sign=-1.0, unbiased=True, invariant=invariant)
+    return _contrast(pool, y, kernel, bandwidth, invariant, unbiased=True)
 
 
 @mmd_v.contrasted
 def mmd_v_contrast(
-    pool: Samples, y: Samples, *, kernel: Any, bandwidth: float, invariant: str | None = None
+    pool: Samples, y: Samples, *, kernel: Any, bandwidth: Any, invariant: str | None = None
 ) -> Pooled:
     """One streamed product for all splits."""
-    profile = Profile(kernel, bandwidth)
-    return quadratic.contrast(profile, pool, y, sign=-1.0, unbiased=False, invariant=invariant)
+    return _contrast(pool, y, kernel, bandwidth, invariant, unbiased=False)
+
+
+@mmd_u.tested
+def mmd_u_test(
+    x: Samples,
+    y: Samples,
+    permutations: int,
+    seed: int,
+    *,
+    kernel: Any,
+    bandwidth: Any,
+    invariant: str | None = None,
+) -> OwnTest | None:
+    """The aggregated tests."""
+    return _own_test(x, y, kernel, bandwidth, permutations, seed, unbiased=True)
+
+
+@mmd_v.tested
+def mmd_v_test(
+    x: Samples,
+    y: Samples,
+    permutations: int,
+    seed: int,
+    *,
+    kernel: Any,
+    bandwidth: Any,
+    invariant: str | None = None,
+) -> OwnTest | None:
+    """The aggregated tests."""
+    return _own_test(x, y, kernel, bandwidth, permutations, seed, unbiased=False)
+
+
+def _own_test(
+    x: Samples,
+    y: Samples,
+    kernel: Any,
+    bandwidth: Any,
+    permutations: int,
+    seed: int,
+    *,
+    unbiased: bool,
+) -> OwnTest | None:
+    if bandwidth not in mmd_aggregated.WORDS:
+        return None
+    form = _bundle(kernel, x, y)
+    return mmd_aggregated.aggregated_test(
+        x, y, form, bandwidth, permutations, seed, unbiased=unbiased
+    )
+
+
+def _bundle(kernel: Any, *samples: Samples) -> Form:
+    pool = np.concatenate([s.points for s in samples])
+    masses = np.concatenate([s.masses() * s.n for s in samples])
+    return mmd_aggregated.bundle_of(kernel, pool, masses / masses.sum())
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The kernel at its scale, what the record says of the scale, and what the user should know."""
+
+    form: Form
+    params: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[Note, ...] = ()
+
+
+def chosen_form(kernel: Any, bandwidth: Any, x: Samples, y: Samples) -> Chosen:
+    """Resolve the bandwidth for both samples."""
+    kernel = kernel_named(kernel)
+    if not kernel.scaled:
+        check_unscaled(kernel, bandwidth, x, y)
+        return Chosen(form_of(kernel, 1.0))
+    if bandwidth in mmd_aggregated.WORDS:
+        raise SettingError(f"--bandwidth {bandwidth}: choose --method u or v")
+    scale, notes = resolved(bandwidth, x, y)
+    return Chosen(form_of(kernel, scale), {"bandwidth": scale}, notes)
+
+
+def held_form(kernel: Any, bandwidth: Any) -> Form:
+    """The kernel at a bandwidth that was resolved before."""
+    kernel = kernel_named(kernel)
+    return form_of(kernel, bandwidth if kernel.scaled else 1.0)
 
 
 def _estimate(
@@ -185,8 +283,55 @@ def _estimate(
     *,
     unbiased: bool,
 ) -> Estimate:
-    scale, notes = resolved(bandwidth, x, y)
+    chosen = _chosen_of_all(kernel, bandwidth, invariant, x, y)
+    form = chosen.form
     found = quadratic.estimate(
-        Profile(kernel, scale), x, y, sign=-1.0, unbiased=unbiased, invariant=invariant
+        form.profile, x, y, sign=form.sign, unbiased=unbiased, invariant=invariant
     )
-    return replace(found, params={"bandwidth": scale}, notes=(*notes, *found.notes))
+    return replace(found, params=chosen.params, notes=(*chosen.notes, *found.notes))
+
+
+def _chosen_of_all(
+    kernel: Any, bandwidth: Any, invariant: str | None, x: Samples, y: Samples
+) -> Chosen:
+    """The kernel, or the mean of twenty."""
+    if bandwidth not in mmd_aggregated.WORDS or not kernel_named(kernel).scaled:
+        return chosen_form(kernel, bandwidth, x, y)
+    if invariant is not None:
+        raise SettingError(f"--bandwidth {bandwidth}: cannot be combined with --invariant")
+    form = _bundle(kernel, x, y)
+    scales = form.profile.scales
+    half = len(scales) // 2
+    parts = (("gaussian", scales[:half]), ("laplace", scales[half:]))
+    kernels = ", ".join(f"{half} {name} s {own[0]:.4g} to {own[-1]:.4g}" for name, own in parts)
+    return Chosen(form, {"kernels": kernels})
+
+
+def _held_of_all(kernel: Any, bandwidth: Any, *samples: Samples) -> Form:
+    if bandwidth in mmd_aggregated.WORDS:
+        return _bundle(kernel, *samples)
+    return held_form(kernel, bandwidth)
+
+
+def _plan(
+    pool: Samples, kernel: Any, bandwidth: Any, invariant: str | None, *, unbiased: bool
+) -> Pooled:
+    form = _held_of_all(kernel, bandwidth, pool)
+    return quadratic.plan(
+        form.profile, pool, sign=form.sign, unbiased=unbiased, invariant=invariant
+    )
+
+
+def _contrast(
+    pool: Samples,
+    y: Samples,
+    kernel: Any,
+    bandwidth: Any,
+    invariant: str | None,
+    *,
+    unbiased: bool,
+) -> Pooled:
+    form = _held_of_all(kernel, bandwidth, pool, y)
+    return quadratic.contrast(
+        form.profile, pool, y, sign=form.sign, unbiased=unbiased, invariant=invariant
+    )

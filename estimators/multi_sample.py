@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 
 from divmatch.errors import InconclusiveError, counted
 from divmatch.estimator import Estimate
-from divmatch.estimators.critics import Critic, Folds, critic_scores, folds_of_rows
+from divmatch.estimators.critics import Critic, acted, critic_scores
 from divmatch.estimators.divergences import KL
+from divmatch.estimators.folds import Folds, folds_of_rows
+from divmatch.estimators.invariance import Invariant
 from divmatch.record import Note
 from divmatch.samples import Samples
 from divmatch.settings import Setting
@@ -35,6 +37,7 @@ def kl_infonce(
     critic: Critic = "linear",
     folds: Folds = 5,
     negatives: Negatives = "all",
+    invariant: Invariant = None,
     rng: np.random.Generator,
 ) -> Estimate:
     """KL(P || Q) by the multi-sample bound: one row of P among N rows of Q (InfoNCE).
@@ -58,6 +61,8 @@ def kl_infonce(
     negatives : int or "all"
         N; all takes the rows of Q in a fold, m / K, or what their weights are worth. Fewer give a
         smaller value with less noise, the mean over as many sets as the fold has rows for.
+    invariant : str
+        As for the method classifier.
     rng : numpy.random.Generator
         Its state decides the folds, the random features and the sets; it is left as it was.
 
@@ -86,8 +91,9 @@ def kl_infonce(
     >>> round(divmatch.kl(x, y, method="infonce").value, 1)
     0.5
     """
-    scores = critic_scores(x, y, critic, folds, rng)
-    of_x, of_y = folds_of_rows(x, y, folds, deepcopy(rng))
+    scores = critic_scores(x, y, critic, folds, rng, invariant)
+    u, v, group = acted(x, y, critic, invariant)
+    of_x, of_y = folds_of_rows(u, v, folds, deepcopy(rng), group)
     a, b = x.masses(), y.masses()
     terms_x, terms_y = np.zeros(x.n), np.zeros(y.n)
     ceiling = 0.0

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from divmatch.estimator import Estimate
 from divmatch.estimators.classifier_test import C2ST, held_means, trained_scores
-from divmatch.estimators.critics import Critic, Deal, dealt
+from divmatch.estimators.critics import Critic
+from divmatch.estimators.folds import Deal, dealt
 from divmatch.kernels.slices import Slices
 from divmatch.samples import Samples
 from divmatch.settings import Setting

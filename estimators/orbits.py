@@ -45,7 +45,7 @@ def self_sums(profile: Profile, x: Array, a: Array, group: Group | None) -> Arra
 def diagonal(profile: Profile, x: Array, group: Group | None) -> Array:
     """k_G(xᵢ, xᵢ); shape (n,). A row's images are no rows of their own: its U-statistic lacks them."""
     if group is None:
-        return np.full(len(x), profile.at_zero)
+        return profile.own(x)
     total = np.zeros(len(x))
     for move in group.moves:
         total += pairwise.matched(profile, x, group.moved(x, move))

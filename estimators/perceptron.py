@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from divmatch.estimators.critics import Deal
+from divmatch.estimators.folds import Deal
 from divmatch.kernels.execution import in_order
 
 Array = NDArray[np.float64]

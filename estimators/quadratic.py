@@ -61,11 +61,11 @@ def group_in(samples: Samples, invariant: str | None) -> Group | None:
     return None if invariant is None else group_of(samples, invariant)
 
 
-def negative(value: float) -> tuple[Note, ...]:
+def negative(value: float, what: str = "difference") -> tuple[Note, ...]:
     """What to say of an unbiased estimate below zero."""
     if value >= 0:
         return ()
-    return (Note("W01", "the unbiased estimate is negative: no difference can be seen"),)
+    return (Note("W01", f"the unbiased estimate is negative: no {what} can be seen"),)
 
 
 def between(profile: Profile, x: Samples, y: Samples, group: Group | None) -> Mean:
@@ -102,7 +102,7 @@ def pairs_of(samples: Samples) -> tuple[float, Array]:
     pairs, rest = 1.0 - float(weights @ weights), 1.0 - weights
     if samples.n < 2 or not pairs > 0 or not (rest > 0).all():
         raise InconclusiveError(
-            f"{samples.name}: one row with all the weight has no pairs; choose --method v"
+            f"{samples.name}: one row with all the weight has no pairs; only the method v needs none"
         )
     return pairs, rest
 
@@ -119,20 +119,35 @@ def split_means(
     """
     weights = pool.masses() * pool.n
     group = group_in(pool, invariant)
-    own = weights**2 * orbits.diagonal(profile, pool.points, group) if unbiased else None
+    own = orbits.diagonal(profile, pool.points, group) if unbiased else None
+
+    def forms(v: Array) -> tuple[Array, Array, float]:
+        return orbits.quadratic_forms(profile, pool.points, v, weights, group)
+
+    return means_of_splits(forms, weights, own)
+
+
+def means_of_splits(
+    forms: Callable[[Array], tuple[Array, Array, float]], weights: Array, own: Array | None
+) -> Splits:
+    """The means of every split from vᵀKv, wᵀKv and wᵀKw, w the ``weights`` and v those of one part.
+
+    ``own`` is every row's kernel with itself, where it is to be left out.
+    """
+    selves = None if own is None else weights**2 * own
 
     def means(labels: Labels) -> tuple[Array, Array, Array, float]:
         v = labels * weights[:, None]
-        within_x, cross, total = orbits.quadratic_forms(profile, pool.points, v, weights, group)
+        within_x, cross, total = forms(v)
         mass_x = v.sum(0)
         mass_y, within_y = weights.sum() - mass_x, total - 2 * cross + within_x
-        across, typical = (cross - within_x) / (mass_x * mass_y), total / pool.n**2
-        if own is None:
+        across, typical = (cross - within_x) / (mass_x * mass_y), total / len(weights) ** 2
+        if selves is None:
             return across, within_x / mass_x**2, within_y / mass_y**2, typical
         squares_x = (weights**2) @ labels
         squares_y = float(weights @ weights) - squares_x
-        own_x = own @ labels
-        own_y = float(own.sum()) - own_x
+        own_x = selves @ labels
+        own_y = float(selves.sum()) - own_x
         mean_x = (within_x - own_x) / (mass_x**2 - squares_x)
         mean_y = (within_y - own_y) / (mass_y**2 - squares_y)
         return across, mean_x, mean_y, typical
@@ -149,7 +164,11 @@ def plan(
     invariant: str | None = None,
 ) -> Pooled:
     """The statistic of every split, from one pass over the pool."""
-    means = split_means(profile, pool, unbiased=unbiased, invariant=invariant)
+    return plan_of(split_means(profile, pool, unbiased=unbiased, invariant=invariant), pool.n, sign)
+
+
+def plan_of(means: Splits, rows: int, sign: float) -> Pooled:
+    """The statistic of every split from its means."""
     typical = 0.0
 
     def statistic(labels: Labels) -> Array:
@@ -157,7 +176,7 @@ def plan(
         across, mean_x, mean_y, typical = means(labels)
         return sign * (2 * across - mean_x - mean_y)
 
-    return Pooled(statistic, lambda: rounding(pool.n, typical))
+    return Pooled(statistic, lambda: rounding(rows, typical))
 
 
 def contrast(

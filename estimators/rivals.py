@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from divmatch.errors import InconclusiveError
+from divmatch.errors import InconclusiveError, counted
 from divmatch.estimators.critics import critic_scores
 from divmatch.estimators.evidence import (
     Evidence,
@@ -23,10 +23,12 @@ from divmatch.estimators.evidence import (
 )
 from divmatch.estimators.invariance import represented
 from divmatch.estimators.label_counts import unseen_x
-from divmatch.estimators.label_estimates import automatic, counted, sizes, weighted_rows
+from divmatch.estimators.label_estimates import automatic, sizes, weighted_rows
+from divmatch.estimators.label_estimates import counted as counted_labels
 from divmatch.samples import Samples
 
 FOLDS = 5
+LEAST_ROWS = 10  # fewer say nothing about which method predicts
 SAME_LOSS = 1e-3  # nats; less is no evidence
 FEW_COLUMNS = 2  # in more, a ball of k rows is too wide to be preferred
 MOST_NEIGHBOURS = 32  # more cost time and blur; the mean over the rows averages out their noise
@@ -62,7 +64,17 @@ def choice(x: Samples, y: Samples, invariant: str | None, rng: np.random.Generat
     return found
 
 
+def _enough(x: Samples, y: Samples) -> None:
+    for samples, size in zip((x, y), sizes(x, y), strict=True):
+        if size < LEAST_ROWS:
+            raise InconclusiveError(
+                f"{samples.name}: {counted(size, 'row')} with weight, at least {LEAST_ROWS} are needed to "
+                "choose a method; give more rows or name one with --method"
+            )
+
+
 def _chosen(x: Samples, y: Samples, invariant: str | None, rng: np.random.Generator) -> Choice:
+    _enough(x, y)
     normal = looks_normal(x) and looks_normal(y)
     rivals = _rivals(x, y, invariant, rng)
     if normal:
@@ -130,7 +142,7 @@ def _neighbours(name: str, x: Samples, y: Samples) -> list[Rival]:
             of_labels(x, y, counts, (kept[0], kept[1])),
             unseen_x(counts),
         )
-        for k, counts in reversed(list(zip(ks, counted(x, y, ks), strict=True)))
+        for k, counts in reversed(list(zip(ks, counted_labels(x, y, ks), strict=True)))
     ]
 
 

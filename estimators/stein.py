@@ -18,7 +18,7 @@ Scores = Annotated[
     str | None,
     Setting(
         "scores of the target, the gradient of ln p at every row: a file of the sample's shape",
-        per_row="row",
+        per_row=True,
         shown="FILE",
     ),
 ]
@@ -219,7 +219,7 @@ def _estimate(
         value,
         terms_x=2.0 * means,
         params={"bandwidth": scale},
-        notes=(*notes, *_negative(value)) if unbiased else notes,
+        notes=(*notes, *quadratic.negative(value, "discrepancy")) if unbiased else notes,
     )
 
 
@@ -266,12 +266,6 @@ def _rows(sample: Samples, scores: str | None, target: str | None) -> Array:
 def _diagonal(profile: Profile, rows: Array) -> Array:
     """h(x, x), with the digits of the tiles."""
     return matched(profile, rows, rows)
-
-
-def _negative(value: float) -> tuple[Note, ...]:
-    if value >= 0:
-        return ()
-    return (Note("W01", "the unbiased estimate is negative: no discrepancy can be seen"),)
 
 
 def _doubtful(sample: Samples) -> tuple[Note, ...]:

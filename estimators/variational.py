@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from divmatch.estimator import Estimate
-from divmatch.estimators.critics import Critic, Folds, Objective, critic_scores
+from divmatch.estimators.critics import Critic, Objective, critic_scores
 from divmatch.estimators.divergences import KL
+from divmatch.estimators.folds import Folds
 from divmatch.estimators.invariance import Invariant
 from divmatch.record import Note
 from divmatch.samples import Samples
@@ -61,7 +62,8 @@ def kl_classifier(
     Returns
     -------
     Estimate
-        KL in nats, any sign, with the influence of every row.
+        KL in nats, any sign, with the influence of every row. The interval is widened by |ln E_Q exp T|,
+        which is 0 for the true log-ratio, unless a few rows of Q make up that mean.
 
     Raises
     ------
@@ -84,9 +86,11 @@ def kl_classifier(
     0.5
     """
     scores = critic_scores(x, y, critic, folds, rng, invariant)
-    ratio, _ = ratios(y, scores.y)
+    ratio, log_mean = ratios(y, scores.y)
     value = float(x.masses() @ scores.x)
-    return Estimate(value, scores.x, -ratio, notes=scores.notes())
+    known = not heavy(y, ratio)  # else the mean is a matter of a few rows
+    doubt = abs(log_mean) if known else 0.0
+    return Estimate(value, scores.x, -ratio, doubt=doubt, notes=scores.notes())
 
 
 @KL.estimator("dv", source="Donsker & Varadhan 1983; Belghazi et al. 2018, ICML (arXiv 1801.04062)")

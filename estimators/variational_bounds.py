@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 
 from divmatch.errors import InconclusiveError, SettingError
 from divmatch.estimator import Estimate
-from divmatch.estimators.critics import Critic, Folds, Scores, critic_scores
+from divmatch.estimators.critics import Critic, Scores, critic_scores
 from divmatch.estimators.divergences import FDIV, KIND, ORDER, RENYI, Kind, Order, Tsallis
+from divmatch.estimators.folds import Folds
 from divmatch.estimators.generators import Generator, from_slope, generator
 from divmatch.estimators.invariance import Invariant
 from divmatch.estimators.variational import heavy, kl_classifier, kl_dv, powers, ratios

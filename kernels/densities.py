@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from divmatch.kernels.execution import execution, in_order
+from divmatch.kernels.execution import execution, in_order, steps_of
 
 Array = NDArray[np.float64]
 
@@ -42,6 +42,5 @@ def log_kernel_sums(
         return made
 
     step = max(1, min(PANEL, execution().memory // (32 * len(points))))
-    blocks = (slice(start, min(start + step, len(at))) for start in range(0, len(at), step))
     work = float(len(at)) * len(points) * (at.shape[1] + 8 + len(widths))
-    return np.concatenate(list(in_order(panel, blocks, work=work)))
+    return np.concatenate(list(in_order(panel, steps_of(len(at), step), work=work)))

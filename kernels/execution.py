@@ -68,6 +68,12 @@ def in_order(
         pool.shutdown(wait=True, cancel_futures=True)  # Ctrl-C waits for one block, not for all
 
 
+def steps_of(total: int, size: int, first: int = 0) -> Iterator[slice]:
+    """Slices of ``size`` that cover ``first`` to ``total``."""
+    for start in range(first, total, size):
+        yield slice(start, min(start + size, total))
+
+
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
     """Keep BLAS on one thread inside: all parallelism is ours, so the digits never depend on it.

@@ -9,12 +9,16 @@ Array = NDArray[np.float64]
 def distance_sums(x: Array, y: Array, b: Array) -> Array:
     """Σⱼ bⱼ |xᵢ − yⱼ| for every i; x of shape (n,), y and b of shape (m,)."""
     centre = y.mean()  # sums of products cancel less around the middle
-    order = np.argsort(y, kind="stable")
-    nodes = y[order] - centre
-    mass = _cumulative(b[order])
-    moment = _cumulative(b[order] * nodes)
-    below = np.searchsorted(nodes, x - centre, side="right")
-    return (x - centre) * (2 * mass[below] - mass[-1]) + (moment[-1] - 2 * moment[below])
+    order = np.argsort(y)
+    nodes, masses = y[order] - centre, b[order]
+    mass = _cumulative(masses)
+    moment = _cumulative(masses * nodes)
+    places = order if x is y else np.argsort(x)
+    points = x[places] - centre  # in their order, so that each search starts in the cache
+    below = np.searchsorted(nodes, points, side="right")
+    made = np.empty(len(x))
+    made[places] = points * (2 * mass[below] - mass[-1]) + (moment[-1] - 2 * moment[below])
+    return made
 
 
 def _cumulative(values: Array) -> Array:

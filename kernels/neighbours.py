@@ -7,12 +7,16 @@ Three engines find them. All distances of a block of queries, by the array-modul
 and the GPU. A k-d tree: few columns. A float32 product that rules out all but a few pairs, by the
 compiled twin: the rest. The tree and the product only propose; float64 distances decide.
 
-The twins share four functions: ``indexed(points)``, what they keep of the points;
+The twins share five functions: ``indexed(points)``, what they keep of the points;
 ``rows_at_once(index, memory)``, the queries of a block; ``nearest(index, queries, k, own)``, the lists
-of a block without the row ``own`` (-1: none); ``count_within(index, queries, radius)``, its counts.
+of a block without the row ``own`` (-1: none); ``count_within(index, queries, radius)``, its counts;
+``crossing(index, queries, reach, radius, values)``, which of its queries and points are in each
+other's balls.
 """
 
+import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from itertools import chain
@@ -23,7 +27,7 @@ from numpy.typing import NDArray
 
 from divmatch.errors import SampleError
 from divmatch.kernels.backend import to_device, to_host, twin, uses_gpu
-from divmatch.kernels.execution import execution, in_order
+from divmatch.kernels.execution import execution, in_order, steps_of
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -32,6 +36,7 @@ EngineName = Literal["blocks", "tree", "product"]
 TREE_COLUMNS = 7  # columns up to which a tree visits fewer points than it costs
 TREE_FROM = 2e8  # n·m·(d + 8) operations from which loading SciPy (0.35 s) pays
 COMPILED_FROM = 4e8  # ... and from which loading the compiled twin (0.7 s) pays
+LOADED_FROM = 4e6  # ... and from which it pays once it is loaded
 TREE_ROWS = 2048  # queries of a block
 MARGIN = 1e-13  # relative: far above the rounding of a tree's distances, far below a real gap
 LISTED = 128  # most points within a radius that are looked through one by one
@@ -60,6 +65,16 @@ def _sum_of_four(square: Callable[[int], Any], c: int) -> Any:
     right += square(c + 3)
     left += right
     return left
+
+
+@dataclass(frozen=True, eq=False)
+class Crossing:
+    """Who is in whose ball, counted for the queries and for the points."""
+
+    counts: Integers  # (q,) points whose ball holds the query
+    sums: Array  # (q,) and the sum of their values
+    holding: Integers  # (m,) queries in the point's ball
+    held: Integers  # (m,) queries whose ball holds the point
 
 
 class Neighbours:
@@ -108,6 +123,19 @@ class Neighbours:
             counts = self._engine(len(queries)).count_within(queries, np.maximum(radius, 0.0))
         return np.where(radius >= 0.0, counts - exclude_self, 0)
 
+    def crossing(self, queries: Array, reach: Array, radius: Array, values: Array) -> Crossing:
+        """Who is in whose ball: queries have balls of radius ``reach``, points of ``radius``.
+
+        A ball holds what is at a distance <= its radius, with the digits of `nearest`; none has a
+        negative radius. ``values`` (m,) of the points are summed where their balls hold a query.
+
+        Cost: O(q·m·d); memory O(m·d + q) and two counts a point for each block.
+        """
+        name: EngineName = "blocks" if self._choice(len(queries)) == "blocks" else "product"
+        engine = self._engine(len(queries), name)  # a tree knows nothing of the points' own balls
+        with np.errstate(over="ignore"):
+            return engine.crossing(queries, reach, radius, values)
+
     def _nearest(self, queries: Array, k: int, own: Integers) -> tuple[Array, Integers]:
         name = self._choice(len(queries))
         if name != "blocks":
@@ -125,9 +153,9 @@ class Neighbours:
             return "blocks"
         if d <= TREE_COLUMNS:
             return "tree" if work >= TREE_FROM else "blocks"
-        return "product" if work >= COMPILED_FROM else "blocks"
+        return "product" if work >= _compiled_from() else "blocks"
 
-    def _engine(self, queries: int, name: EngineName | None = None) -> "_Blocks | _Tree":
+    def _engine(self, queries: int, name: EngineName | None = None) -> Any:
         name = name or self._choice(queries)
         work = float(queries) * self._points.size
         key = "device" if uses_gpu(work) else name
@@ -136,10 +164,9 @@ class Neighbours:
                 self._engines[key] = _Tree(self._points, self._exhaustive)
             else:
                 compiled_from = 0.0 if name == "product" else np.inf
-                module = import_module(twin(work, compiled_from).__name__ + ".neighbours")
-                self._engines[key] = _Blocks(self._points, module, partial(to_device, work=work))
-        found: _Blocks | _Tree = self._engines[key]
-        return found
+                package = twin(work, compiled_from).__name__
+                self._engines[key] = _Blocks(self._points, package, partial(to_device, work=work))
+        return self._engines[key]
 
     def _exhaustive(self, queries: int) -> "_Blocks | _Tree":
         """What answers the queries that the tree cannot decide."""
@@ -164,9 +191,10 @@ class Neighbours:
 class _Blocks:
     """One of the twins over blocks of queries."""
 
-    def __init__(self, points: Array, module: Any, move: Callable[[Any], Any]) -> None:
-        self._twin, self._move = module, move
-        self._index = module.indexed(move(points))
+    def __init__(self, points: Array, package: str, move: Callable[[Any], Any]) -> None:
+        self._package, self._move = package, move
+        self._twin: Any = import_module(package + ".neighbours")
+        self._index = self._twin.indexed(move(points))
         self._numbers = np.arange(len(points))
 
     def nearest(self, queries: Array, k: int, own: Integers) -> tuple[Array, Integers]:
@@ -193,10 +221,27 @@ class _Blocks:
         parts = list(in_order(block, self._blocks(len(queries))))
         return np.concatenate([np.empty(0, np.int64), *parts])
 
+    def crossing(self, queries: Array, reach: Array, radius: Array, values: Array) -> Crossing:
+        twin = import_module(self._package + ".crossing")
+        radius, values = self._move(radius), self._move(values)
+        counts, sums = np.empty(len(queries), np.int64), np.empty(len(queries))
+        holding, held = np.zeros((2, len(radius)), np.int64)
+
+        def block(rows: slice) -> list[Any]:
+            asked = self._move(queries[rows]), self._move(reach[rows])
+            return [to_host(a) for a in twin.crossing(self._index, *asked, radius, values)]
+
+        blocks = list(self._blocks(len(queries)))
+        for rows, found in zip(blocks, in_order(block, blocks), strict=True):
+            counts[rows], sums[rows] = found[0], found[1]
+            holding += found[2]
+            held += found[3]
+        return Crossing(counts, sums, holding, held)
+
     def _blocks(self, queries: int) -> Iterator[slice]:
         threads = execution().threads
         most = self._twin.rows_at_once(self._index, execution().memory // threads)
-        return _slices(queries, max(1, min(most, -(-queries // threads))))
+        return steps_of(queries, max(1, min(most, -(-queries // threads))))
 
 
 class _Tree:
@@ -246,7 +291,7 @@ class _Tree:
         tree = self._tree if own else self._build(queries, leafsize=32, balanced_tree=False)
         order = tree.indices.astype(np.int64)
         room = execution().memory // execution().threads // row_bytes
-        parts = [order[rows] for rows in _slices(len(order), min(TREE_ROWS, max(room, 1)))]
+        parts = [order[rows] for rows in steps_of(len(order), min(TREE_ROWS, max(room, 1)))]
         yield from zip(parts, in_order(block, parts), strict=True)
 
     def _settled(self, queries: Array, k: int, own: Integers) -> tuple[Array, Integers]:
@@ -314,9 +359,10 @@ class _Tree:
         return distances
 
 
-def _slices(length: int, step: int) -> Iterator[slice]:
-    for start in range(0, length, step):
-        yield slice(start, min(start + step, length))
+def _compiled_from() -> float:
+    """Operations from which the compiled twin pays: fewer once something else has loaded it."""
+    compiled = getattr(sys.modules.get("divmatch.kernels.cpu.neighbours"), "insert", None)
+    return LOADED_FROM if hasattr(compiled, "py_func") else COMPILED_FROM
 
 
 def _joined(parts: Iterator[tuple[Array, Integers]], k: int) -> tuple[Array, Integers]:

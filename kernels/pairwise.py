@@ -9,7 +9,14 @@ gaussian   exp(−r² / (2 s²))
 laplace    exp(−r₁ / s)
 imq        (s² + r²)^(−1/2)
 mix        mean of gaussians of s·{1/4, 1/2, 1, 2, 4}
+matern12   exp(−u), u = r / s
+matern32   (1 + u) exp(−u), u = √3 r / s
+matern52   (1 + u + u²/3) exp(−u), u = √5 r / s
+rq         (1 + r² / (2 s²))^(−1)
 ========== =====================================
+
+poly is no function of the distance: (x·y / d + 1)³, without a scale. bundle is the mean of gaussians
+and laplaces of several scales, half of them each.
 
 Two profiles take rows that hold a point x and then a score t of the same length: stein-gaussian and
 stein-imq are the Stein kernels of k = gaussian and imq,
@@ -29,11 +36,23 @@ from numpy.typing import NDArray
 
 from divmatch.kernels import line
 from divmatch.kernels.backend import to_device, to_host, twin
-from divmatch.kernels.execution import in_order
+from divmatch.kernels.execution import in_order, steps_of
 
 Array = NDArray[np.float64]
 ProfileName = Literal[
-    "distance", "gaussian", "laplace", "imq", "mix", "stein-gaussian", "stein-imq"
+    "distance",
+    "gaussian",
+    "laplace",
+    "imq",
+    "mix",
+    "matern12",
+    "matern32",
+    "matern52",
+    "rq",
+    "poly",
+    "bundle",
+    "stein-gaussian",
+    "stein-imq",
 ]
 
 COMPILED_FROM = 4e8  # n·m·(d + 8) operations from which loading the compiled twin pays
@@ -43,15 +62,26 @@ LOWEST = -1e300  # the logarithm of nothing yet: finite, so that differences are
 
 @dataclass(frozen=True)
 class Profile:
-    """A function of the distance between two points, with its scale s (the power for distance)."""
+    """A function of the distance between two points, with its scale s (the power for distance).
+
+    ``scales`` are those of a bundle: of its gaussians, then of its laplaces.
+    """
 
     name: ProfileName
     scale: float
+    scales: tuple[float, ...] = ()
 
     @property
     def at_zero(self) -> float:
-        """Its value for two equal points."""
+        """Its value for two equal points; poly has one for every point, see `own`."""
         return {"distance": 0.0, "imq": 1.0 / self.scale}.get(self.name, 1.0)
+
+    def own(self, x: Array) -> Array:
+        """Its value for every row and itself, shape (n,)."""
+        if self.name == "poly":
+            made: Array = (np.einsum("ij,ij->i", x, x) / x.shape[1] + 1.0) ** 3
+            return made
+        return np.full(len(x), self.at_zero)
 
 
 def cross_sums(profile: Profile, x: Array, y: Array, a: Array, b: Array) -> tuple[Array, Array]:
@@ -80,7 +110,8 @@ def cross_sums(profile: Profile, x: Array, y: Array, a: Array, b: Array) -> tupl
 def self_sums(profile: Profile, x: Array, a: Array) -> Array:
     """K a for K = profile(xᵢ, xⱼ), the diagonal included; shape (n,). Half the pairs are visited."""
     if _on_a_line(profile, x):
-        return line.distance_sums(x[:, 0], x[:, 0], a)
+        values = x[:, 0]
+        return line.distance_sums(values, values, a)
     grid = Grid(profile, x, x)
     weights = grid.moved(a)
 
@@ -151,7 +182,7 @@ def product(profile: Profile, x: Array, y: Array, v: Array) -> Array:
 def matched(profile: Profile, x: Array, y: Array) -> Array:
     """profile(xᵢ, yᵢ), shape (n,): with the digits of the tiles, of which it takes the diagonals."""
     grid = Grid(profile, x, y)
-    blocks = (slice(i, min(i + MATCHED_ROWS, len(x))) for i in range(0, len(x), MATCHED_ROWS))
+    blocks = steps_of(len(x), MATCHED_ROWS)
     return np.concatenate([to_host(grid.tile(rows, rows).diagonal()) for rows in blocks])
 
 
@@ -201,16 +232,15 @@ class Grid:
 
     def rows(self) -> Iterator[slice]:
         """Blocks of the rows."""
-        step = self.twin.TILE_ROWS
-        for start in range(0, self.n, step):
-            yield slice(start, min(start + step, self.n))
+        return steps_of(self.n, self.twin.TILE_ROWS)
 
     def columns(self, first: int = 0) -> Iterator[slice]:
         """Blocks of the columns from ``first`` on."""
-        step = self.twin.TILE_COLUMNS
-        for start in range(first, self.m, step):
-            yield slice(start, min(start + step, self.m))
+        return steps_of(self.m, self.twin.TILE_COLUMNS, first)
 
     def tile(self, rows: slice, columns: slice) -> Any:
         """The profile of a block of rows with a block of columns."""
-        return self.twin.tile(self.x[rows], self.y[columns], self.profile.name, self.profile.scale)
+        profile = self.profile
+        return self.twin.tile(
+            self.x[rows], self.y[columns], profile.name, profile.scale, profile.scales
+        )

@@ -1,13 +1,10 @@
 """Wasserstein distances between the projections of two samples onto lines, by sorting.
 
-W_p^p of two samples of numbers is Σₖ lₖ |x₍ᵢₖ₎ − y₍ⱼₖ₎|^p over the *cells* of [0, 1], the pieces of
-length lₖ on which both quantile functions are constant. Projections are taken from a centre near
-the data, so that an offset costs no digits. Sizes of blocks depend on nothing but the shapes, and
-results are kept per direction: the same digits for any memory and any number of threads. Places
-are always in range; take is told to clip because that is twice as fast as to check.
+Projections are taken from a centre near the data, so that an offset costs no digits. Sizes of blocks
+depend on nothing but the shapes, and results are kept per direction: the same digits for any memory
+and any number of threads.
 """
 
-import math
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -15,208 +12,27 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from divmatch.kernels.execution import in_order
+from divmatch.kernels.execution import in_order, steps_of
+from divmatch.kernels.quantiles import (
+    cumulated,
+    equal_cells,
+    equal_turns,
+    knots,
+    noise,
+    potentials,
+    sorted_costs,
+    weighted_cells,
+    weighted_turns,
+)
 
 Array = NDArray[np.float64]
 Places = NDArray[Any]  # whole numbers: positions of rows
 Keep = Callable[[Hashable, Callable[[], Any]], Any]
 
-GROUPS = 4  # least number of groups of directions that shows a Monte Carlo error
 BLOCK = 3_200_000  # projections of one sample held at a time by one thread; half with their order
 STRIP = 1 << 17  # projections worked on at a time: they stay in the cache
 CHUNK = 1024  # rows centred at a time
-MOST_KNOTS = 2000
 KEPT = 4_000_000  # projections of a reference worth keeping for the next candidate
-
-
-# ---------------------------------------------------------------------------------- directions
-
-
-class Directions(NamedTuple):
-    """Unit vectors of shape (L, d), and the group of each: groups are exchangeable."""
-
-    vectors: Array
-    groups: Places
-
-
-def directions(d: int, count: int, rng: np.random.Generator) -> Directions:
-    """About ``count`` directions, each uniform on the sphere, and together spread evenly.
-
-    d = 1: the one there is. d = 2: equal angles with a random start, in four interleaved groups.
-    d ≥ 3: orthonormal blocks, a group each; they integrate every quadratic form exactly.
-    """
-    if d == 1:
-        return Directions(np.ones((1, 1)), np.zeros(1, dtype=np.intp))
-    if d == 2:
-        count = GROUPS * math.ceil(count / GROUPS)
-        angles = np.pi * (np.arange(count) + rng.random()) / count
-        return Directions(
-            np.stack([np.cos(angles), np.sin(angles)], axis=1), np.arange(count) % GROUPS
-        )
-    sizes = _block_sizes(d, count)
-    vectors = np.concatenate([_orthonormal(d, size, rng) for size in sizes])
-    return Directions(vectors, np.repeat(np.arange(len(sizes)), sizes))
-
-
-def _block_sizes(d: int, count: int) -> list[int]:
-    """Whole blocks of d and a rest, or four even parts where there are not four blocks."""
-    if count <= (GROUPS - 1) * d:
-        return [(count + part) // GROUPS for part in range(GROUPS)]
-    whole, rest = divmod(count, d)
-    return [d] * whole + [rest] * (rest > 0)
-
-
-def _orthonormal(d: int, size: int, rng: np.random.Generator) -> Array:
-    """``size`` ≤ d orthonormal rows, uniform: Q of a Gaussian matrix, its signs fixed by R."""
-    q, r = np.linalg.qr(rng.standard_normal((size, d)).T)
-    return np.ascontiguousarray((q * np.where(np.diag(r) < 0, -1.0, 1.0)).T)
-
-
-def spread(d: int, count: int, enough: int) -> Places:
-    """Positions of about ``enough`` of ``count`` directions that are as even as all of them."""
-    if d == 2:
-        return np.arange(0, count, max(1, count // enough))
-    return np.arange(min(count, d * math.ceil(enough / d)))
-
-
-def monte_carlo_se(costs: Array, groups: Places) -> float:
-    """sqrt(Var(mean of ``costs``)), from the spread between groups.
-
-    Divides by G − 3 instead of G − 1: a normal interval with so few groups then covers as often as
-    Student's. The sub-grids of d = 2 err more than their union, so there it is an upper estimate.
-    """
-    sizes = np.bincount(groups)
-    sums = np.bincount(groups, costs)
-    number = len(sizes)
-    if number < GROUPS:
-        return 0.0
-    away = sums - sizes * (costs.sum() / len(costs))
-    return math.sqrt(number / (number - 3) * float(away @ away)) / len(costs)
-
-
-# ----------------------------------------------------------------------------- sorted samples
-
-
-class Cells(NamedTuple):
-    """Pieces of [0, 1]: place among the sorted x, place among the sorted y, length; shape (K,)."""
-
-    rows: Places
-    columns: Places
-    lengths: Array
-
-
-def equal_cells(n: int, m: int) -> Cells | None:
-    """Cells of equal weights, from whole numbers: exact. None for n = m: pairs by rank."""
-    if n == m:
-        return None
-    ends = np.union1d(np.arange(1, n + 1) * m, np.arange(1, m + 1) * n)  # in units of 1 / (n m)
-    return Cells((ends - 1) // m, (ends - 1) // n, np.diff(ends, prepend=0) / (n * m))
-
-
-def weighted_cells(upto_x: Array, upto_y: Array) -> Cells:
-    """Cells of cumulative weights that end in 1; levels equal but for rounding make thin cells."""
-    both = np.concatenate([upto_x, upto_y])
-    order = np.argsort(both, kind="stable")  # merges two sorted runs
-    of_x = order < len(upto_x)
-    passed_x: Places = np.cumsum(of_x) - of_x
-    passed_y = np.arange(len(both)) - passed_x
-    return Cells(
-        np.minimum(passed_x, len(upto_x) - 1),
-        np.minimum(passed_y, len(upto_y) - 1),
-        np.diff(both[order], prepend=0.0),
-    )
-
-
-def cumulated(weights: Array) -> Array:
-    """Cumulative weights along the last axis; the last is 1 whatever the rounding."""
-    sums: Array = np.cumsum(weights, axis=-1)
-    return sums / sums[..., -1:]
-
-
-def sorted_costs(x: Array, y: Array, cells: Cells | None, p: int) -> Array:
-    """W_p^p of every row of sorted numbers; x of shape (q, n), y (q, m); shape (q,)."""
-    if cells is None:
-        costs: Array = _powers(x - y, p).mean(axis=1)
-    else:
-        gaps = x.take(cells.rows, axis=1, mode="clip") - y.take(cells.columns, axis=1, mode="clip")
-        costs = _powers(gaps, p) @ cells.lengths
-    return costs
-
-
-def _powers(gaps: Array, p: int) -> Array:
-    """|gap|^p in place."""
-    return np.abs(gaps, out=gaps) if p == 1 else np.multiply(gaps, gaps, out=gaps)
-
-
-class Turns(NamedTuple):
-    """For every gap between neighbours: places of the partners below and above that level."""
-
-    below: Places
-    above: Places
-
-
-def equal_turns(n: int, m: int) -> Turns:
-    """Partners among m at the levels i/n, 0 < i < n; the two differ where levels coincide."""
-    levels = np.arange(1, n) * m
-    return Turns((levels - 1) // n, levels // n)
-
-
-def weighted_turns(upto_x: Array, upto_y: Array) -> Turns:
-    """Partners for cumulative weights; levels within rounding of each other coincide."""
-    levels, last = upto_x[:-1], len(upto_y) - 1
-    below = np.searchsorted(upto_y, levels - 1e-12)
-    above = np.searchsorted(upto_y, levels + 1e-12)
-    return Turns(np.minimum(below, last), np.minimum(above, last))
-
-
-def potentials(x: Array, y: Array, turns: Turns, p: int) -> Array:
-    """Kantorovich potential of W_p^p at sorted x, zero at the first; shapes (q, n), (q, m), (q, n).
-
-    From one x to the next it grows by |x' − y|^p − |x − y|^p, y the partner at the level between.
-    """
-    made = np.zeros_like(x)
-    low, high = x[:, :-1], x[:, 1:]
-    below, above = (y.take(places, axis=1, mode="clip") for places in turns)
-    if p == 2:
-        steps = (high - low) * ((low - below) + (high - above))
-    else:
-        steps = np.abs(high - below) - np.abs(low - below)
-        steps += np.abs(high - above) - np.abs(low - above)
-        steps *= 0.5
-    np.cumsum(steps, axis=1, out=made[:, 1:])
-    return made
-
-
-class Knots(NamedTuple):
-    """Places of K equal steps of probability in both samples, and the weights of the gaps between."""
-
-    rows: Places
-    columns: Places
-    weights: Array
-
-
-def knots(a: Array, b: Array, upto_x: Array, upto_y: Array, p: int) -> Knots:
-    """Knots for `noise`, from weights and cumulative weights in sorted order."""
-    share = float(a @ a + b @ b)  # 1/n + 1/m
-    number = max(1, min(MOST_KNOTS, int(1 / max(a @ a, b @ b) + 0.5)))
-    steps = (np.arange(number) + 0.5) / number
-    inside = np.arange(1, number) / number
-    spread_of_level = share * inside * (1 - inside)  # variance of F − G there when F = G
-    weights = number * spread_of_level if p == 2 else np.sqrt(spread_of_level / (2 * np.pi))
-    return Knots(np.searchsorted(upto_x, steps), np.searchsorted(upto_y, steps), weights)
-
-
-def noise(x: Array, y: Array, at: Knots, p: int) -> Array:
-    """E W_p^p that sampling alone makes, for rows of sorted numbers; (q, n), (q, m) to (q,).
-
-    p = 1: (2/π)^(1/2) ∫ (F (1 − F)(1/n + 1/m))^(1/2), the value for F = G. p = 2, also for F ≠ G:
-    (1/n + 1/m) ∫ u (1 − u) q'(u) r'(u) du, q and r the quantile functions; the gaps of one sample
-    are independent of the other's, so their product needs no smoothing.
-    """
-    gaps_x = np.diff(x.take(at.rows, axis=1))
-    gaps_y = np.diff(y.take(at.columns, axis=1))
-    made: Array = (gaps_x * gaps_y if p == 2 else gaps_x + gaps_y) @ at.weights
-    return made
 
 
 def ranked(values: Array) -> Places:
@@ -246,12 +62,6 @@ def projected(points: Array, centre: Array, vectors: Array) -> Array:
     for rows in steps_of(len(points), CHUNK):
         np.matmul(vectors, (points[rows] - centre).T, out=made[:, rows])
     return made
-
-
-def steps_of(total: int, size: int) -> Iterator[slice]:
-    """Slices of ``size`` that cover 0 to ``total``."""
-    for start in range(0, total, size):
-        yield slice(start, min(start + size, total))
 
 
 # --------------------------------------------------------------------------------- two samples

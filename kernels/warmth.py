@@ -6,7 +6,17 @@ from pathlib import Path
 
 import numpy as np
 
-PROFILES = ("distance", "gaussian", "laplace", "imq", "mix", "stein-gaussian", "stein-imq")
+PROFILES = (
+    "distance",
+    "gaussian",
+    "laplace",
+    "imq",
+    "mix",
+    "matern12",
+    "rq",
+    "stein-gaussian",
+    "stein-imq",
+)
 
 
 def kernels() -> list[tuple[str, Callable[[], object]]]:
@@ -19,13 +29,20 @@ def kernels() -> list[tuple[str, Callable[[], object]]]:
         (profile, partial(cpu.tile, points, points, profile, 1.0)) for profile in PROFILES
     ]
     calls.append(("distance^1.5", partial(cpu.tile, points, points, "distance", 1.5)))
+    pair, ones, edges = (1.0, 2.0), np.ones(6), np.array([0, 3, 6])
+    calls += [
+        ("bundle", partial(cpu.tile, points, points, "bundle", 1.0, pair)),
+        ("bundle_sums", partial(cpu.bundle_sums, points, ones, edges, points, ones, edges, pair)),
+    ]
     calls.append(("dominated", partial(cpu.dominated, np.arange(6), np.ones((6, 4)))))
     index = cpu.indexed(points)
     nobody = np.full(len(points), -1)
     calls.append(("nearest", partial(cpu.nearest, index, points, 1, nobody)))
     many = np.arange(2.0 * PANEL_ROWS).reshape(-1, 1)  # two panels, so that they meet
     calls.append(("nearest_others", partial(nearest_others, cpu.indexed(many), 1)))
-    calls.append(("count_within", partial(cpu.count_within, index, points, np.ones(len(points)))))
+    ones = np.ones(len(points))
+    calls.append(("count_within", partial(cpu.count_within, index, points, ones)))
+    calls.append(("crossing", partial(cpu.crossing, index, points, ones, ones, ones)))
     calls += [
         (f"row_sums of {source}, {bits} bits", partial(_row_sums, source, f"f{bits // 8}"))
         for source in ("probabilities", "logits")

@@ -1,14 +1,17 @@
 """Numba twins."""
 
+from divmatch.kernels.cpu.crossing import crossing
 from divmatch.kernels.cpu.neighbours import count_within, indexed, nearest, rows_at_once
-from divmatch.kernels.cpu.pairwise import TILE_COLUMNS, TILE_ROWS, tile
+from divmatch.kernels.cpu.pairwise import TILE_COLUMNS, TILE_ROWS, bundle_sums, tile
 from divmatch.kernels.cpu.plane import dominated
 from divmatch.kernels.cpu.rows import row_sums
 
 __all__ = [
     "TILE_COLUMNS",
     "TILE_ROWS",
+    "bundle_sums",
     "count_within",
+    "crossing",
     "dominated",
     "indexed",
     "nearest",

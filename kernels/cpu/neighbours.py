@@ -92,9 +92,9 @@ def rows_at_once(index: Index, memory: int) -> int:
 
 def nearest(index: Index, queries: Array, k: int, own: Integers) -> tuple[Array, Integers]:
     """See `divmatch.kernels.neighbours`."""
-    factor, room = _left(index, queries)
+    factor, room = left_factor(index, queries)
     lists = _free(index, queries, own, room, k)
-    for first, tile in _tiles(index, factor, slice(0, index.factor.shape[1])):
+    for first, tile in tiles(index, factor, slice(0, index.factor.shape[1])):
         if first == 0:
             preset(tile, 0, 0, lists)
         insert(tile, 0, first, lists)
@@ -140,7 +140,7 @@ def _meet(index: Index, factor: Singles, lists: Lists, rows: slice, columns: sli
     """Tell the lists of two panels of each other's points, or those of one of its own."""
     for top in range(rows.start, rows.stop, TILE_ROWS):
         part = factor[top : min(top + TILE_ROWS, rows.stop)]
-        for first, tile in _tiles(index, part, columns):
+        for first, tile in tiles(index, part, columns):
             if rows == columns:
                 if first == columns.start:
                     preset(tile, top, first, lists)
@@ -153,9 +153,9 @@ def _meet(index: Index, factor: Singles, lists: Lists, rows: slice, columns: sli
 
 def count_within(index: Index, queries: Array, radius: Array) -> Integers:
     """See `divmatch.kernels.neighbours`."""
-    factor, room = _left(index, queries)
+    factor, room = left_factor(index, queries)
     counts = np.zeros(len(queries), dtype=np.int64)
-    for first, tile in _tiles(index, factor, slice(0, index.factor.shape[1])):
+    for first, tile in tiles(index, factor, slice(0, index.factor.shape[1])):
         count(tile, first, queries, room, index.points, index.room, index.scale, radius, counts)
     return counts
 
@@ -172,7 +172,7 @@ def _single(points: Array, centre: Array, scale: float) -> tuple[Singles, Array,
     return scaled.astype(np.float32), half, 2.0 * error * (1.0 + ROUNDED)
 
 
-def _left(index: Index, queries: Array) -> tuple[Singles, Singles]:
+def left_factor(index: Index, queries: Array) -> tuple[Singles, Singles]:
     """The left factor (−x, 1, |x|²/2) of the product, and the room of each row."""
     single, half, room = _single(queries, index.centre, index.scale)
     factor = np.ones((len(queries), single.shape[1] + 2), dtype=np.float32)
@@ -197,7 +197,7 @@ def _free(index: Index, queries: Array, own: Integers, room: Singles, k: int) ->
     )
 
 
-def _tiles(index: Index, factor: Singles, columns: slice) -> Iterator[tuple[int, Singles]]:
+def tiles(index: Index, factor: Singles, columns: slice) -> Iterator[tuple[int, Singles]]:
     """(first column, tile) from left to right, all tiles in the same memory."""
     room = np.empty((len(factor), TILE_COLUMNS), dtype=np.float32)
     stop = -(-columns.stop // TESTED) * TESTED

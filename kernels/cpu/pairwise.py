@@ -14,8 +14,11 @@ TILE_ROWS = 256
 TILE_COLUMNS = 512
 
 
-def tile(x: Array, y: Array, profile: str, scale: float) -> Array:
+def tile(x: Array, y: Array, profile: str, scale: float, scales: tuple[float, ...] = ()) -> Array:
     """See `divmatch.kernels.pairwise`."""
+    if profile == "poly":
+        base: Array = x @ y.T / x.shape[1] + 1.0
+        return base * base * base
     out = np.empty((len(x), len(y)))
     columns = np.ascontiguousarray(y.T)
     if profile == "stein-gaussian":
@@ -30,6 +33,16 @@ def tile(x: Array, y: Array, profile: str, scale: float) -> Array:
         imq(x, columns, scale * scale, out)
     elif profile == "mix":
         mix(x, columns, -0.5 / (16.0 * scale**2), out)
+    elif profile == "bundle":
+        bundle(x, columns, *factors(scales), out)
+    elif profile == "rq":
+        rational(x, columns, 0.5 / scale**2, out)
+    elif profile == "matern12":
+        matern(x, columns, -1.0 / scale, 0.0, 0.0, out)
+    elif profile == "matern32":
+        matern(x, columns, -math.sqrt(3.0) / scale, 1.0, 0.0, out)
+    elif profile == "matern52":
+        matern(x, columns, -math.sqrt(5.0) / scale, 1.0, 1.0 / 3.0, out)
     elif scale == 1.0:
         distance(x, columns, out)
     else:
@@ -90,6 +103,27 @@ def imq(x: Array, columns: Array, offset: float, out: Array) -> None:
         square_row(x[i], columns, out[i])
         for j in range(out.shape[1]):
             out[i, j] = 1.0 / math.sqrt(offset + out[i, j])
+
+
+@compiled
+def rational(x: Array, columns: Array, factor: float, out: Array) -> None:
+    """1 / (1 + factor |xᵢ − yⱼ|²)."""
+    for i in range(x.shape[0]):
+        square_row(x[i], columns, out[i])
+        for j in range(out.shape[1]):
+            out[i, j] = 1.0 / (1.0 + factor * out[i, j])
+
+
+@compiled
+def matern(
+    x: Array, columns: Array, factor: float, linear: float, square: float, out: Array
+) -> None:
+    """(1 + linear u + square u²) exp(−u) with −u = factor |xᵢ − yⱼ|."""
+    for i in range(x.shape[0]):
+        square_row(x[i], columns, out[i])
+        for j in range(out.shape[1]):
+            u = factor * math.sqrt(out[i, j])
+            out[i, j] = (1.0 - u * (linear - square * u)) * exponential(u)
 
 
 @compiled
@@ -159,3 +193,85 @@ def laplace(x: Array, columns: Array, factor: float, out: Array) -> None:
                 row[j] += abs(x[i, c] - columns[c, j])
         for j in range(out.shape[1]):
             row[j] = exponential(factor * row[j])
+
+
+def factors(scales: tuple[float, ...]) -> tuple[Array, Array]:
+    """What a bundle multiplies squared distances and city-block distances by."""
+    half = len(scales) // 2
+    return -0.5 / np.square(scales[:half]), -1.0 / np.array(scales[half:])
+
+
+@inlined
+def city_row(point: Array, columns: Array, row: Array) -> None:
+    """Σ_c |point_c − y_jc| of every column j."""
+    row[:] = 0.0
+    for c in range(columns.shape[0]):
+        for j in range(columns.shape[1]):
+            row[j] += abs(point[c] - columns[c, j])
+
+
+@compiled
+def bundle(x: Array, columns: Array, near: Array, city: Array, out: Array) -> None:
+    """Mean of exp(near |xᵢ − yⱼ|²) and exp(city Σ_c |x_ic − y_jc|) over all factors."""
+    row = np.empty(columns.shape[1])
+    share = 1.0 / (len(near) + len(city))
+    for i in range(x.shape[0]):
+        out[i] = 0.0
+        square_row(x[i], columns, row)
+        for k in range(len(near)):
+            for j in range(len(row)):
+                out[i, j] += share * exponential(near[k] * row[j])
+        city_row(x[i], columns, row)
+        for k in range(len(city)):
+            for j in range(len(row)):
+                out[i, j] += share * exponential(city[k] * row[j])
+
+
+def bundle_sums(
+    x: Array, a: Array, rows: Array, y: Array, b: Array, columns: Array, scales: tuple[float, ...]
+) -> tuple[Array, Array]:
+    """See `divmatch.kernels.bundles`."""
+    near, city = factors(scales)
+    sums = np.empty((len(scales), len(rows) - 1, len(columns) - 1))
+    squares = np.zeros(len(scales))
+    _grouped(x, a, rows, np.ascontiguousarray(y.T), b, columns, near, city, sums, squares)
+    return sums, squares
+
+
+@compiled
+def _grouped(
+    x: Array,
+    a: Array,
+    rows: Array,
+    y: Array,
+    b: Array,
+    columns: Array,
+    near: Array,
+    city: Array,
+    sums: Array,
+    squares: Array,
+) -> None:
+    """Sums of every kernel over the pairs of every two groups: a row of distances serves them all."""
+    many, m = len(near) + len(city), y.shape[1]
+    first, second = np.empty(m), np.empty(m)
+    total = np.empty((many, m))
+    for g in range(len(rows) - 1):
+        total[:] = 0.0
+        for i in range(rows[g], rows[g + 1]):
+            square_row(x[i], y, first)
+            city_row(x[i], y, second)
+            for k in range(many):
+                factor = near[k] if k < len(near) else city[k - len(near)]
+                distances = first if k < len(near) else second
+                power = 0.0
+                for j in range(m):
+                    value = a[i] * exponential(factor * distances[j])
+                    total[k, j] += value
+                    power += value * value * b[j]
+                squares[k] += power / a[i] if a[i] > 0.0 else 0.0
+        for k in range(many):
+            for h in range(len(columns) - 1):
+                found = 0.0
+                for j in range(columns[h], columns[h + 1]):
+                    found += b[j] * total[k, j]
+                sums[k, g, h] = found

@@ -1,14 +1,17 @@
 """Array-module twins: CuPy on a GPU, NumPy for small inputs and in every test run."""
 
+from divmatch.kernels.gpu.crossing import crossing
 from divmatch.kernels.gpu.neighbours import count_within, indexed, nearest, rows_at_once
-from divmatch.kernels.gpu.pairwise import TILE_COLUMNS, TILE_ROWS, tile
+from divmatch.kernels.gpu.pairwise import TILE_COLUMNS, TILE_ROWS, bundle_sums, tile
 from divmatch.kernels.gpu.plane import dominated
 from divmatch.kernels.gpu.rows import row_sums
 
 __all__ = [
     "TILE_COLUMNS",
     "TILE_ROWS",
+    "bundle_sums",
     "count_within",
+    "crossing",
     "dominated",
     "indexed",
     "nearest",

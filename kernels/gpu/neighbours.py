@@ -27,7 +27,7 @@ def rows_at_once(index: Any, memory: int) -> int:
 def nearest(index: Any, queries: Any, k: int, own: Any) -> tuple[Any, Any]:
     """See `divmatch.kernels.neighbours`."""
     xp = array_module(index)
-    distances = _distances(xp, index, queries)
+    distances = distances_to(xp, index, queries)
     owned = xp.flatnonzero(own >= 0)
     distances[owned, own[owned]] = xp.nan  # sorted behind everything, infinity included
     limit = xp.partition(distances, k - 1, axis=1)[:, k - 1 : k]
@@ -45,10 +45,10 @@ def nearest(index: Any, queries: Any, k: int, own: Any) -> tuple[Any, Any]:
 def count_within(index: Any, queries: Any, radius: Any) -> Any:
     """See `divmatch.kernels.neighbours`."""
     xp = array_module(index)
-    return xp.count_nonzero(_distances(xp, index, queries) <= radius[:, None], axis=1)
+    return xp.count_nonzero(distances_to(xp, index, queries) <= radius[:, None], axis=1)
 
 
-def _distances(xp: Any, index: Any, queries: Any) -> Any:
+def distances_to(xp: Any, index: Any, queries: Any) -> Any:
     """All distances, shape (queries, points), a column at a time."""
 
     def square(column: int) -> Any:

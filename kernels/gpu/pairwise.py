@@ -1,18 +1,26 @@
 """Array-module twin of `divmatch.kernels.cpu.pairwise`: CuPy on a GPU, NumPy for small inputs."""
 
+import math
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 TILE_ROWS = 256
 TILE_COLUMNS = 512
+MATERN = {"matern12": (1.0, 0.0, 0.0), "matern32": (3.0, 1.0, 0.0), "matern52": (5.0, 1.0, 1 / 3)}
 MIXTURE = (16.0, 4.0, 1.0, 0.25, 0.0625)  # squared factors of the mixed bandwidths
 
 
-def tile(x: Any, y: Any, profile: str, scale: float) -> Any:
+def tile(x: Any, y: Any, profile: str, scale: float, scales: tuple[float, ...] = ()) -> Any:
     """See `divmatch.kernels.pairwise`."""
     xp = array_module(x)
     if profile.startswith("stein"):
         return _stein(xp, x, y, profile, scale)
+    if profile == "poly":
+        base = x @ y.T / x.shape[1] + 1.0
+        return base * base * base
+    if profile == "bundle":
+        return sum(_bundled(xp, x, y, scales)) / len(scales)
     if profile == "laplace":
         return xp.exp(_summed(xp, x, y, xp.abs) / -scale)
     squares = _summed(xp, x, y, xp.square)
@@ -20,6 +28,12 @@ def tile(x: Any, y: Any, profile: str, scale: float) -> Any:
         return xp.exp(squares / (-2.0 * scale * scale))
     if profile == "imq":
         return 1.0 / xp.sqrt(scale * scale + squares)
+    if profile == "rq":
+        return 1.0 / (1.0 + squares / (2.0 * scale * scale))
+    if profile in MATERN:
+        square, linear, quadratic = MATERN[profile]
+        u = xp.sqrt(squares) * (math.sqrt(square) / scale)
+        return (1.0 + u * (linear + quadratic * u)) * xp.exp(-u)
     if profile == "mix":
         exponents = squares / (-2.0 * scale * scale)
         return sum(xp.exp(exponents / factor) for factor in MIXTURE) / len(MIXTURE)
@@ -41,6 +55,35 @@ def _stein(xp: Any, x: Any, y: Any, profile: str, scale: float) -> Any:
         return xp.exp(-0.5 * narrow * squares) * (scores + narrow * ((lean + d) - narrow * squares))
     inverse = 1.0 / (scale * scale + squares)
     return xp.sqrt(inverse) * (scores + inverse * ((lean + d) - 3.0 * inverse * squares))
+
+
+def bundle_sums(
+    x: Any, a: Any, rows: Any, y: Any, b: Any, columns: Any, scales: tuple[float, ...]
+) -> tuple[Any, Any]:
+    """See `divmatch.kernels.bundles`."""
+    xp = array_module(x)
+    rows, columns = xp.asarray(rows), xp.asarray(columns)
+    sums = xp.empty((len(scales), len(rows) - 1, len(columns) - 1))
+    squares = xp.empty(len(scales))
+    for k, kernel in enumerate(_bundled(xp, x, y, scales)):
+        squares[k] = a @ (kernel * kernel) @ b
+        kernel *= a[:, None] * b
+        along = xp.concatenate([xp.zeros((1, y.shape[0])), xp.cumsum(kernel, axis=0)])[rows]
+        part = xp.diff(along, axis=0)
+        down = xp.concatenate([xp.zeros((part.shape[0], 1)), xp.cumsum(part, axis=1)], axis=1)
+        sums[k] = xp.diff(down[:, columns], axis=1)
+    return sums, squares
+
+
+def _bundled(xp: Any, x: Any, y: Any, scales: tuple[float, ...]) -> Iterator[Any]:
+    """The gaussians of a bundle, then its laplaces, one matrix at a time."""
+    half = len(scales) // 2
+    squares = _summed(xp, x, y, xp.square)
+    for scale in scales[:half]:
+        yield xp.exp(squares / (-2.0 * scale * scale))
+    city = _summed(xp, x, y, xp.abs)
+    for scale in scales[half:]:
+        yield xp.exp(city / -scale)
 
 
 def array_module(array: Any) -> Any:

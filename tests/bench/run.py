@@ -18,6 +18,9 @@ SUITES = (
     "bench_critics",
     "bench_kl",
     "bench_accuracy",
+    "bench_coverage",
+    "bench_prdc",
+    "bench_marginals",
 )
 PACKAGES = (
     "divmatch",
@@ -29,28 +32,43 @@ PACKAGES = (
     "faiss-cpu",
     "hyppo",
     "dcor",
+    "prdc",
 )
 HEAD = """# Benchmarks
 
 Medians of interleaved runs; both sides of a row come from one run. `ratio` is peer / ours: larger is
-better for us; for start-up it is ours / peer. Written by `tests/bench/run.py`.
+better for us; for start-up it is ours / peer. Written by `tests/bench/run.py`, a section a suite; suites
+named on its command line are run again and the other sections stay.
+"""
+SECTION = """
+## {suite}
 
 {machine}
 
 | work | ours s | ours MB | peer | peer s | peer MB | ratio | note |
 |---|--:|--:|---|--:|--:|--:|---|
+{lines}
 """
 
 
 def main() -> None:
-    """Run every suite and write the table."""
-    lines = []
+    """Run the suites named, or all, and write their sections of the table."""
+    path = Path(__file__).with_name("RESULTS.md")
+    sections = known(path.read_text() if path.exists() else "")
     for suite in sys.argv[1:] or SUITES:
+        lines = []
         for row in import_module(f"tests.bench.{suite}").rows():
             lines.append(line(row))
             print(lines[-1], flush=True)
-    path = Path(__file__).with_name("RESULTS.md")
-    path.write_text(HEAD.format(machine=machine()) + "\n".join(lines) + "\n")
+        sections[suite] = SECTION.format(suite=suite, machine=machine(), lines="\n".join(lines))
+        order = [name for name in SUITES if name in sections]
+        path.write_text(HEAD + "".join(sections[name] for name in order))
+
+
+def known(text: str) -> dict[str, str]:
+    """The sections of an earlier table."""
+    parts = text.split("\n## ")[1:]
+    return {part.partition("\n")[0]: f"\n## {part.rstrip()}\n" for part in parts}
 
 
 def line(row: dict) -> str:

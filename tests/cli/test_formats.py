@@ -166,7 +166,7 @@ def test_zero_has_no_sign(here):
 
 def test_an_unknown_statistic_lists_every_known_one(here):
     assert (
-        "known: kl, renyi, fdiv, cs, c2st, mmd, energy, sliced, knn"
+        "known: kl, renyi, fdiv, cs, prdc, c2st, mmd, energy, sliced, knn"
         in here("test p.npy q.npy --statistic foo")[2]
     )
 

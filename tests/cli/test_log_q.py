@@ -83,7 +83,7 @@ def test_sampled_rows_take_their_densities_with_them(data, name):
     reading = Reading(sample=200, scale="none", log_q=str(data / "numbers.npy"))
     (x,) = encode(read_table(str(data / name), reading), reading=reading)
     assert x.n == 200
-    assert SAME(x.log_q, x.points[:, 0])
+    assert SAME(x.beside["log_q"], x.points[:, 0])
 
 
 def test_bits_are_nats_over_ln_2(here, logs):

@@ -42,7 +42,7 @@ def test_the_table_in_words(here):
     assert body[3].startswith("r-far.npy")
     assert [line.split("]")[1].split()[0] for line in body] == ["a", "b", "b", "c"]
     assert body[0].endswith("told apart")
-    assert body[1].endswith("rows each")
+    assert body[1].endswith("times the rows")
     assert "sets that share a letter cannot be told apart at 5% (Holm)" in foot
 
 

@@ -281,3 +281,29 @@ def test_keep_going_is_the_default(here):
     line = "score p.npy broken.npy q.npy --metrics energy -f ndjson -q"
     counts = [len(rows(here(line + flag)[1])) for flag in ("", " --keep-going", " --fail-fast")]
     assert counts == [2, 2, 1]
+
+
+def test_prdc_is_four_metrics_with_the_numbers_of_its_command(here):
+    _, printed, _ = here("score p.npy q.npy --metrics prdc:k=3,energy -f ndjson")
+    found = rows(printed)
+    kinds = ("precision", "recall", "density", "coverage")
+    assert [row["id"] for row in found] == [*(f"prdc:kind={kind},k=3" for kind in kinds), "energy"]
+    _, printed, _ = here("prdc p.npy q.npy -k 3 -f ndjson")
+    assert [row["value"] for row in found[:4]] == [row["value"] for row in rows(printed)]
+
+
+def test_swapped_reference_and_sample_swap_precision_and_recall(here):
+    found = [
+        rows(here(f"score {names} --metrics prdc -f ndjson")[1])
+        for names in ("p.npy q.npy", "q.npy p.npy")
+    ]
+    values = [{row["id"]: row["value"] for row in printed} for printed in found]
+    assert values[0]["prdc:kind=precision"] == values[1]["prdc:kind=recall"]
+    assert {row["direction"] for row in found[0]} == {"ref->sample"}
+
+
+def test_the_largest_share_stands_first(here):
+    _, printed, _ = here("score p.npy q.npy near.npy --metrics prdc:kind=precision")
+    lines = printed.splitlines()
+    assert [line.split()[0] for line in lines[1:3]] == ["near.npy", "q.npy"]
+    assert "larger is nearer" in lines[-1]

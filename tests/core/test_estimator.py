@@ -111,7 +111,7 @@ def test_metric_outside_scoring_takes_the_plain_defaults():
         ("energy:power=3", "--power 3.0: expected a number above 0, below 2"),
         ("energy:method=w", "energy --method w: expected one of u, v"),
         ("kl:method=gaussian,k=3", "kl --method gaussian has no setting 'k'"),
-        ("mmd:kernel=gausian", "--kernel gausian: expected gaussian or laplace or imq or mix; did you mean 'gaussian'?"),
+        ("mmd:kernel=gausian", "--kernel gausian: expected gaussian or laplace or imq or matern or rq or riesz:R or poly or mix; did you mean 'gaussian'?"),
         ("kl:rng=1", "kl --method auto has no setting 'rng'"),
     ],
 )  # fmt: skip

@@ -11,9 +11,10 @@ import pytest
 import divmatch
 from divmatch.errors import DivmatchError, InconclusiveError, SampleError, SettingError
 from divmatch.estimator import Estimate, Pooled, influence_se, quantity
-from divmatch.inference import in_bits, infer, permutation_test
+from divmatch.inference import in_bits, infer
 from divmatch.intervals import Subsampled, extrapolated, normal_quantile, subsampled
 from divmatch.kernels.execution import executing
+from divmatch.permutations import permutation_test
 from divmatch.record import Interval, Test
 from divmatch.samples import Samples, as_samples
 from tests.reference import inference as reference

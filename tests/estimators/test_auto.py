@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import divmatch
+from divmatch.errors import InconclusiveError
 from divmatch.estimator import parse_metric, quantity
 from divmatch.estimators import rivals
 from divmatch.estimators.evidence import looks_normal
@@ -109,6 +110,34 @@ def test_atoms_against_a_density_are_warned_of():
     """KL is inf, though skewness and kurtosis fit two Gaussians."""
     rng = np.random.default_rng(53)
     assert "W07" in codes(kl(np.round(rng.normal(size=800), 1), rng.normal(size=800)))
+
+
+def test_a_density_against_atoms_is_warned_of():
+    rng = np.random.default_rng(54)
+    assert "W07" in codes(kl(rng.normal(size=800), np.round(rng.normal(size=800), 1)))
+
+
+def test_a_column_that_does_not_vary_in_p_is_warned_of():
+    """P lies on a line of the plane: KL is inf."""
+    rng = np.random.default_rng(55)
+    x = np.column_stack([rng.normal(size=300), np.zeros(300)])
+    assert "W02" in codes(kl(x, rng.normal(size=(300, 2))))
+
+
+def test_one_category_of_p_among_those_of_q_is_no_line():
+    rng = np.random.default_rng(56)
+    assert "W02" not in codes(kl(np.zeros(300), rng.integers(0, 2, 300)))
+
+
+def test_a_few_rows_choose_no_method():
+    rng = np.random.default_rng(57)
+    with pytest.raises(InconclusiveError, match="9 rows with weight, at least 10"):
+        kl(rng.normal(size=9), rng.normal(size=500))
+
+
+def test_equal_rows_do_not_disagree_by_rounding():
+    x = np.random.default_rng(58).exponential(size=500)
+    assert "W24" not in codes(kl(x, x))
 
 
 def test_rounding_of_both_samples_is_not_warned_of():

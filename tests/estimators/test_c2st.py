@@ -156,6 +156,11 @@ def test_equal_rows_tell_nothing(classifier):
     assert (found.value, found.params["auc"], found.test.p_value) == (0.0, 0.5, 1.0)
 
 
+@pytest.mark.parametrize("n", [7, 100, 1000])
+def test_equal_rows_are_at_zero_without_rounding(n):
+    assert divmatch.c2st(np.zeros((n, 2)), np.zeros((n, 2))).value == 0.0
+
+
 def test_one_row_is_inconclusive():
     with pytest.raises(InconclusiveError):
         divmatch.c2st([1.0], [1.0, 2.0])

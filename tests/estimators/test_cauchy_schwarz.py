@@ -11,8 +11,8 @@ import divmatch
 from divmatch.errors import FileError, InconclusiveError, SettingError
 from divmatch.estimator import quantity
 from divmatch.estimators import conditional
-from divmatch.inference import permutation_test
 from divmatch.kernels.execution import executing
+from divmatch.permutations import permutation_test
 from divmatch.samples import Samples, as_samples
 from tests.reference.cauchy_schwarz import conditional as plain_conditional
 from tests.reference.cauchy_schwarz import divergence as reference

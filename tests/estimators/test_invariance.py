@@ -12,7 +12,7 @@ from divmatch.errors import FileError, SettingError
 from divmatch.estimator import quantity
 from divmatch.estimators import orbits
 from divmatch.estimators.auto import _estimate
-from divmatch.estimators.critics import _moments, dealt
+from divmatch.estimators.folds import _moments, dealt
 from divmatch.estimators.invariance import Group, group_of, invariance_p, inverse, represented
 from divmatch.estimators.rivals import _classifier
 from divmatch.inference import function_of
@@ -508,6 +508,9 @@ CRITICS = [
     ("kl", {"method": "nwj"}),
     ("kl", {"method": "smile"}),
     ("kl", {"method": "classifier", "critic": "mlp"}),
+    ("kl", {"method": "infonce", "folds": 2, "negatives": 7}),
+    ("kl", {"method": "infonce", "critic": "mlp"}),
+    *((name, {"method": "ulsif"}) for name in ("kl", "renyi", "fdiv")),
     ("renyi", {"method": "classifier"}),
     ("renyi", {"method": "dv", "alpha": 0.5}),
     ("fdiv", {"method": "classifier"}),
@@ -536,8 +539,10 @@ def test_critics_take_the_representatives_of_large_groups(name, options):
     assert SAME(found, measure(np.sort(x, axis=1), np.sort(y, axis=1), **options).value)
 
 
-@pytest.mark.parametrize("options", [{"method": "classifier", "critic": "mlp"}])
-def test_networks_take_the_representatives(options):
+@pytest.mark.parametrize(
+    "options", [{"method": "classifier", "critic": "mlp"}, {"method": "ulsif"}]
+)
+def test_networks_and_least_squares_take_the_representatives(options):
     x, y = rows(65, 60), np.abs(rows(66, 50)) * 1.3
     found = divmatch.kl(x, y, invariant="flip:0-3", **options).value
     assert SAME(found, divmatch.kl(np.abs(x), np.abs(y), **options).value)
@@ -668,9 +673,12 @@ def test_rows_of_an_invariant_distribution_raise_no_warning(group):
     [
         *(("energy", None), ("cs", None), ("c2st", None)),
         *(("kl", m) for m in ("auto", "knn", "knn-reduced", "nnr", "nnr-ensemble")),
-        *(("kl", m) for m in ("classifier", "dv", "nwj", "smile")),
-        *(("renyi", m) for m in ("auto", "knn", "nnr", "nnr-ensemble", "classifier", "dv")),
-        *(("fdiv", m) for m in ("auto", "nnr", "nnr-ensemble", "classifier", "dv")),
+        *(("kl", m) for m in ("classifier", "dv", "nwj", "smile", "infonce", "ulsif")),
+        *(
+            ("renyi", m)
+            for m in ("auto", "knn", "nnr", "nnr-ensemble", "classifier", "dv", "ulsif")
+        ),
+        *(("fdiv", m) for m in ("auto", "nnr", "nnr-ensemble", "classifier", "dv", "ulsif")),
     ],
 )
 def test_every_family_says_that_rows_contradict_the_group(name, method):

@@ -196,3 +196,9 @@ def test_q_is_needed():
 def test_quantities_without_a_method_for_densities_refuse_them():
     with pytest.raises(SettingError, match="energy has no setting 'log_q'"):
         divmatch.energy([0.0, 1.0, 3.0], log_q=np.zeros(3))
+
+
+def test_log_densities_that_are_none_are_warned_of():
+    """A density of e⁵ everywhere integrates to inf."""
+    found = divmatch.kl(np.random.default_rng(9).normal(size=200), log_q=np.full(200, 5.0))
+    assert "W01" in [note.code for note in found.warnings]

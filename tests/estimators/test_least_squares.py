@@ -9,7 +9,7 @@ import pytest
 import divmatch
 from divmatch.errors import InconclusiveError, SettingError
 from divmatch.estimator import quantity
-from divmatch.estimators import critics, least_squares
+from divmatch.estimators import folds, least_squares
 from divmatch.estimators.least_squares import WIDTHS, Kernels, held_out_ratios, ridges
 from divmatch.inference import infer
 from divmatch.kernels.execution import executing
@@ -43,7 +43,7 @@ def compared(seed, a=None, b=None):
     rng = stream(seed, "test")
     found = held_out_ratios(x, y, 3, rng)
     own = deepcopy(rng)
-    deal = critics.dealt(x, y, 3, own)
+    deal = folds.dealt(x, y, 3, own)
     kernels = Kernels(deal, own)
     p = deal.p
     plain = reference.ulsif(

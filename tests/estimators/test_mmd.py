@@ -19,7 +19,10 @@ from tests.truths.line import PAIRS
 
 MANY = settings(max_examples=40, deadline=None, derandomize=True, database=None)
 METHODS = pytest.mark.parametrize("method", ["u", "v"])
-KERNELS = pytest.mark.parametrize("kernel", ["gaussian", "laplace", "imq", "mix"])
+KERNELS = pytest.mark.parametrize(
+    "kernel",
+    ["gaussian", "laplace", "imq", "mix", "matern:0.5", "matern:1.5", "matern:2.5", "rq"],
+)
 
 
 def estimate(x, y, method="u", kernel="gaussian", bandwidth=1.0, a=None, b=None):
@@ -204,7 +207,7 @@ def test_rows_without_weight_do_not_move_the_median():
 @pytest.mark.parametrize("bandwidth", [0, -1, "medain", float("nan"), float("inf")])
 def test_impossible_bandwidth_is_refused(bandwidth):
     with pytest.raises(
-        SettingError, match=r"--bandwidth .*expected median or reference or a number"
+        SettingError, match=r"--bandwidth .*expected median or reference or agg or fuse or a number"
     ):
         divmatch.mmd([0.0, 1.0], [1.0, 2.0], bandwidth=bandwidth)
 

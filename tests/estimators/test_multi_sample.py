@@ -9,13 +9,13 @@ from scipy.special import logsumexp
 import divmatch
 from divmatch.errors import InconclusiveError, SettingError
 from divmatch.estimator import influence_se, quantity
-from divmatch.estimators import critics, multi_sample
+from divmatch.estimators import critics, folds, multi_sample
 from divmatch.estimators.multi_sample import Sets
 from divmatch.inference import infer
 from divmatch.randomness import stream
 from divmatch.samples import as_samples
 from tests.reference import critics as reference
-from tests.tolerances import LUCK, ROUNDING, SOLVER
+from tests.tolerances import LUCK, ROUNDING, SAME, SOLVER
 
 
 def estimate(x, y, a=None, b=None, **given):
@@ -69,8 +69,8 @@ def given(monkeypatch):
 def test_given_scores_with_all_negatives(given):
     tp, tq, x, y = given
     a = np.random.default_rng(2).random(20)
-    folds = critics.folds_of_rows(as_samples(x, "x", a), as_samples(y, "y"), 2, stream(0, "test"))
-    expected = reference.infonce(tp, tq, a / a.sum(), *folds)
+    own = folds.folds_of_rows(as_samples(x, "x", a), as_samples(y, "y"), 2, stream(0, "test"))
+    expected = reference.infonce(tp, tq, a / a.sum(), *own)
     found = estimate(x, y, a, folds=2).value
     assert found == pytest.approx(expected, abs=ROUNDING(36, scale=10))
 
@@ -80,6 +80,18 @@ def test_as_many_negatives_as_the_fold_has_are_all(given):
     assert estimate(x, y, folds=2, negatives=8).value == pytest.approx(
         estimate(x, y, folds=2).value, abs=ROUNDING(36, scale=10)
     )
+
+
+@pytest.mark.parametrize("invariant", [None, "flip:0"])
+def test_negatives_are_of_the_folds_of_the_critic(monkeypatch, invariant):
+    """A group moves the order of columns and rows, and with it the folds."""
+    deals, real = [], folds.dealt
+    for module in (critics, folds):
+        monkeypatch.setattr(module, "dealt", lambda *of: deals.append(real(*of)) or deals[-1])
+    x, y = (np.random.default_rng(s).normal([5.0, 1.0], 1.0, (40, 2)) for s in (30, 31))
+    estimate(x, y, invariant=invariant)
+    of_critic, of_sets = ([*deal.rows, deal.fold] for deal in deals)
+    assert all(map(SAME, of_critic, of_sets))
 
 
 def test_constant_in_the_scores_does_not_matter(given, monkeypatch):

@@ -144,6 +144,12 @@ def test_blur_of_total_variation_is_its_gap_when_the_samples_are_swapped():
     assert one.bias == close((one.value - other.value) / 2)
 
 
+def test_rows_without_their_own_kind_are_warned_of():
+    """Five rows among a thousand: most balls of P hold no other row of P."""
+    rng = np.random.default_rng(8)
+    assert "W29" in codes(estimate("kl", rng.normal(size=(5, 2)), rng.normal(size=(1000, 2))))
+
+
 def test_cells_are_not_blurred():
     """Where balls are cells the ratio is constant in them: no bias, but that of the row left out."""
     rng = np.random.default_rng(7)

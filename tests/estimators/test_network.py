@@ -10,7 +10,7 @@ from scipy.stats import wasserstein_distance
 
 import divmatch
 from divmatch.estimators.classifier_test import trained_scores
-from divmatch.estimators.critics import dealt
+from divmatch.estimators.folds import dealt
 from divmatch.estimators.network import steepest
 from divmatch.randomness import stream
 from divmatch.samples import as_samples

@@ -289,7 +289,7 @@ def test_true_scores_are_not_doubted(shift):
 
 
 def test_scores_travel_with_their_rows():
-    x = with_beside(as_samples(normal(17, 10, 2), "x"), "scores", normal(18, 10, 2), wide=True)
+    x = with_beside(as_samples(normal(17, 10, 2), "x"), "scores", normal(18, 10, 2))
     keep = np.array([3, 5, 7])
     assert SAME(x.take(keep).beside["scores"], x.beside["scores"][keep])
 

@@ -76,6 +76,20 @@ def test_classifier_is_the_mean_score_of_p(given):
     assert value(given, "kl", "classifier") == near(given[2] @ given[0])
 
 
+def test_doubt_of_the_classifier_is_its_gap_to_dv(monkeypatch):
+    rng = np.random.default_rng(4)
+    tp, tq = rng.normal(0.5, 0.5, 40), rng.normal(-0.5, 0.5, 60)
+    scored(monkeypatch, tp, tq)
+    doubt = estimate(np.zeros((40, 1)), np.zeros((60, 1)), "kl", "classifier").doubt
+    bound = reference.dv(tp, tq, np.full(40, 1 / 40), np.full(60, 1 / 60))
+    assert doubt == near(abs(tp.mean() - bound))
+
+
+def test_doubt_of_the_classifier_does_not_rest_on_one_row(monkeypatch):
+    scored(monkeypatch, np.zeros(40), np.append(np.zeros(59), 50.0))
+    assert estimate(np.zeros((40, 1)), np.zeros((60, 1)), "kl", "classifier").doubt == 0
+
+
 def test_dv_of_given_scores(given):
     assert value(given, "kl", "dv") == near(reference.dv(*given))
 

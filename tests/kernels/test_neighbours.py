@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from scipy.spatial import cKDTree
 
 from divmatch.errors import SampleError
+from divmatch.kernels import cpu, gpu
 from divmatch.kernels.cpu import neighbours as compiled
 from divmatch.kernels.execution import executing
 from divmatch.kernels.gpu import neighbours as modules
@@ -20,6 +21,7 @@ from divmatch.kernels.neighbours import Neighbours
 from tests.reference import neighbours as reference
 
 ENGINES = ["blocks", "tree", "product"]
+numbers = st.integers(1, 2**32 - 1)
 compiler_needed = pytest.mark.skipif(
     bool(numba.config.DISABLE_JIT), reason="millions of pairs in interpreted loops"
 )
@@ -146,14 +148,53 @@ def test_the_plain_loops_count_what_the_engines_count():
 
 
 @pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("points", AWKWARD.values(), ids=AWKWARD.keys())
+def test_balls_of_awkward_points_hold_what_all_distances_say(engine, points):
+    queries = points[:60] + np.abs(points[:1]) / 8
+    matrix = all_distances(points, queries)
+    radius = matrix[np.arange(len(points)) % len(queries), np.arange(len(points))]  # on the edge
+    reach = matrix[np.arange(len(queries)), np.arange(len(queries)) // 2]
+    values = np.arange(1.0, len(points) + 1)
+    found = forced(engine, points).crossing(queries, reach, radius, values)
+    inside = matrix <= radius
+    assert np.array_equal(found.counts, inside.sum(axis=1))
+    assert np.array_equal(found.sums, np.where(inside, values, 0.0).sum(axis=1))
+    assert np.array_equal(found.holding, inside.sum(axis=0))
+    assert np.array_equal(found.held, (matrix <= reach[:, None]).sum(axis=0))
+
+
+@settings(max_examples=40, deadline=None)
+@given(numbers, st.integers(2, 60), st.integers(1, 9), st.floats(-1e8, 1e8))
+def test_engines_agree_on_balls_of_all_sizes(seed, n, d, offset):
+    rng = np.random.default_rng(seed)
+    points, queries = offset + rng.normal(size=(n, d)), offset + rng.normal(size=(30, d))
+    radius, reach = np.abs(rng.standard_cauchy(n)) ** 3, np.abs(rng.standard_cauchy(30)) ** 3
+    matrix = all_distances(points, queries)
+    for engine in ENGINES:
+        found = forced(engine, points).crossing(queries, reach, radius, np.ones(n))
+        assert np.array_equal(found.counts, (matrix <= radius).sum(axis=1))
+        assert np.array_equal(found.holding, (matrix <= radius).sum(axis=0))
+        assert np.array_equal(found.held, (matrix <= reach[:, None]).sum(axis=0))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_ball_without_end_holds_everything(engine):
+    radius, reach = np.array([np.inf, 0.0, -9.0]), np.array([-9.0, np.inf])
+    found = forced(engine, [[0.0], [3.0], [4.0]]).crossing(
+        np.array([[3.0], [1e200]]), reach, radius, np.array([1.0, 10.0, 100.0])
+    )
+    assert found.counts.tolist() == [2, 1]
+    assert found.sums.tolist() == [11.0, 1.0]
+    assert found.holding.tolist() == [2, 1, 0]
+    assert found.held.tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("d", [1, 3, 7, 16])
 def test_scipy_finds_the_same_rows_of_points_without_ties(engine, d):
     points, queries = normal(1500, d), normal(300, d, seed=1)
     found = forced(engine, points).nearest(queries, 5)
     assert np.array_equal(found[1], cKDTree(points).query(queries, 5)[1])
-
-
-numbers = st.integers(1, 2**32 - 1)
 
 
 @settings(max_examples=60, deadline=None)
@@ -216,7 +257,9 @@ def test_two_threads_give_the_digits_of_one(engine, d):
             index = forced(engine, points)
             distances, rows = index.nearest(points, 5, exclude_self=True)
             counts = index.count_within(points, distances[:, -1])
-            answers.append(distances.tobytes() + rows.tobytes() + counts.tobytes())
+            balls = index.crossing(points, *distances.T[:3])
+            found = (distances, rows, counts, balls.sums, balls.holding, balls.held)
+            answers.append(b"".join(part.tobytes() for part in found))
     assert answers[0] == answers[1]
 
 
@@ -296,7 +339,7 @@ def test_more_neighbours_than_rows_are_refused(exclude_self, there):
 
 @pytest.mark.parametrize(
     ("shape", "name"),
-    [((1000, 3), "blocks"), ((9000, 3), "tree"), ((1000, 64), "blocks"), ((9000, 64), "product")],
+    [((1000, 3), "blocks"), ((9000, 3), "tree"), ((200, 64), "blocks"), ((9000, 64), "product")],
 )
 def test_the_engine_follows_size_and_columns(shape, name):
     with executing(device="cpu"):
@@ -313,6 +356,6 @@ def test_a_small_job_loads_neither_compiler_nor_scipy():
 
 
 def test_twins_have_the_same_functions_and_parameters():
-    for name in ("indexed", "rows_at_once", "nearest", "count_within"):
-        mine, other = (inspect.signature(getattr(twin, name)) for twin in (compiled, modules))
+    for name in ("indexed", "rows_at_once", "nearest", "count_within", "crossing"):
+        mine, other = (inspect.signature(getattr(twin, name)) for twin in (cpu, gpu))
         assert list(mine.parameters) == list(other.parameters)

@@ -30,6 +30,10 @@ PROFILES = [
     Profile("laplace", 1.3),
     Profile("imq", 0.7),
     Profile("mix", 1.1),
+    Profile("matern12", 0.9),
+    Profile("matern32", 0.9),
+    Profile("matern52", 1.4),
+    Profile("rq", 0.6),
 ]
 EVERY_PROFILE = pytest.mark.parametrize(
     "profile", PROFILES, ids=[f"{p.name} {p.scale}" for p in PROFILES]
@@ -59,12 +63,22 @@ def dense(profile, x, y):
     def gaussian(width):
         return np.exp(-(distances**2) / (2 * width**2))
 
+    def matern(nu):
+        from scipy.special import gamma, kv
+
+        u = np.sqrt(2 * nu) * np.maximum(distances, 1e-30) / s
+        return np.where(distances > 0, 2 ** (1 - nu) / gamma(nu) * u**nu * kv(nu, u), 1.0)
+
     return {
         "distance": lambda: distances**s,
         "gaussian": lambda: gaussian(s),
         "laplace": lambda: np.exp(-distances / s),
         "imq": lambda: 1 / np.sqrt(s**2 + distances**2),
         "mix": lambda: sum(gaussian(c * s) for c in (0.25, 0.5, 1, 2, 4)) / 5,
+        "matern12": lambda: matern(0.5),
+        "matern32": lambda: matern(1.5),
+        "matern52": lambda: matern(2.5),
+        "rq": lambda: 1 / (1 + distances**2 / (2 * s**2)),
     }[profile.name]()
 
 
@@ -72,7 +86,8 @@ def plain(profile):
     """The profile as a function of two lists."""
     if profile.name == "distance":
         return lambda s, t: euclidean(s, t) ** profile.scale
-    return plain_kernel(profile.name, profile.scale)
+    names = {"matern12": "matern:0.5", "matern32": "matern:1.5", "matern52": "matern:2.5"}
+    return plain_kernel(names.get(profile.name, profile.name), profile.scale)
 
 
 # ------------------------------------------------------------------------------------- twins

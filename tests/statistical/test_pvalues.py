@@ -5,7 +5,7 @@ import pytest
 
 from divmatch.catalogue import QUANTITIES, STATISTICS
 from divmatch.estimator import quantity
-from divmatch.inference import permutation_test
+from divmatch.permutations import permutation_test
 from divmatch.randomness import stream
 from divmatch.samples import as_samples
 from tests.tolerances import LUCK

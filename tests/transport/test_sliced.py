@@ -8,8 +8,8 @@ import pytest
 
 import divmatch
 from divmatch.estimator import influence_se, quantity
+from divmatch.kernels.directions import directions, monte_carlo_se
 from divmatch.kernels.execution import executing
-from divmatch.kernels.slices import directions, monte_carlo_se
 from divmatch.randomness import stream
 from divmatch.samples import Samples, as_samples
 from tests.reference import sliced as reference
