@@ -47,6 +47,8 @@ with intervals where they cost nothing; --intervals also those that need subsamp
 def run(**options: Any) -> int:
     """Read all files, estimate all pairs, print the square."""
     session, estimator, settings = prepared(options)
+    if len(options["samples"]) < 2:
+        raise SettingError("expected at least two sample sets")
     paths = options["samples"]
     samples = read_all(session, paths, ["sample"] * len(paths))
     symmetric = estimator.quantity.direction == "symmetric"
@@ -67,8 +69,6 @@ def prepared(options: Mapping[str, Any]) -> tuple[Session, Estimator, dict[str, 
     session = Session("matrix", options, arrays=True)
     estimator, settings = chosen_metric(options)
     refuse_two_streams(options["samples"])
-    if len(options["samples"]) < 2:
-        raise SettingError("expected at least two sample sets")
     return session, estimator, settings
 
 

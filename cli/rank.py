@@ -50,6 +50,8 @@ def run(**options: Any) -> int:
     from divmatch.comparison import standings
 
     session, estimator, settings = prepared(options)
+    if not options["samples"]:
+        raise SettingError("no sample sets; name files after REF")
     paths = [options["ref"], *options["samples"]]
     samples = read_all(session, paths, roles(paths))
     with session.running():
@@ -75,8 +77,6 @@ def prepared(options: Mapping[str, Any]) -> tuple[Session, Any, dict[str, Any]]:
     session = Session("rank", options)
     estimator, settings = chosen_metric(options)
     refuse_two_streams([options["ref"], *options["samples"]])
-    if not options["samples"]:
-        raise SettingError("no sample sets; name files after REF")
     return session, estimator, settings
 
 

@@ -40,7 +40,6 @@ PRDC = Quantity(
         "divmatch prdc real.npy gen.npy",
         "divmatch prdc real.npy gen.npy -k 3 --kind precision,authenticity -f json",
         "divmatch prdc real.npy gen.npy --kind recall --min 0.5",
-        "divmatch score real.npy gen.npy other.npy --metrics prdc",
     ),
 )
 
