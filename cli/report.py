@@ -62,6 +62,8 @@ def drawn(test: Test) -> str:
         return test.method
     if test.method == "permutation and normal":
         return f"larger of normal and {counted(test.permutations, 'permutation')}"
+    if test.method == "exact":
+        return f"all {counted(test.permutations + 1, 'split')}"
     return counted(test.permutations, TESTS.get(test.method, test.method))
 
 

@@ -210,7 +210,7 @@ class Job:
         name, estimator, settings = metric
         kept: list[Any] = []
         try:
-            result = self.session.infer(estimator, reference, sample, settings, kept)
+            result = self.session.infer(estimator, reference, sample, settings, kept=kept)
         except DivmatchError as error:
             if number is not None:
                 self.groups.spoil()

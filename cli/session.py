@@ -100,10 +100,10 @@ class Session:
         x: Samples,
         y: Samples | None,
         settings: Mapping[str, Any],
-        kept: list[Any] | None = None,
+        **asked: Any,
     ) -> Result:
         """Estimate with the interval, test and seed of the options; inconclusive without a number."""
-        return self.infer_all(estimator, x, y, [settings], kept)[0]
+        return self.infer_all(estimator, x, y, [settings], **asked)[0]
 
     def infer_all(
         self,
@@ -111,9 +111,12 @@ class Session:
         x: Samples,
         y: Samples | None,
         several: Sequence[Mapping[str, Any]],
-        kept: list[Any] | None = None,
+        **asked: Any,
     ) -> list[Result]:
-        """One result for each set of settings, from one pass over the data if all have a number."""
+        """One result for each set of settings, from one pass over the data if all have a number.
+
+        ``asked`` is what only some commands have: a design, a precision.
+        """
         from divmatch.inference import infer_all
 
         try:
@@ -125,11 +128,11 @@ class Session:
                 level=self.options["level"],
                 permutations=self.options["permutations"],
                 seed=self.seed,
-                kept=kept,
+                **asked,
             )
         except InconclusiveError as error:
             if len(several) > 1:
-                return [self.infer(estimator, x, y, settings) for settings in several]
+                return [self.infer(estimator, x, y, settings, **asked) for settings in several]
             return [self.undecided_result(estimator, x, y, several[0], error)]
 
     def undecided_result(

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from divmatch.designs import Exchange
 from divmatch.errors import InconclusiveError
 from divmatch.estimator import Estimator, Pooled
 from divmatch.inference import seed_of
@@ -38,16 +39,10 @@ def exchange_test(
         fixed = {**settings, **seed_of(estimator, seed)}
         plan = _plan(estimator, reference, pool, fixed)
         whole = Pooled(lambda labels: np.abs(plan.statistic(labels)), plan.rounding)
-        rows = pool.n
+        exchange = Exchange.of_rows(of_a)
         if paired:
-            pair, rows = pool_order(a.n + b.n, seed) % a.n, a.n
-            whole = replace(
-                whole,
-                statistic=lambda signs: np.abs(plan.statistic(of_a[:, None] == (signs[pair] > 0))),
-                draws="signs",
-            )
-        tested = permuted(whole, rows, of_a, permutations, seed, estimator.quantity.name)
-    return replace(tested, method="permutation")
+            exchange = replace(exchange, strata=pool_order(pool.n, seed) % a.n)
+        return permuted(whole, pool.n, exchange, permutations, seed, estimator.quantity.name)
 
 
 def larger(normal: float | None, exchanged: Test | None) -> Test | None:

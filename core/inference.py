@@ -10,11 +10,20 @@ from typing import Any
 
 import numpy as np
 
-from divmatch.errors import InconclusiveError, SettingError
+from divmatch.designs import ROUGH, Design, Exchange
+from divmatch.errors import InconclusiveError, SettingError, counted
 from divmatch.estimator import Estimate, Estimator, Quantity, quantity
 from divmatch.intervals import Subsampled, interval_of, subsampled
 from divmatch.kernels.execution import one_blas_thread
-from divmatch.permutations import null_of, shuffled_pool, tested
+from divmatch.permutations import (
+    ALPHA,
+    BETTER,
+    exchanged,
+    null_of,
+    permuted,
+    shuffled_pool,
+    with_power,
+)
 from divmatch.randomness import stream
 from divmatch.record import Note, Result, Test
 from divmatch.samples import (
@@ -46,6 +55,9 @@ def infer_all(
     level: float = 0.95,
     permutations: int = 0,
     seed: int = 0,
+    design: Design | None = None,
+    precision: float | None = None,
+    alpha: float = ALPHA,
     kept: list[tuple[Estimate, Subsampled | None]] | None = None,
 ) -> list[Result]:
     """One result for each set of settings; they share subsamples, splits and neighbour searches.
@@ -65,6 +77,12 @@ def infer_all(
         B; the p-value is (1 + #{T_b >= T}) / (B + 1), exact in level for any n and m.
     seed : int
         Seed of all randomness.
+    design : Design, optional
+        How the rows belong together: what may be exchanged, and what is independent.
+    precision : float, optional
+        Stop permuting as soon as the Monte Carlo error of the p-value is at most this.
+    alpha : float
+        Level of the test that the detectable effect is for.
     kept : list, optional
         Is given every estimate with its subsamples, for those who compare results.
 
@@ -86,31 +104,51 @@ def infer_all(
         estimates = [estimate_of(estimator, x, y, settings) for settings in seeded]
         subsamples: list[Subsampled | None] = [None] * len(several)
         if estimator.interval == "subsampling":
-            subsamples = subsampled(estimator, x, y, seeded, seed)
+            subsamples = subsampled(estimator, x, y, seeded, seed, design)
         if kept is not None:
             kept += zip(estimates, subsamples, strict=True)
         tests = [estimate.test for estimate in estimates]
         said: list[tuple[Note, ...]] = [()] * len(several)
         if permutations:
-            pool, observed = (x, None) if y is None else shuffled_pool(x, y, seed)
+            pool, labels = (x, None) if y is None else shuffled_pool(x, y, seed)
+            observed = None if labels is None else Exchange.of_rows(labels)
+            if design is not None:
+                observed = exchanged(design, seed)
             for i, estimate in enumerate(estimates):
                 held = {**seeded[i], **_held(estimate, seeded[i])}
-                own = None if y is None else estimator.own_test(x, y, permutations, seed, held)
+                own = None
+                if y is not None and design is None:
+                    own = estimator.own_test(x, y, permutations, seed, held)
                 if own is not None:
-                    null = null_of(own.values, 1.0)
+                    null = null_of(own.values, alpha)
                     tests[i] = Test(own.p_value, own.method, permutations, null)
                     said[i] = own.notes
                     continue
-                tests[i] = tested(estimator, pool, observed, held, permutations, seed)
+                plan, of = estimator.plan(pool, **held), estimator.quantity
+                tests[i] = permuted(
+                    plan, pool.n, observed, permutations, seed, of.name,
+                    precision=precision, alpha=alpha, sign=BETTER[of.better],
+                )  # fmt: skip
     made = []
     for settings, estimate, found, test, more in zip(
         several, estimates, subsamples, tests, said, strict=True
     ):
         estimate = replace(estimate, notes=(*estimate.notes, *more))
-        result = result_of(estimator, x, y, settings, estimate, found, level)
+        result = result_of(estimator, x, y, settings, estimate, found, level, design)
         notes = tuple(_advised(note, tested=test is not None) for note in result.warnings)
+        notes += _test_notes(test, permutations, precision, alpha)
+        if test is not None and permutations:
+            test = replace(test, design=None if design is None else design.name)
+            if estimator.quantity.better == "lower":
+                test = with_power(test, result, alpha, degenerate=estimator.quantity.degenerate)
         made.append(
-            replace(result, test=test, warnings=notes, id=_id(estimator, settings, len(several)))
+            replace(
+                result,
+                test=test,
+                warnings=notes,
+                status="warn" if notes and result.status == "ok" else result.status,
+                id=_id(estimator, settings, len(several)),
+            )
         )
     return made
 
@@ -145,11 +183,13 @@ def result_of(
     estimate: Estimate,
     found: Subsampled | None,
     level: float,
+    design: Design | None = None,
 ) -> Result:
     """Estimate and subsamples, dressed as a result without a test."""
-    se, interval, bias, notes = interval_of(estimator, estimate, found, x, y, level)
+    se, interval, bias, notes = interval_of(estimator, estimate, found, x, y, level, design)
     notes = (
         *estimate.notes,
+        *_group_notes(design),
         *_infinite_notes(estimate),
         *_weight_notes(x, y),
         *_doubts(estimator, x, y, settings),
@@ -212,6 +252,38 @@ def _infinite_notes(estimate: Estimate) -> tuple[Note, ...]:
         return ()
     message = "the rows that carry weight give no finite number: the value decides no limit"
     return (Note("W02", message),)
+
+
+def _group_notes(design: Design | None) -> tuple[Note, ...]:
+    """Say when few independent groups are behind the interval."""
+    if design is None or design.independent() >= ROUGH:
+        return ()
+    groups = counted(design.independent(), "independent group")
+    return (Note("W40", f"{design.name}: {groups}: standard error and interval are rough"),)
+
+
+def _test_notes(
+    test: Test | None, permutations: int, precision: float | None, alpha: float
+) -> tuple[Note, ...]:
+    """Say when no outcome could have rejected, or the p-value is not as precise as was asked."""
+    if test is None or not permutations:
+        return ()
+    if test.method == "exact" and 1 / (1 + test.permutations) > alpha:
+        splits = 1 + test.permutations
+        message = (
+            f"{counted(splits, 'possible split')}: p-values below 1 / {splits} cannot occur, so that the "
+            f"test never rejects at the {alpha * 100:g}% level; give more rows, pairs or clusters"
+        )
+        return (Note("W40", message),)
+    if precision is not None and test.error is not None and test.error > precision:
+        return (
+            Note(
+                "W06",
+                f"--precision {precision:g}: the p-value's Monte Carlo error is {test.error:.2g} after "
+                f"{counted(test.permutations, 'permutation')}; give more --permutations",
+            ),
+        )
+    return ()
 
 
 def _weight_notes(x: Samples, y: Samples | None) -> tuple[Note, ...]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from divmatch.designs import Design
 from divmatch.errors import InconclusiveError, SampleError
 from divmatch.estimator import Estimate, Estimator, influence_se
 from divmatch.kernels.execution import in_order
@@ -36,21 +37,29 @@ def subsampled(
     y: Samples | None,
     several: Sequence[Mapping[str, Any]],
     seed: int,
+    design: Design | None = None,
 ) -> list[Subsampled | None]:
     """Evaluate on subsamples of a fraction q = min(n, m)^(-1/3) of both samples.
 
     The standard error is their standard deviation times sqrt(q / (1 − q)). They are drawn without
     replacement, because a bootstrap would create tied rows; 1 − q corrects for the finite
-    population. Politis & Romano 1994.
+    population. Politis & Romano 1994. With a design whole groups of rows are drawn.
     """
     none: list[Subsampled | None] = [None] * len(several)
     given = [samples for samples in (x, y) if samples is not None]
     fraction = min(samples.n for samples in given) ** (-1 / 3)
+    if design is not None:
+        fraction = design.fraction()
     if fraction == 1:
         return none
     sizes = [samples.n for samples in (x, x if y is None else y)]  # one sample draws as two do
     rng = stream(seed, estimator.quantity.name, "subsampling")
-    draws = [[_subset(rng, n, int(fraction * n)) for n in sizes] for _ in range(SUBSAMPLES)]
+    draws = [
+        [_subset(rng, n, int(fraction * n)) for n in sizes]
+        if design is None
+        else design.subset(rng)
+        for _ in range(SUBSAMPLES)
+    ]
 
     def values(rows: list[NDArray[np.intp]]) -> list[float]:
         parts = [samples.take(own) for samples, own in zip(given, rows, strict=False)]
@@ -119,12 +128,15 @@ def interval_of(
     x: Samples,
     y: Samples | None,
     level: float,
+    design: Design | None = None,
 ) -> tuple[float | None, Interval | None, float, tuple[Note, ...]]:
     """Standard error of the value, interval, bias that the interval is moved by, warnings."""
     if not math.isfinite(estimate.value):
         return None, None, estimate.bias, ()
     if estimator.interval == "influence":
         se, resamples = influence_se(estimate, x, y), 0
+        if design is not None and y is not None:
+            se = design.se(estimate, x, y)
     elif estimator.interval == "blocks":
         se, resamples = estimate.se, 0
     else:

@@ -1,26 +1,28 @@
-"""Permutation tests: a statistic at what was observed against the same at random draws.
-
-All numbers follow from the seed, whatever the number of threads.
-"""
+"""Permutation tests: drawn, sequential or complete, for any statistic and any design."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from divmatch.designs import Design, Exchange
 from divmatch.errors import InconclusiveError
 from divmatch.estimator import Array, Estimator, Pooled
 from divmatch.intervals import normal_quantile
 from divmatch.kernels.execution import execution
 from divmatch.randomness import stream
-from divmatch.record import Test
+from divmatch.record import Result, Test
 from divmatch.samples import Samples
+from divmatch.sequential import monte_carlo_se, sequential_p_value, stop
 
 BETTER = {"lower": 1.0, "higher": -1.0}  # in which direction a statistic speaks for a difference
 SPLITS = 512  # splits a pass: enough to drown the cost of making the tiles, few enough for memory
 DETECTABLE_POWER = 0.8
+ALPHA = 0.05
 
 
 def permutation_test(
@@ -31,86 +33,138 @@ def permutation_test(
     *,
     permutations: int,
     seed: int = 0,
+    design: Design | None = None,
+    precision: float | None = None,
 ) -> Test:
     """Exact in level for any n and m: p = (1 + #{T_b >= T}) / (B + 1), ties against us.
 
     T_b <= T counts where higher is better: what is small speaks for a difference. Rows keep their
     weights when their labels move. The pool is put in random order first, so that
     a plan that breaks ties by row number cannot see the labels.
+
+    Parameters
+    ----------
+    estimator : Estimator
+        The statistic.
+    x, y : Samples
+        The reference P and the candidate Q.
+    settings : mapping
+        Checked settings of the estimator.
+    permutations : int
+        The most splits that are drawn. Where there are no more than these beside the observed one,
+        each of them is taken once.
+    seed : int
+        Seed of the pool's order and of the splits.
+    design : Design, optional
+        Which rows may be exchanged; all with one another if not given.
+    precision : float, optional
+        Stop as soon as the Monte Carlo error of the p-value is at most this.
     """
-    return tested(estimator, *shuffled_pool(x, y, seed), settings, permutations, seed)
-
-
-def tested(
-    estimator: Estimator,
-    pool: Samples,
-    observed: NDArray[np.bool_] | None,
-    settings: Mapping[str, Any],
-    permutations: int,
-    seed: int,
-) -> Test:
-    """The test of an estimator on a pool: of rows labelled as observed, or of the rows of one sample."""
+    pool, observed = shuffled_pool(x, y, seed)
+    exchange = Exchange.of_rows(observed) if design is None else exchanged(design, seed)
     plan = estimator.plan(pool, **settings)
     of = estimator.quantity
-    return permuted(plan, pool.n, observed, permutations, seed, of.name, sign=BETTER[of.better])
+    return permuted(
+        plan, pool.n, exchange, permutations, seed, of.name,
+        precision=precision, sign=BETTER[of.better],
+    )  # fmt: skip
 
 
 def permuted(
     plan: Pooled,
     n: int,
-    observed: NDArray[np.bool_] | None,
+    observed: Exchange | NDArray[np.bool_] | None,
     permutations: int,
     seed: int,
     name: str,
     *,
+    precision: float | None = None,
+    alpha: float = ALPHA,
     sign: float = 1.0,
 ) -> Test:
     """The test whether a statistic is larger at the observed split, signs or order than at random ones.
 
     With ``sign`` −1, whether it is smaller.
     """
+    if isinstance(observed, np.ndarray):
+        observed = Exchange.of_rows(observed)
+    splits = observed.splits(permutations + 1) if observed and plan.draws == "labels" else None
+    first, draw = _draws(plan, n, observed)
+    if splits is not None and observed is not None:
+        drawn, permutations, precision = observed.others(), splits - 1, None
+    else:
+        rng = stream(seed, "permutations")
+        drawn = (draw(rng) for _ in range(permutations))
     with np.errstate(all="ignore"):  # a split without any weight is undefined: it counts against us
-        splits = _all_splits(plan, *_draws(plan, n, observed), permutations, seed)
-    first, values = float(splits[0]), splits[1:]
-    if math.isnan(first) or first == -math.inf:
-        raise InconclusiveError(f"{name}: {first} cannot be compared in a test")
-    bar = sign * first  # inf is as large as another inf, and larger than any number
-    if math.isfinite(first):
-        bar -= max(plan.rounding(), 1e-12 * abs(first))
-    as_large = int(np.count_nonzero(~(sign * values < bar)))  # an undefined value counts against us
+        values, as_large = _compared(plan, first, drawn, permutations, precision, name, sign)
+    count, used = int(np.count_nonzero(as_large)), len(as_large)
+    p_value = (1 + count) / (1 + used)
+    if precision is not None:
+        p_value = sequential_p_value(count, used, precision)
+    how = "wild-bootstrap" if plan.draws == "signs" else "permutation"
     return Test(
-        p_value=(1 + as_large) / (1 + permutations),
-        method="wild-bootstrap" if plan.draws == "signs" else "permutation",
-        permutations=permutations,
-        null=null_of(values, sign),
+        p_value=p_value,
+        method=how if splits is None else "exact",
+        permutations=used,
+        null=null_of(values, alpha, sign),
+        error=monte_carlo_se(count, used) if splits is None else 0.0,
     )
 
 
 Draw = Callable[[np.random.Generator], NDArray[Any]]
 
 
-def _draws(plan: Pooled, n: int, labels: NDArray[np.bool_] | None) -> tuple[NDArray[Any], Draw]:
+def _draws(plan: Pooled, n: int, exchange: Exchange | None) -> tuple[NDArray[Any], Draw]:
     """What was observed, and how to draw another one under the null hypothesis."""
     if plan.draws == "signs":
         return np.ones(n), lambda rng: 1.0 - 2.0 * rng.integers(0, 2, n)
     if plan.draws == "orders":
         own = np.tile(np.arange(n), plan.moved)
         return own, lambda rng: np.concatenate([rng.permutation(n) for _ in range(plan.moved)])
-    observed = np.ones(n, dtype=bool) if labels is None else labels
-    return observed, lambda rng: rng.permutation(observed)
+    if exchange is None:
+        exchange = Exchange.of_rows(np.ones(n, dtype=bool))
+    return exchange.labels, exchange.drawing()
 
 
-def _all_splits(
-    plan: Pooled, observed: NDArray[Any], draw: Draw, permutations: int, seed: int
-) -> Array:
-    """The statistic of the observed draw and of every random one, in one pass over the pool."""
-    blocks = _splits(observed, draw, permutations, seed)
-    return np.concatenate([plan.statistic(labels) for labels in blocks])
+def _compared(
+    plan: Pooled,
+    observed: NDArray[Any],
+    drawn: Iterable[NDArray[Any]],
+    permutations: int,
+    precision: float | None,
+    name: str,
+    sign: float,
+) -> tuple[Array, NDArray[np.bool_]]:
+    """The statistic of random draws, and whether it is as large as the observed one.
+
+    With a precision, draws beyond the one that was enough are left out, so that the memory, which
+    decides how many are evaluated at once, changes nothing.
+    """
+    first, used, count = math.nan, 0, 0
+    found: list[Array] = []
+    larger: list[NDArray[np.bool_]] = []
+    for labels in _blocks(observed, drawn, permutations):
+        values = plan.statistic(labels)
+        if not found:
+            first, values = float(values[0]), values[1:]
+            if math.isnan(first) or first == -math.inf:
+                raise InconclusiveError(f"{name}: {first} cannot be compared in a test")
+        bar = sign * first  # inf is as large as another inf, and larger than any number
+        if math.isfinite(first):
+            bar -= max(plan.rounding(), 1e-12 * abs(first))
+        found.append(values)
+        larger.append(~(sign * values < bar))  # an undefined value counts against us
+        end = None if precision is None else stop(larger[-1], precision, count, used)
+        if end is not None:
+            found[-1], larger[-1] = values[:end], larger[-1][:end]
+            break
+        used, count = used + len(values), count + int(np.count_nonzero(larger[-1]))
+    return np.concatenate(found), np.concatenate(larger)
 
 
 def pool_order(rows: int, seed: int) -> NDArray[np.intp]:
     """The random order of the pool: x's rows are the first of those that it numbers."""
-    return stream(seed, "pool").permutation(rows)
+    return np.asarray(stream(seed, "pool").permutation(rows), dtype=np.intp)
 
 
 def shuffled_pool(x: Samples, y: Samples, seed: int) -> tuple[Samples, NDArray[np.bool_]]:
@@ -124,31 +178,73 @@ def shuffled_pool(x: Samples, y: Samples, seed: int) -> tuple[Samples, NDArray[n
     return Samples(points, weights, "pool", x.columns), order < x.n
 
 
-def _splits(
-    observed: NDArray[Any], draw: Draw, permutations: int, seed: int
+def exchanged(design: Design, seed: int) -> Exchange:
+    """What a design allows to exchange in the pool of the same seed."""
+    return design.exchange(pool_order(len(design.units), seed))
+
+
+def _blocks(
+    observed: NDArray[Any], drawn: Iterable[NDArray[Any]], permutations: int
 ) -> Iterator[NDArray[Any]]:
-    """The observed draw, then random ones, in blocks that fit the memory.
+    """The observed draw, then others, in blocks that fit the memory.
 
     The b-th draw does not depend on the blocks.
     """
-    rng = stream(seed, "permutations")
-    rows = len(observed)
+    rows, draws = len(observed), chain([observed], drawn)
     block = max(1, min(permutations + 1, SPLITS, execution().memory // (40 * rows)))
     for start in range(0, permutations + 1, block):
         size = min(block, permutations + 1 - start)
         labels = np.empty((size, rows), dtype=observed.dtype)
         for b in range(size):
-            labels[b] = draw(rng) if start + b else observed
+            labels[b] = next(draws)
         yield labels.T
 
 
-def null_of(values: Array, sign: float) -> dict[str, float]:
-    """Mean, spread and 95 % point of the statistic under the null hypothesis, and what would be seen."""
+def null_of(values: Array, alpha: float = ALPHA, sign: float = 1.0) -> dict[str, float]:
+    """Mean, spread and quantiles of the statistic under the null hypothesis, and what would be seen."""
     known = values[np.isfinite(values)]
     if len(known) == 0:
         return {}
     spread = float(known.std(ddof=1)) if len(known) > 1 else 0.0
     high = float(np.quantile(known, 0.95, method="higher"))
-    edge = sign * float(np.quantile(sign * known, 0.95, method="higher"))
-    detectable = edge + sign * normal_quantile(DETECTABLE_POWER) * spread
-    return {"mean": float(known.mean()), "sd": spread, "q95": high, "detectable": detectable}
+    critical = sign * float(np.quantile(sign * known, 1 - alpha, method="higher"))
+    return {
+        "mean": float(known.mean()),
+        "sd": spread,
+        "q95": high,
+        "critical": critical,
+        "detectable": sign * _detectable(sign * critical, spread, 0.0),
+    }
+
+
+def with_power(test: Test, result: Result, alpha: float, *, degenerate: bool) -> Test:
+    """The test with its power at the estimate, and the effect that is seen in four cases of five.
+
+    Both go by the critical value of the permutations. Where influences vanish at equal distributions
+    (``degenerate``), the variance of the estimate grows with the divergence D from that of the
+    permuted values: it is s₀² + D se² / value. The power is never below alpha, which it is where there
+    is no difference.
+    """
+    if not test.null or not math.isfinite(result.value):
+        return test
+    # in a design, rows that belong together are alike and pull the statistic below 0 at equality
+    pull = min(test.null["mean"], 0.0) if test.design is not None else 0.0
+    critical, noise, se = test.null["critical"] - pull, test.null["sd"], result.se or 0.0
+    value = result.value - pull
+    spread = math.hypot(noise, se) if degenerate else max(noise, se)
+    power = 1.0 if value > critical else alpha
+    if spread > 0:
+        power = max(alpha, 0.5 * math.erfc((critical - value) / (spread * math.sqrt(2))))
+    growth = se**2 / max(value, noise) if degenerate and max(value, noise) > 0 else 0.0
+    if not degenerate:
+        noise = spread
+    null = {**test.null, "detectable": _detectable(critical, noise, growth)}
+    return replace(test, null=null, power=power)
+
+
+def _detectable(critical: float, noise: float, growth: float) -> float:
+    """The solution D of D = critical + z sqrt(noise² + growth D)."""
+    z = normal_quantile(DETECTABLE_POWER)
+    half = z * z * growth / 2
+    square = 2 * half * critical + half**2 + (z * noise) ** 2
+    return critical + half + math.sqrt(max(square, 0.0))

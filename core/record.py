@@ -45,6 +45,8 @@ CODES = {
     "W35": "missing values were left out of a column's statistics",
     "W36": "a p-value is rough: categories with few expected rows",
     "W37": "too few permutations for a test of many kernels",
+    "W39": "rows without a partner were left out",
+    "W40": "so few groups or splits that the interval is rough or no p-value can be small",
     "W41": "what was left to the data came out differently for samples that are compared",
     "E00": "a sample set could not be scored",
     "E01": "the data allow no number",
@@ -75,14 +77,20 @@ class Test:
     """A p-value in (0, 1] with its null distribution's mean, standard deviation and 95 % point.
 
     ``permutations`` is 0, and ``null`` empty, where ``method`` needs none. ``adjusted`` is the p-value
-    where several tests of one run are taken together.
+    where several tests of one run are taken together. ``error`` is the p-value's own Monte Carlo
+    standard error, 0 where every possible split was taken. ``power`` is how often a test like this
+    would reject if the true value were the estimate. ``design`` says what was exchanged with what,
+    where that was not any row with any other.
     """
 
     p_value: float
     method: str
     permutations: int
     null: Mapping[str, float]
-    adjusted: float | None = None  # for the other comparisons that were made with this one
+    error: float | None = None
+    power: float | None = None
+    design: str | None = None
+    adjusted: float | None = None
 
     __test__ = False  # the name is the field's; pytest must not collect it
 
@@ -162,12 +170,14 @@ def _interval(ci: Interval) -> dict[str, Any]:
 
 
 def _test(test: Test) -> dict[str, Any]:
+    known = {"monte_carlo_se": test.error, "power": test.power, "design": test.design}
     return {
         "p_value": test.p_value,
         "p_adjusted": test.adjusted,
         "method": test.method,
         "permutations": test.permutations,
         "null": {key: finite(value) for key, value in test.null.items()},
+        **{key: value for key, value in known.items() if value is not None},
     }
 
 

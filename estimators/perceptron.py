@@ -1,12 +1,19 @@
-"""A critic with two hidden layers of tanh units, trained by Adam with early stopping, in NumPy."""
+"""A critic with two hidden layers of tanh units, trained by Adam with early stopping.
+
+In NumPy, or on a GPU in CuPy, whose arrays NumPy's functions hand on to it.
+"""
 
 import math
+from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from divmatch.estimators.folds import Deal
+from divmatch.kernels.backend import to_device, to_host
 from divmatch.kernels.execution import in_order
 
 Array = NDArray[np.float64]
@@ -40,12 +47,16 @@ def trained(deal: Deal, mass: Array, rng: np.random.Generator) -> tuple[Array, b
     rows = [part[len(part) // VALIDATION :] for part in rows]
     checked = np.concatenate(kept)
     watch = checked if all(map(len, kept)) else np.concatenate(rows)  # a handful of rows
-    network = Network(deal.points.shape[1], rng)
+    work = 6.0 * MOST_EPOCHS * sum(map(len, rows)) * HIDDEN[0] * sum(HIDDEN, deal.points.shape[1])
+    move = partial(to_device, work=work)
+    points = move(deal.points)
+    network = Network(deal.points.shape[1], rng, move)
     best, kept_parameters, waited = math.inf, network.copied(), 0
     for _ in range(MOST_EPOCHS):
         for batch in _batches(rows, rng):
-            network.step(deal.points[batch], deal.sign[batch], _shares(deal, mass, batch))
-        scores = network.scores(deal.points[watch])
+            shares = move(_shares(deal, mass, batch))
+            network.step(points[move(batch)], move(deal.sign[batch]), shares)
+        scores = to_host(network.scores(points[move(watch)]))
         loss = _loss(scores, deal.sign[watch], _shares(deal, mass, watch))
         if loss < best:
             best, kept_parameters, waited = loss, network.copied(), 0
@@ -54,7 +65,7 @@ def trained(deal: Deal, mass: Array, rng: np.random.Generator) -> tuple[Array, b
         if waited == PATIENCE:
             break
     network.parameters = kept_parameters
-    return network.scores(deal.points), waited == PATIENCE
+    return to_host(network.scores(points)), waited == PATIENCE
 
 
 def _batches(rows: list[NDArray[np.intp]], rng: np.random.Generator) -> list[NDArray[np.intp]]:
@@ -82,26 +93,29 @@ def _shares(deal: Deal, mass: Array, batch: NDArray[np.intp]) -> Array:
 class Network:
     """Tanh layers and one linear output; ``parameters`` are matrices and offsets in turn."""
 
-    def __init__(self, columns: int, rng: np.random.Generator) -> None:
+    def __init__(
+        self, columns: int, rng: np.random.Generator, move: Callable[[Array], Any]
+    ) -> None:
         sizes = (columns, *HIDDEN, 1)
-        self.parameters: list[Array] = []
+        self.parameters: list[Any] = []
         for inputs, outputs in pairwise(sizes):
             spread = math.sqrt(2.0 / (inputs + outputs))  # Glorot's normal start
-            self.parameters += [spread * rng.standard_normal((inputs, outputs)), np.zeros(outputs)]
+            start = spread * rng.standard_normal((inputs, outputs))
+            self.parameters += [move(start), move(np.zeros(outputs))]
         self._mean = [np.zeros_like(p) for p in self.parameters]
         self._square = [np.zeros_like(p) for p in self.parameters]
         self._steps = 0
 
-    def copied(self) -> list[Array]:
+    def copied(self) -> list[Any]:
         """The parameters as they are now."""
         return [p.copy() for p in self.parameters]
 
-    def scores(self, points: Array) -> Array:
+    def scores(self, points: Any) -> Any:
         """Output for every row."""
         parts = range(0, len(points), CHUNK)
         return np.concatenate([self._forward(points[i : i + CHUNK])[-1][:, 0] for i in parts])
 
-    def _forward(self, points: Array) -> list[Array]:
+    def _forward(self, points: Any) -> list[Any]:
         layers = [points]
         last = len(self.parameters) - 2
         for i in range(0, len(self.parameters), 2):
@@ -109,12 +123,12 @@ class Network:
             layers.append(made if i == last else np.tanh(made))
         return layers
 
-    def step(self, points: Array, sign: Array, mass: Array) -> None:
+    def step(self, points: Any, sign: Any, mass: Any) -> None:
         """One step of Adam down the logistic loss of a batch."""
         layers = self._forward(points)
         margin = sign * layers[-1][:, 0]
         pull = (-sign * mass * (0.5 - 0.5 * np.tanh(0.5 * margin)))[:, None]
-        slopes: list[Array] = []
+        slopes: list[Any] = []
         for i in range(len(self.parameters) - 2, -1, -2):
             inputs = layers[i // 2]
             slopes[:0] = [inputs.T @ pull + DECAY * self.parameters[i], pull.sum(axis=0)]

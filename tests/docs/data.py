@@ -29,8 +29,21 @@ def prepare(folder: Path) -> None:
     (folder / "ci.toml").write_text("[defaults]\nseed = 1\n")
     for name, shift, gaps in (("real", 0.0, 0), ("gen", 0.4, 0), ("new", 0.4, 5)):
         parquet.write_table(_orders(rng, shift, gaps), folder / f"{name}.parquet")
+    _visits(rng, folder)
     for name, rows in (("train", 300), ("test", 200)):
         np.save(folder / f"{name}.npy", rng.normal(size=(rows, 4)))
+
+
+def _visits(rng: np.random.Generator, folder: Path) -> None:
+    """Patients before and after; visits in sessions at sites, of an old and a new page."""
+    before = rng.normal(size=(60, 2))
+    for name, rows in (("before", before), ("after", before + rng.normal(0.1, 0.3, (60, 2)))):
+        table = np.column_stack([np.arange(60), rows])
+        np.savetxt(folder / f"{name}.csv", table, "%.6g", ",", header="patient,x,y", comments="")
+    for first, name in ((0, "visits-old"), (40, "visits-new")):
+        session = np.repeat(np.arange(first, first + 40), 3)
+        table = {"session": session, "site": session % 2, "seconds": rng.exponential(9.0, 120)}
+        parquet.write_table(pa.table(table), folder / f"{name}.parquet")
 
 
 def _orders(rng: np.random.Generator, shift: float, gaps: int) -> pa.Table:

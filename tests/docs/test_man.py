@@ -19,7 +19,12 @@ NAMES = app.list_commands(CONTEXT)
 EXAMPLES = [
     example for name in NAMES for example in getattr(app.get_command(CONTEXT, name), "examples", ())
 ]
-LIMITS = {"--max", "--min", "--alpha"}  # an example with one of these may end with exit code 1
+LIMITS = {
+    "--equivalence",
+    "--max",
+    "--min",
+    "--alpha",
+}  # an example with one of these may end with exit code 1
 
 
 @pytest.fixture(scope="module")

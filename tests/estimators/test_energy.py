@@ -263,7 +263,7 @@ def test_negative_estimate_is_kept_and_said():
 
 
 def test_one_row_has_no_pairs():
-    with pytest.raises(divmatch.errors.InconclusiveError, match="no pairs; choose --method v"):
+    with pytest.raises(divmatch.errors.InconclusiveError, match="no pairs; only the method v"):
         energy([[1.0]], [[1.0], [2.0]])
 
 

@@ -328,7 +328,7 @@ def test_both_forms_have_one_p_value():
 
 
 def test_one_row_has_no_pairs():
-    with pytest.raises(InconclusiveError, match="no pairs; choose --method v"):
+    with pytest.raises(InconclusiveError, match="no pairs; only the method v"):
         divmatch.ksd([[1.0]], target="gaussian:0,1", bandwidth=1)
 
 

@@ -9,7 +9,7 @@ from scipy.optimize import minimize
 import divmatch
 from divmatch.errors import InconclusiveError, SettingError
 from divmatch.estimator import quantity
-from divmatch.estimators import critics, families, variational
+from divmatch.estimators import critics, families, perceptron, variational
 from divmatch.estimators.logistic import Problems, Rows, fit
 from divmatch.inference import infer
 from divmatch.kernels.execution import executing
@@ -352,7 +352,7 @@ def test_fewer_rows_than_folds_are_inconclusive():
 def test_message_about_folds_names_no_option_that_the_default_method_lacks(name):
     with pytest.raises(InconclusiveError) as caught:
         getattr(divmatch, name)([1.0], [2.0, 3.0, 4.0])
-    assert "--" not in str(caught.value)
+    assert "--folds" not in str(caught.value)
 
 
 def test_order_infinity_is_refused():
@@ -417,3 +417,25 @@ def test_intervals_hold_the_truth(method):
         ci = infer(chosen, x, y, chosen.checked({}), seed=seed).ci
         held += ci.low <= 0.5 <= ci.high
     assert held >= 0.86 * 80
+
+
+class OnDevice(np.ndarray):
+    """An array that is elsewhere: NumPy's functions hand it on, and it has to be brought back."""
+
+    def __array_function__(self, function, types, args, kwargs):
+        made = super().__array_function__(function, types, args, kwargs)
+        return made.view(OnDevice) if isinstance(made, np.ndarray) else made
+
+
+def test_mlp_trains_where_the_arrays_are(monkeypatch):
+    """Every product is of moved arrays, only scores come back, and no digit depends on the place."""
+    x, y = shifted(5, 60, 50)
+    expected = estimate(x, y, "kl", "classifier", critic="mlp", folds=2).value
+
+    def back(array):
+        assert isinstance(array, OnDevice)
+        return np.asarray(array)
+
+    monkeypatch.setattr(perceptron, "to_device", lambda array, work: array.view(OnDevice))
+    monkeypatch.setattr(perceptron, "to_host", back)
+    assert SAME(estimate(x, y, "kl", "classifier", critic="mlp", folds=2).value, expected)
