@@ -54,9 +54,9 @@ class Journal:
         except OSError as error:
             raise OutputError(f"--resume {self.path}: {error.strerror}") from None
 
-    def result(self, fingerprint: str) -> Result | None:
+    def result(self, fingerprint: str | None) -> Result | None:
         """The finished row as a result, or none."""
-        row = self.known.get(fingerprint)
+        row = self.known.get(fingerprint or "")
         return None if row is None else _result(row)
 
     def add(self, result: Result) -> None:

@@ -1,6 +1,6 @@
 """What `divmatch score` remembers of every sample set, to say which ones cannot be told apart."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,14 +14,14 @@ MOST = 100  # sets whose pairs are all compared
 class Groups:
     """Standings of the sets by the first metric, which sorts the table."""
 
-    def __init__(self) -> None:
+    def __init__(self, estimator: Estimator, settings: Mapping[str, Any]) -> None:
+        self._estimator, self._settings = estimator, settings
         self._found: list[tuple[int, Any]] = []
         self._whole = True
 
     def add(
         self,
         row: int,
-        estimator: Estimator,
         samples: tuple[Samples, Samples],
         kept: tuple[Estimate, Any],
         result: Result,
@@ -34,9 +34,7 @@ class Groups:
         from divmatch.comparison import standing
 
         (reference, sample), (estimate, found) = samples, kept
-        made = standing(estimator, reference, sample, estimate, result)
-        if found is not None:
-            made = replace(made, draws=found.values, fraction=found.fraction)
+        made = standing(self._estimator, reference, sample, estimate, found, result)
         self._found.append((row, made))
 
     def spoil(self) -> None:
@@ -58,16 +56,14 @@ class Groups:
 
     def _comparable(self) -> bool:
         """Settings left to the data came out the same, subsamples have the same rows."""
+        from divmatch.comparison import automatic
+
         made = [one for _, one in self._found]
-        first = made[0]
-        if first.draws is not None:
-            same = {one.result.n for one in made}
-            if len(same) > 1 or any(one.draws is None for one in made):
+        if made[0].method == "subsampling":
+            if len({one.result.n for one in made}) > 1 or any(not one.subsamples for one in made):
                 return False
-        elif any(one.of_rows is None or one.of_reference is None for one in made):
+        elif any(one.result.se is None for one in made):
             return False
-        numbers = [
-            {k: v for k, v in one.result.params.items() if k in ("bandwidth", "chosen")}
-            for one in made
-        ]
+        keys = [*automatic(self._estimator, self._settings), "chosen"]
+        numbers = [[one.result.params.get(key) for key in keys] for one in made]
         return all(one == numbers[0] for one in numbers)

@@ -9,17 +9,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from divmatch.errors import InconclusiveError, SampleError, SettingError
-from divmatch.estimator import Estimate, Estimator
+from divmatch.errors import SampleError, SettingError
+from divmatch.estimator import Blocks, Estimate, Estimator
 from divmatch.inference import (
     estimate_of,
     result_of,
     seed_of,
 )
-from divmatch.intervals import SUBSAMPLES, Subsampled, extrapolated, normal_quantile
-from divmatch.kernels.execution import in_order, one_blas_thread
+from divmatch.intervals import (
+    SUBSAMPLES,
+    Subsampled,
+    extrapolated,
+    fraction_of,
+    normal_quantile,
+    subsampled,
+)
+from divmatch.kernels.execution import one_blas_thread
 from divmatch.permutations import shuffled_pool
-from divmatch.randomness import stream
 from divmatch.record import Interval, Note, Result
 from divmatch.samples import Samples, check_partners
 
@@ -33,16 +39,18 @@ class Standing:
 
     ``settings`` are checked, those left to the data fixed. ``of_reference`` and ``of_rows`` are the
     deviations that the rows of the reference and of the candidate account for: the sum of their
-    squares is the variance. ``draws`` are the values on subsamples of a fraction of all rows, with
-    the same rows of the reference for all candidates.
+    squares is the variance. ``subsamples`` have the same rows of the reference for all candidates;
+    ``own_se`` is the standard error of a method that corrects theirs. ``method`` is that of the
+    interval.
     """
 
     result: Result
     estimate: Estimate
+    method: str
     of_reference: Array | None = None
     of_rows: Array | None = None
-    draws: Array | None = None
-    fraction: float = 1.0
+    subsamples: Subsampled | None = None
+    own_se: float | None = None
     rate: float | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
 
@@ -60,7 +68,7 @@ class Difference:
     low: float | None = None
     high: float | None = None
     bias: float = 0.0
-    resamples: int = 0
+    method: str = "influence"
     p_value: float | None = None
 
     @property
@@ -68,8 +76,8 @@ class Difference:
         """The interval, with its method."""
         if self.low is None or self.high is None:
             return None
-        method = "subsampling" if self.resamples else "influence"
-        return Interval(self.level, self.low, self.high, method, self.resamples)
+        resamples = SUBSAMPLES if self.method == "subsampling" else 0
+        return Interval(self.level, self.low, self.high, self.method, resamples)
 
     def growth(self) -> float | None:
         """How many times as many rows would tell such a gap from 0 in four cases out of five.
@@ -119,20 +127,18 @@ def standings(
         seeded = {**settings, **seed_of(estimator, seed)}
         estimates = [estimate_of(estimator, reference, y, seeded) for y in candidates]
         found = held(estimator, seeded, reference, candidates, estimates)
-        seeded |= found
         if any(one.params[key] != found[key] for one in estimates for key in found):
+            seeded |= found
             estimates = [estimate_of(estimator, reference, y, seeded) for y in candidates]
-        drawn, fraction = None, 1.0
+        spreads: list[Subsampled | None] = [None] * len(candidates)
         if estimator.interval == "subsampling":
-            drawn, fraction = _draws(estimator, reference, candidates, seeded, seed, paired)
+            spreads = _spreads(estimator, reference, candidates, seeded, seed)
+        given = {key: seeded[key] for key in settings}
         made = []
-        for k, (y, estimate) in enumerate(zip(candidates, estimates, strict=True)):
-            draws = None if drawn is None else drawn[:, k]
-            spread = None if draws is None else _summary(draws, fraction)
-            known = {key: seeded[key] for key in settings}
-            result = result_of(estimator, reference, y, known, estimate, spread, level)
-            one = standing(estimator, reference, y, estimate, result)
-            made.append(replace(one, draws=draws, fraction=fraction, settings=known))
+        for y, estimate, spread in zip(candidates, estimates, spreads, strict=True):
+            result = result_of(estimator, reference, y, given, estimate, spread, level)
+            one = standing(estimator, reference, y, estimate, spread, result)
+            made.append(replace(one, settings={**given, **found}))
     chosen = _choices(made)
     if chosen is not None:
         made = [replace(one, result=_noted(one.result, chosen)) for one in made]
@@ -144,6 +150,7 @@ def standing(
     reference: Samples,
     candidate: Samples,
     estimate: Estimate,
+    spread: Subsampled | None,
     result: Result,
 ) -> Standing:
     """What later comparisons need of one estimate."""
@@ -151,15 +158,23 @@ def standing(
         replace(note, message=note.message.removesuffix("; use --permutations for a p-value"))
         for note in result.warnings
     )
-    known = estimator.interval == "influence"
-    rate = estimator.rate(reference.d) if estimator.rate else None
-    named = replace(result, sample=candidate.name, warnings=notes)
+    terms = [estimate.terms_x, estimate.terms_y]
+    own_se = None
+    if estimator.standard_error:  # its influences may be of one sample alone
+        own_se = estimator.standard_error(estimate, spread, reference, candidate)
+        terms = [
+            np.zeros(one.n) if found is None else found
+            for one, found in zip((reference, candidate), terms, strict=True)
+        ]
     return Standing(
-        named,
+        replace(result, sample=candidate.name, warnings=notes),
         estimate,
-        of_reference=_deviations(reference, estimate.terms_x) if known else None,
-        of_rows=_deviations(candidate, estimate.terms_y) if known else None,
-        rate=rate,
+        estimator.interval,
+        of_reference=_deviations(reference, terms[0]),
+        of_rows=_deviations(candidate, terms[1]),
+        subsamples=spread,
+        own_se=own_se,
+        rate=estimator.rate(reference.d) if estimator.rate else None,
     )
 
 
@@ -175,15 +190,16 @@ def difference(a: Standing, b: Standing, *, level: float, paired: bool = False) 
     doubt = a.estimate.doubt + b.estimate.doubt
     if not math.isfinite(value):
         return Difference(value, level)
-    resamples = 0
-    if a.draws is not None and b.draws is not None:
-        found, resamples = _summary(a.draws - b.draws, a.fraction), SUBSAMPLES
+    if a.method == "subsampling":
+        found = _of_draws(a, b, paired)
         se = spread = None if found is None else found.se
         if found is not None and a.rate is not None:
             correction = extrapolated(value, found, a.rate)
             bias, doubt, spread = correction.bias, correction.doubt, correction.se
+    elif a.method == "blocks":
+        se = spread = _of_blocks(a.estimate.blocks, b.estimate.blocks, paired)
     else:
-        se = spread = _spread(a, b, paired)
+        se = spread = _of_rows(a, b, paired)
     if se is None or spread is None:
         return Difference(value, level, bias=bias)
     error = math.hypot(a.estimate.error or 0.0, b.estimate.error or 0.0)
@@ -197,7 +213,7 @@ def difference(a: Standing, b: Standing, *, level: float, paired: bool = False) 
         low=centre - half,
         high=centre + half,
         bias=bias,
-        resamples=resamples,
+        method=a.method,
         p_value=_normal_p(max(abs(centre) - doubt, 0.0), spread),
     )
 
@@ -213,11 +229,7 @@ def held(
 
     As they came out if that is the same for all, else as they come out for all candidates together.
     """
-    words = [
-        s.name
-        for s in estimator.settings
-        if isinstance(settings[s.name], str) and {int, float} & set(s.types)
-    ]
+    words = automatic(estimator, settings)
     found = [{key: one.params[key] for key in words if key in one.params} for one in estimates]
     if all(one == found[0] for one in found):
         return found[0]
@@ -226,6 +238,15 @@ def held(
         pool = shuffled_pool(pool, candidate, 0)[0]
     params = estimator(reference, pool, **settings).params
     return {key: params[key] for key in words if key in params}
+
+
+def automatic(estimator: Estimator, settings: Mapping[str, Any]) -> list[str]:
+    """The settings that are a word in the place of a number: the data decide."""
+    return [
+        s.name
+        for s in estimator.settings
+        if isinstance(settings[s.name], str) and {int, float} & set(s.types)
+    ]
 
 
 def growth(result: Result) -> float | None:
@@ -271,13 +292,36 @@ def _deviations(samples: Samples, terms: Array | None) -> Array | None:
     return made
 
 
-def _spread(a: Standing, b: Standing, paired: bool) -> float | None:
+def _of_rows(a: Standing, b: Standing, paired: bool) -> float | None:
     if a.of_reference is None or b.of_reference is None or a.of_rows is None or b.of_rows is None:
         return None
     parts = [a.of_reference - b.of_reference]
     parts += [a.of_rows - b.of_rows] if paired else [a.of_rows, b.of_rows]
     variance = sum(float(part @ part) for part in parts)
     return math.sqrt(variance) if math.isfinite(variance) else None
+
+
+def _of_blocks(a: Blocks | None, b: Blocks | None, paired: bool) -> float | None:
+    """Blocks of the same rows of the reference are subtracted; others may be alike in any way."""
+    if a is None or b is None or a.se is None or b.se is None:
+        return None
+    if paired or len(a.influences) != len(b.influences) or not np.array_equal(a.rows, b.rows):
+        return a.se + b.se
+    return Blocks(a.influences - b.influences, a.rows).se
+
+
+def _of_draws(a: Standing, b: Standing, paired: bool) -> Subsampled | None:
+    """The difference on subsamples; a method's own error is to that of its subsamples as here."""
+    one, other = a.subsamples, b.subsamples
+    if one is None or other is None or one.values is None or other.values is None:
+        return None
+    draws, fraction = one.values - other.values, one.fraction
+    se = float(draws.std(ddof=1)) * math.sqrt(fraction / (1 - fraction))
+    if a.own_se is not None and b.own_se is not None:
+        own, plain = math.hypot(a.own_se, b.own_se), math.hypot(one.se, other.se)
+        least = _of_rows(a, b, paired) or 0.0
+        se = max(se * own / plain if plain > 0 else own, least)
+    return Subsampled(float(draws.mean()), se, fraction) if math.isfinite(se) else None
 
 
 def _normal_p(distance: float, spread: float) -> float | None:
@@ -287,43 +331,19 @@ def _normal_p(distance: float, spread: float) -> float | None:
     return max(math.erfc(distance / spread / math.sqrt(2)), sys.float_info.min)
 
 
-def _draws(
+def _spreads(
     estimator: Estimator,
     reference: Samples,
     candidates: Sequence[Samples],
     settings: Mapping[str, Any],
     seed: int,
-    paired: bool,
-) -> tuple[Array | None, float]:
-    """Values on subsamples, a row a draw; every candidate meets the same rows of the reference."""
-    every = (reference, *candidates)
-    fraction = min(samples.n for samples in every) ** (-1 / 3)
-    if fraction == 1:
-        return None, fraction
-    labels = ["reference", *("0" if paired else str(k) for k in range(len(candidates)))]
-    streams = [stream(seed, estimator.quantity.name, "comparison", label) for label in labels]
-    rows = [
-        [
-            np.sort(rng.choice(one.n, int(fraction * one.n), replace=False, shuffle=False))
-            for rng, one in zip(streams, every, strict=True)
-        ]
-        for _ in range(SUBSAMPLES)
+) -> list[Subsampled | None]:
+    """Values on subsamples of one fraction: every candidate meets the same rows of the reference."""
+    fraction = fraction_of(reference, *candidates)
+    return [
+        subsampled(estimator, reference, y, [settings], seed, fraction=fraction)[0]
+        for y in candidates
     ]
-
-    def values(chosen: list[NDArray[np.intp]]) -> list[float]:
-        part = reference.take(chosen[0])
-        parts = (y.take(own) for y, own in zip(candidates, chosen[1:], strict=True))
-        return [estimator(part, y, **settings).value for y in parts]
-
-    try:
-        return np.array(list(in_order(values, rows))), fraction
-    except (SampleError, InconclusiveError):
-        return None, fraction
-
-
-def _summary(draws: Array, fraction: float) -> Subsampled | None:
-    se = float(draws.std(ddof=1)) * math.sqrt(fraction / (1 - fraction))
-    return Subsampled(float(draws.mean()), se, fraction) if math.isfinite(se) else None
 
 
 def _choices(made: Sequence[Standing]) -> Note | None:

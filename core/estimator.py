@@ -31,8 +31,8 @@ class Estimate:
     Carlo approximation inside the method. ``bias`` is what the estimate is expected to be above the
     truth; the value keeps it, the interval is moved by it, and widened by ``doubt`` on either side.
     ``params`` says what automatic settings came out as. ``test`` is a p-value that costs nothing,
-    such as a chi-square approximation; permutations take its place. ``se`` is the standard error of a
-    method whose interval comes from independent blocks of rows.
+    such as a chi-square approximation; permutations take its place. ``blocks`` are those of a method
+    whose interval comes from independent blocks of rows.
     """
 
     value: float
@@ -45,7 +45,22 @@ class Estimate:
     notes: tuple[Note, ...] = ()
     exact: bool = True
     test: Test | None = None
-    se: float | None = None
+    blocks: "Blocks | None" = None
+
+
+@dataclass(frozen=True, eq=False)
+class Blocks:
+    """The influences of independent blocks, of mean 0, and the rows of x in the order of the blocks."""
+
+    influences: Array
+    rows: NDArray[np.intp]
+
+    @property
+    def se(self) -> float | None:
+        """The standard error of their mean."""
+        if len(self.influences) < 2:
+            return None
+        return float(self.influences.std(ddof=1)) / math.sqrt(len(self.influences))
 
 
 @dataclass(frozen=True, eq=False)

@@ -95,7 +95,7 @@ def test_subsamples_share_the_rows_of_the_reference():
     """Where the candidates are equal and paired, every draw agrees."""
     samples = drawn(6)
     _, (a, b) = compared("kl:method=knn", [samples[0], samples[1], samples[1]], paired=True)
-    assert np.array_equal(a.draws, b.draws)
+    assert np.array_equal(a.subsamples.values, b.subsamples.values)
 
 
 def test_settings_left_to_the_data_are_the_same_for_all():
