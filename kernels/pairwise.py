@@ -22,11 +22,12 @@ Two profiles take rows that hold a point x and then a score t of the same length
 stein-imq are the Stein kernels of k = gaussian and imq,
 h = t·t' k + t·∇'k + t'·∇k + tr ∇∇'k, at most 2⁻⁵² of its terms off when points coincide.
 
-Distances come from differences, not from |x|² + |y|² − 2 x·y: equal rows are at distance zero
-wherever they lie. Results of tiles are added in a fixed order: same digits for any number of threads.
+Equal rows are at distance zero wherever they lie: squares that |x|² + |y|² − 2 x·y would give with
+fewer digits come from differences. Results of tiles are added in a fixed order: same digits for any
+number of threads.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Literal
@@ -72,6 +73,11 @@ class Profile:
     scales: tuple[float, ...] = ()
 
     @property
+    def of_distance(self) -> bool:
+        """Whether it is a function of the Euclidean distance, which others can share."""
+        return self.name not in ("laplace", "poly", "bundle", "stein-gaussian", "stein-imq")
+
+    @property
     def at_zero(self) -> float:
         """Its value for two equal points; poly has one for every point, see `own`."""
         return {"distance": 0.0, "imq": 1.0 / self.scale}.get(self.name, 1.0)
@@ -88,23 +94,34 @@ def cross_sums(profile: Profile, x: Array, y: Array, a: Array, b: Array) -> tupl
     """(K b, Kᵀ a) for K = profile(xᵢ, yⱼ); shapes (n,), (m,). Time O(n·m·d), memory O(n + m)."""
     if _on_a_line(profile, x):
         return line.distance_sums(x[:, 0], y[:, 0], b), line.distance_sums(y[:, 0], x[:, 0], a)
-    grid = Grid(profile, x, y)
+    return all_cross_sums((profile,), x, y, a, b)[0]
+
+
+def all_cross_sums(
+    profiles: Sequence[Profile], x: Array, y: Array, a: Array, b: Array
+) -> list[tuple[Array, Array]]:
+    """`cross_sums` of several profiles that are functions of one distance, which is found once."""
+    grid = Grid(profiles, x, y)
     weights_x, weights_y = grid.moved(a), grid.moved(b)
 
-    def panel(rows: slice) -> tuple[Any, Any]:
-        along, down = 0.0, []
+    def panel(rows: slice) -> list[tuple[Any, Any]]:
+        along: list[Any] = [0.0] * len(profiles)
+        down: list[list[Any]] = [[] for _ in profiles]
         for columns in grid.columns():
-            tile = grid.tile(rows, columns)
-            along = along + tile @ weights_y[columns]
-            down.append(weights_x[rows] @ tile)
-        return to_host(along), np.concatenate([to_host(part) for part in down])
+            for k, tile in enumerate(grid.tiles(rows, columns)):
+                along[k] = along[k] + tile @ weights_y[columns]
+                down[k].append(to_host(weights_x[rows] @ tile))
+        return [
+            (to_host(one), np.concatenate(parts)) for one, parts in zip(along, down, strict=True)
+        ]
 
-    down_total = np.zeros(len(y))
-    along_parts = []
-    for along, down in in_order(panel, grid.rows(), work=grid.work):
-        along_parts.append(along)
-        down_total += down
-    return np.concatenate(along_parts), down_total
+    totals = [np.zeros(len(y)) for _ in profiles]
+    found: list[list[Array]] = [[] for _ in profiles]
+    for parts in in_order(panel, grid.rows(), work=grid.work):
+        for k, (along, down) in enumerate(parts):
+            found[k].append(along)
+            totals[k] += down
+    return [(np.concatenate(one), total) for one, total in zip(found, totals, strict=True)]
 
 
 def self_sums(profile: Profile, x: Array, a: Array) -> Array:
@@ -112,24 +129,30 @@ def self_sums(profile: Profile, x: Array, a: Array) -> Array:
     if _on_a_line(profile, x):
         values = x[:, 0]
         return line.distance_sums(values, values, a)
-    grid = Grid(profile, x, x)
+    return all_self_sums((profile,), x, a)[0]
+
+
+def all_self_sums(profiles: Sequence[Profile], x: Array, a: Array) -> list[Array]:
+    """`self_sums` of several profiles that are functions of one distance, which is found once."""
+    grid = Grid(profiles, x, x)
     weights = grid.moved(a)
 
     def panel(rows: slice) -> tuple[slice, NDArray[Any]]:
-        sums = np.zeros(len(x) - rows.start)
-        sums[: rows.stop - rows.start] = to_host(grid.tile(rows, rows) @ weights[rows])
+        sums = np.zeros((len(profiles), len(x) - rows.start))
+        size = rows.stop - rows.start
+        for k, tile in enumerate(grid.tiles(rows, rows)):
+            sums[k, :size] = to_host(tile @ weights[rows])
         for columns in grid.columns(rows.stop):
-            tile = grid.tile(rows, columns)
-            sums[: rows.stop - rows.start] += to_host(tile @ weights[columns])
-            sums[columns.start - rows.start : columns.stop - rows.start] += to_host(
-                weights[rows] @ tile
-            )
+            place = slice(columns.start - rows.start, columns.stop - rows.start)
+            for k, tile in enumerate(grid.tiles(rows, columns)):
+                sums[k, :size] += to_host(tile @ weights[columns])
+                sums[k, place] += to_host(weights[rows] @ tile)
         return rows, sums
 
-    total = np.zeros(len(x))
+    total = np.zeros((len(profiles), len(x)))
     for rows, sums in in_order(panel, grid.rows(), work=grid.work):
-        total[rows.start :] += sums
-    return total
+        total[:, rows.start :] += sums
+    return list(total)
 
 
 def quadratic_forms(profile: Profile, z: Array, v: Array, w: Array) -> tuple[Array, Array, float]:
@@ -145,7 +168,7 @@ def quadratic_forms(profile: Profile, z: Array, v: Array, w: Array) -> tuple[Arr
             line.distance_sums(z[:, 0], z[:, 0], w) @ v,
         )
         return forms[:-1], mixed, float(forms[-1])
-    grid = Grid(profile, z, z, extra=both.shape[1])
+    grid = Grid((profile,), z, z, extra=both.shape[1])
     vectors = grid.moved(both)
 
     def panel(rows: slice) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -167,7 +190,7 @@ def quadratic_forms(profile: Profile, z: Array, v: Array, w: Array) -> tuple[Arr
 
 def product(profile: Profile, x: Array, y: Array, v: Array) -> Array:
     """K V for K = profile(xᵢ, yⱼ) and V of shape (m, B); shape (n, B). Witness values of rows."""
-    grid = Grid(profile, x, y, extra=v.shape[1])
+    grid = Grid((profile,), x, y, extra=v.shape[1])
     vectors = grid.moved(v)
 
     def panel(rows: slice) -> NDArray[Any]:
@@ -181,7 +204,7 @@ def product(profile: Profile, x: Array, y: Array, v: Array) -> Array:
 
 def matched(profile: Profile, x: Array, y: Array) -> Array:
     """profile(xᵢ, yᵢ), shape (n,): with the digits of the tiles, of which it takes the diagonals."""
-    grid = Grid(profile, x, y)
+    grid = Grid((profile,), x, y)
     blocks = steps_of(len(x), MATCHED_ROWS)
     return np.concatenate([to_host(grid.tile(rows, rows).diagonal()) for rows in blocks])
 
@@ -191,7 +214,7 @@ def log_sums(x: Array, y: Array, log_b: Array, own: NDArray[np.int64] | None = N
 
     Never underflows: where a sum of `cross_sums` is too small to be a number, this is its logarithm.
     """
-    grid = Grid(Profile("distance", 2.0), x, y, extra=8)
+    grid = Grid((Profile("distance", 2.0),), x, y, extra=8)
     weights = grid.moved(log_b)
 
     def panel(rows: slice) -> Array:
@@ -216,11 +239,11 @@ def _on_a_line(profile: Profile, x: Array) -> bool:
 
 
 class Grid:
-    """The tiles of one n × m matrix, made one at a time by the twin that suits its size."""
+    """The tiles of n × m matrices, made one at a time by the twin that suits their size."""
 
-    def __init__(self, profile: Profile, x: Array, y: Array, extra: int = 0) -> None:
+    def __init__(self, profiles: Sequence[Profile], x: Array, y: Array, extra: int = 0) -> None:
         self.work = float(len(x)) * len(y) * (x.shape[1] + 8 + extra)
-        self.profile = profile
+        self.profiles = profiles
         self.twin: ModuleType = twin(self.work, COMPILED_FROM)
         self.n, self.m = len(x), len(y)
         self.x = self.moved(x)
@@ -240,7 +263,16 @@ class Grid:
 
     def tile(self, rows: slice, columns: slice) -> Any:
         """The profile of a block of rows with a block of columns."""
-        profile = self.profile
+        profile = self.profiles[0]
         return self.twin.tile(
             self.x[rows], self.y[columns], profile.name, profile.scale, profile.scales
         )
+
+    def tiles(self, rows: slice, columns: slice) -> Iterator[Any]:
+        """The same of all profiles, with the same digits, from one block of squared distances."""
+        if len(self.profiles) == 1:
+            yield self.tile(rows, columns)
+            return
+        squares = self.twin.squared_distances(self.x[rows], self.y[columns])
+        for profile in self.profiles:
+            yield self.twin.shaped(squares, profile.name, profile.scale)
