@@ -101,14 +101,14 @@ def all_cross_sums(
     profiles: Sequence[Profile], x: Array, y: Array, a: Array, b: Array
 ) -> list[tuple[Array, Array]]:
     """`cross_sums` of several profiles that are functions of one distance, which is found once."""
-    grid = Grid(profiles, x, y)
+    grid = Grid(profiles[0], x, y)
     weights_x, weights_y = grid.moved(a), grid.moved(b)
 
     def panel(rows: slice) -> list[tuple[Any, Any]]:
         along: list[Any] = [0.0] * len(profiles)
         down: list[list[Any]] = [[] for _ in profiles]
         for columns in grid.columns():
-            for k, tile in enumerate(grid.tiles(rows, columns)):
+            for k, tile in enumerate(grid.tiles(profiles, rows, columns)):
                 along[k] = along[k] + tile @ weights_y[columns]
                 down[k].append(to_host(weights_x[rows] @ tile))
         return [
@@ -134,17 +134,17 @@ def self_sums(profile: Profile, x: Array, a: Array) -> Array:
 
 def all_self_sums(profiles: Sequence[Profile], x: Array, a: Array) -> list[Array]:
     """`self_sums` of several profiles that are functions of one distance, which is found once."""
-    grid = Grid(profiles, x, x)
+    grid = Grid(profiles[0], x, x)
     weights = grid.moved(a)
 
     def panel(rows: slice) -> tuple[slice, NDArray[Any]]:
         sums = np.zeros((len(profiles), len(x) - rows.start))
         size = rows.stop - rows.start
-        for k, tile in enumerate(grid.tiles(rows, rows)):
+        for k, tile in enumerate(grid.tiles(profiles, rows, rows)):
             sums[k, :size] = to_host(tile @ weights[rows])
         for columns in grid.columns(rows.stop):
             place = slice(columns.start - rows.start, columns.stop - rows.start)
-            for k, tile in enumerate(grid.tiles(rows, columns)):
+            for k, tile in enumerate(grid.tiles(profiles, rows, columns)):
                 sums[k, :size] += to_host(tile @ weights[columns])
                 sums[k, place] += to_host(weights[rows] @ tile)
         return rows, sums
@@ -168,7 +168,7 @@ def quadratic_forms(profile: Profile, z: Array, v: Array, w: Array) -> tuple[Arr
             line.distance_sums(z[:, 0], z[:, 0], w) @ v,
         )
         return forms[:-1], mixed, float(forms[-1])
-    grid = Grid((profile,), z, z, extra=both.shape[1])
+    grid = Grid(profile, z, z, extra=both.shape[1])
     vectors = grid.moved(both)
 
     def panel(rows: slice) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -190,7 +190,7 @@ def quadratic_forms(profile: Profile, z: Array, v: Array, w: Array) -> tuple[Arr
 
 def product(profile: Profile, x: Array, y: Array, v: Array) -> Array:
     """K V for K = profile(xᵢ, yⱼ) and V of shape (m, B); shape (n, B). Witness values of rows."""
-    grid = Grid((profile,), x, y, extra=v.shape[1])
+    grid = Grid(profile, x, y, extra=v.shape[1])
     vectors = grid.moved(v)
 
     def panel(rows: slice) -> NDArray[Any]:
@@ -204,7 +204,7 @@ def product(profile: Profile, x: Array, y: Array, v: Array) -> Array:
 
 def matched(profile: Profile, x: Array, y: Array) -> Array:
     """profile(xᵢ, yᵢ), shape (n,): with the digits of the tiles, of which it takes the diagonals."""
-    grid = Grid((profile,), x, y)
+    grid = Grid(profile, x, y)
     blocks = steps_of(len(x), MATCHED_ROWS)
     return np.concatenate([to_host(grid.tile(rows, rows).diagonal()) for rows in blocks])
 
@@ -214,7 +214,7 @@ def log_sums(x: Array, y: Array, log_b: Array, own: NDArray[np.int64] | None = N
 
     Never underflows: where a sum of `cross_sums` is too small to be a number, this is its logarithm.
     """
-    grid = Grid((Profile("distance", 2.0),), x, y, extra=8)
+    grid = Grid(Profile("distance", 2.0), x, y, extra=8)
     weights = grid.moved(log_b)
 
     def panel(rows: slice) -> Array:
@@ -239,11 +239,11 @@ def _on_a_line(profile: Profile, x: Array) -> bool:
 
 
 class Grid:
-    """The tiles of n × m matrices, made one at a time by the twin that suits their size."""
+    """The tiles of one n × m matrix, made one at a time by the twin that suits its size."""
 
-    def __init__(self, profiles: Sequence[Profile], x: Array, y: Array, extra: int = 0) -> None:
+    def __init__(self, profile: Profile, x: Array, y: Array, extra: int = 0) -> None:
         self.work = float(len(x)) * len(y) * (x.shape[1] + 8 + extra)
-        self.profiles = profiles
+        self.profile = profile
         self.twin: ModuleType = twin(self.work, COMPILED_FROM)
         self.n, self.m = len(x), len(y)
         self.x = self.moved(x)
@@ -263,16 +263,16 @@ class Grid:
 
     def tile(self, rows: slice, columns: slice) -> Any:
         """The profile of a block of rows with a block of columns."""
-        profile = self.profiles[0]
+        profile = self.profile
         return self.twin.tile(
             self.x[rows], self.y[columns], profile.name, profile.scale, profile.scales
         )
 
-    def tiles(self, rows: slice, columns: slice) -> Iterator[Any]:
-        """The same of all profiles, with the same digits, from one block of squared distances."""
-        if len(self.profiles) == 1:
+    def tiles(self, profiles: Sequence[Profile], rows: slice, columns: slice) -> Iterator[Any]:
+        """The same of several profiles, with the same digits, from one block of squared distances."""
+        if len(profiles) == 1:
             yield self.tile(rows, columns)
             return
         squares = self.twin.squared_distances(self.x[rows], self.y[columns])
-        for profile in self.profiles:
+        for profile in profiles:
             yield self.twin.shaped(squares, profile.name, profile.scale)

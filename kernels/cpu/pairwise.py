@@ -81,7 +81,8 @@ def squared_distances(x: Array, y: Array) -> Array:
     centre = y.mean(axis=0)
     left, right = x - centre, y - centre
     out = left @ right.T
-    expanded(x, columns, *(np.einsum("ij,ij->i", z, z) for z in (left, right)), out)
+    norms_x, norms_y = np.einsum("ij,ij->i", left, left), np.einsum("ij,ij->i", right, right)
+    expanded(x, columns, norms_x, norms_y, out)
     return out
 
 
