@@ -177,7 +177,7 @@ COMMANDS: dict[str, click.Command] = {
             option(
                 "--rows",
                 metavar="FILE.parquet",
-                help="Also numbers of every row: witness or influence, distance to REF.",
+                help="Also numbers of every row: nearest distance, log-ratio, authenticity, witness.",
             ),
             *(parameter for group in _SECTIONS.values() for parameter in group),
         ],
@@ -196,7 +196,10 @@ COMMANDS: dict[str, click.Command] = {
         "first metric: all pairs are compared as in `divmatch rank`, up to 100 sets. Letters come with "
         "the last set, so that rows printed before (ndjson, csv, tsv) lack them. Biased metrics "
         "(V-statistics, sliced) depend on the number of rows: W31 says where it differs, --extrapolate "
-        "takes the bias off the value and its interval.",
+        "takes the bias off the value and its interval.\n\n--rows writes a row of numbers for every row of "
+        "every set: nearest, its distance to REF; log_ratio, ln p/q from five neighbours, low where the "
+        "set has rows that REF lacks; authentic, 0 for a copy; and for each metric the witness (energy, "
+        "mmd: high where REF has fewer rows than the set) or the influence on the value.",
         short_help="Score many sample sets against one reference: one row each.",
         sections=_SECTIONS,
         prepare=prepared,

@@ -24,11 +24,13 @@ class RowScores:
 
     def add(self, reference: Samples, sample: Samples, found: Mapping[str, Estimate]) -> None:
         """One sample set; a metric without a number, or without influences, gives NaN."""
+        from divmatch.estimators.single_rows import single_rows
+
         blank = np.full(sample.n, np.nan)
         columns: dict[str, Any] = {
             "sample": [sample.name] * sample.n,
             "row": np.arange(sample.n),
-            "nearest": nearest(reference, sample),
+            **single_rows(reference, sample),
         }
         for metric, column in self._names.items():
             terms = found[metric].terms_y if metric in found else None
@@ -46,7 +48,8 @@ def row_scores(path: str | None, metrics: list[str], *, mkdir: bool) -> Iterator
     from divmatch.parquet import parquet_rows
 
     names = {metric: column_of(metric) for metric in metrics}
-    kinds = {"sample": "string", "row": "int64", "nearest": "float64"}
+    kinds = {"sample": "string", "row": "int64"}
+    kinds |= dict.fromkeys(("nearest", "log_ratio", "authentic"), "float64")
     kinds |= dict.fromkeys(names.values(), "float64")
     with whole_file(path, mkdir=mkdir) as file, parquet_rows(file, kinds) as write:
         yield RowScores(write, names)
@@ -72,12 +75,3 @@ def is_witness(metric: str) -> bool:
 def scaled(metric: str, terms: Array) -> Array:
     """The witness E k(y, P) − E k(y, Q) up to its sign is half of the influence: large where P lacks y."""
     return terms / 2 if is_witness(metric) else terms
-
-
-def nearest(reference: Samples, sample: Samples) -> Array:
-    """Euclidean distance to the nearest row of the reference, on its scale."""
-    from divmatch.kernels.neighbours import Neighbours
-
-    index = reference.once("nearest row", lambda: Neighbours(reference.points))
-    distances, _ = index.nearest(sample.points, 1)
-    return np.asarray(distances)[:, 0]

@@ -256,7 +256,8 @@ def test_rows_of_every_set(here, data):
 
     here("score p.npy q.npy near.npy --metrics energy,sliced -q --rows rows.parquet")
     table = parquet.read_table(data / "rows.parquet")
-    assert table.column_names == ["sample", "row", "nearest", "energy witness", "sliced influence"]
+    own = ["nearest", "log_ratio", "authentic"]
+    assert table.column_names == ["sample", "row", *own, "energy witness", "sliced influence"]
     found = table.to_pydict()
     assert found["row"] == [*range(500), *range(200)]
     p, q = np.load(data / "p.npy"), np.load(data / "q.npy")

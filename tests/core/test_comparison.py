@@ -240,6 +240,59 @@ def test_level(shifts, permutations, metric):
     assert rejected <= 0.05 + LUCK((0.05 * 0.95 / RUNS) ** 0.5, z=3)
 
 
+ONE_LAW = ["energy", "mmd:bandwidth=1", "kl", "kl:method=knn", "kl:method=nnr", "mmd:method=block"]
+ONE_LAW += [f"prdc:kind={kind}" for kind in ("precision", "recall", "density", "coverage")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("metric", ONE_LAW)
+def test_level_where_all_are_of_one_law(metric):
+    """A, B and the reference: by the interval alone, which most who compare go by."""
+    _, rejected = shares(metric, normals(0.0, 0.0, 0.0, n=200), runs=200)
+    assert rejected <= 0.05 + LUCK((0.05 * 0.95 / 200) ** 0.5, z=3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shifts", [(0.0, 1.0, 1.0), (0.0, 1.0, -1.0)])
+@pytest.mark.parametrize("metric", ["mmd:method=linear", "mmd:method=block", "prdc:kind=recall"])
+def test_level_of_blocks_and_shares_far_from_the_reference(shifts, metric):
+    """The same rows of the reference speak for both candidates, or for one and against the other."""
+    _, rejected = shares(metric, normals(*shifts, n=200), runs=200)
+    assert rejected <= 0.05 + LUCK((0.05 * 0.95 / 200) ** 0.5, z=3)
+
+
+def blocks_of(samples, one, other):
+    return compared("mmd:method=linear,bandwidth=1", [samples[0], one, other])
+
+
+def test_blocks_of_the_same_rows_are_subtracted():
+    samples = drawn(13)
+    made, (a, b) = blocks_of(samples, samples[1], samples[2])
+    gaps = a.estimate.blocks.influences - b.estimate.blocks.influences
+    assert (made.method, len(gaps)) == ("blocks", 25)
+    assert made.se == pytest.approx(np.std(gaps, ddof=1) / 5.0, rel=ROUNDING(25))
+
+
+def test_blocks_of_other_rows_may_be_alike_in_any_way():
+    samples = drawn(14, sizes=(60, 50, 40))
+    made, (a, b) = blocks_of(samples, samples[1], samples[2])
+    assert made.se == a.result.se + b.result.se
+
+
+def test_error_of_a_difference_is_no_less_than_the_methods_own():
+    """Subsamples in which every share is 1 would tell that nothing varies."""
+    rng = np.random.default_rng(15)
+    points = (
+        rng.normal(size=(400, 2)),
+        0.1 * rng.normal(size=(90, 2)),
+        0.1 * rng.normal(size=(90, 2)),
+    )
+    made, (a, b) = compared("prdc:kind=precision", [as_samples(rows, "x") for rows in points])
+    assert a.result.value == b.result.value == 1.0
+    assert made.se == pytest.approx(np.hypot(a.own_se, b.own_se), rel=1e-9)
+    assert made.se > 0
+
+
 @pytest.mark.slow
 def test_level_and_coverage_of_pairs():
     """Rows that differ by a little noise: unpaired intervals hold the truth always, these mostly."""
