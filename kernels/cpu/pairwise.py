@@ -72,18 +72,16 @@ def squared_distances(x: Array, y: Array) -> Array:
     sixteenth of that are computed from differences: near rows keep their digits, equal rows their
     zero.
     """
-    out: Array
-    columns = np.ascontiguousarray(y.T)
-    if len(columns) < PRODUCT_COLUMNS:
+    if x.shape[1] < PRODUCT_COLUMNS:
         out = np.empty((len(x), len(y)))
-        squares(x, columns, out)
+        squares(x, np.ascontiguousarray(y.T), out)
         return out
     centre = y.mean(axis=0)
     left, right = x - centre, y - centre
-    out = left @ right.T
+    made: Array = left @ right.T
     norms_x, norms_y = np.einsum("ij,ij->i", left, left), np.einsum("ij,ij->i", right, right)
-    expanded(x, columns, norms_x, norms_y, out)
-    return out
+    expanded(x, y, norms_x, norms_y, made)
+    return made
 
 
 @inlined
@@ -114,7 +112,7 @@ def squares(x: Array, columns: Array, out: Array) -> None:
 
 
 @compiled
-def expanded(x: Array, columns: Array, norms_x: Array, norms_y: Array, out: Array) -> None:
+def expanded(x: Array, y: Array, norms_x: Array, norms_y: Array, out: Array) -> None:
     """|xᵢ − yⱼ|² from the products of centred rows in ``out``; near ones from differences."""
     for i in range(x.shape[0]):
         near = 0
@@ -122,14 +120,12 @@ def expanded(x: Array, columns: Array, norms_x: Array, norms_y: Array, out: Arra
             size = norms_x[i] + norms_y[j]
             out[i, j] = size - 2.0 * out[i, j]
             near += 0 if out[i, j] > NEAR * size else 1
-        if near * 4 > out.shape[1]:
-            square_row(x[i], columns, out[i])
-        elif near > 0:
+        if near > 0:
             for j in range(out.shape[1]):
                 if not out[i, j] > NEAR * (norms_x[i] + norms_y[j]):
                     total = 0.0
-                    for c in range(columns.shape[0]):
-                        gap = x[i, c] - columns[c, j]
+                    for c in range(x.shape[1]):
+                        gap = x[i, c] - y[j, c]
                         total += gap * gap
                     out[i, j] = total
 
