@@ -39,13 +39,13 @@ class Exchange:
         """The observed labels of the rows."""
         return self.observed[self.units]
 
-    def drawing(self) -> Callable[[np.random.Generator], NDArray[np.bool_]]:
+    def drawing(self) -> Callable[["np.random.Generator"], NDArray[np.bool_]]:
         """How to draw labels, every possible split equally likely."""
         if not self.strata.any():
             return lambda rng: rng.permutation(self.observed)[self.units]
         sorted_, moved = np.argsort(self.strata, kind="stable"), np.empty_like(self.observed)
 
-        def draw(rng: np.random.Generator) -> NDArray[np.bool_]:
+        def draw(rng: "np.random.Generator") -> NDArray[np.bool_]:
             order = np.argsort(self.strata + rng.random(len(self.strata)))
             moved[sorted_] = self.observed[order]
             return moved[self.units]
@@ -167,7 +167,7 @@ class Design:
         """The share of the groups in a subsample, as that of independent rows."""
         return float(self.independent() ** (-1 / 3))
 
-    def subset(self, rng: np.random.Generator) -> list[Codes]:
+    def subset(self, rng: "np.random.Generator") -> list[Codes]:
         """The rows of both samples in a random part of the groups."""
         kept = [_kept(rng, size, self.fraction()) for size in self._sizes()]
         both = kept if self.apart else kept * 2
@@ -179,7 +179,7 @@ def _shares(samples: Samples, terms: Array) -> Array:
     return np.asarray(weights * (terms - weights @ terms))
 
 
-def _kept(rng: np.random.Generator, count: int, fraction: float) -> NDArray[np.bool_]:
+def _kept(rng: "np.random.Generator", count: int, fraction: float) -> NDArray[np.bool_]:
     mask = np.zeros(count, dtype=bool)
     mask[rng.choice(count, int(fraction * count), replace=False, shuffle=False)] = True
     return mask

@@ -111,7 +111,7 @@ def permuted(
     )
 
 
-Draw = Callable[[np.random.Generator], NDArray[Any]]
+Draw = Callable[["np.random.Generator"], NDArray[Any]]
 
 
 def _draws(plan: Pooled, n: int, exchange: Exchange | None) -> tuple[NDArray[Any], Draw]:

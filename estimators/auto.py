@@ -30,7 +30,7 @@ SOURCE = "held-out likelihood with the rule of one standard error: Breiman et al
 
 @KL.estimator("auto", source=SOURCE)
 def kl_auto(
-    x: Samples, y: Samples, *, invariant: Invariant = None, rng: np.random.Generator
+    x: Samples, y: Samples, *, invariant: Invariant = None, rng: "np.random.Generator"
 ) -> Estimate:
     """Kullback-Leibler divergence KL(P || Q), by the method that held-out rows speak for.
 
@@ -97,7 +97,7 @@ def renyi_auto(
     alpha: Order = ORDER,
     tsallis: Tsallis = False,
     invariant: Invariant = None,
-    rng: np.random.Generator,
+    rng: "np.random.Generator",
 ) -> Estimate:
     """Renyi divergence of order a, by the method that held-out rows speak for.
 
@@ -159,7 +159,7 @@ def fdiv_auto(
     *,
     kind: Kind = KIND,
     invariant: Invariant = None,
-    rng: np.random.Generator,
+    rng: "np.random.Generator",
 ) -> Estimate:
     """f-divergence between two samples, by the method that held-out rows speak for.
 
@@ -217,7 +217,7 @@ def _auto(
     y: Samples,
     settings: dict[str, object],
     invariant: str | None,
-    rng: np.random.Generator,
+    rng: "np.random.Generator",
 ) -> Estimate:
     found = choice(x, y, invariant, rng)
     taken = _estimate(of, found.taken, settings, rng)
@@ -237,7 +237,7 @@ def _auto(
 
 
 def _estimate(
-    of: Quantity, rival: Rival, settings: dict[str, object], rng: np.random.Generator
+    of: Quantity, rival: Rival, settings: dict[str, object], rng: "np.random.Generator"
 ) -> Estimate:
     estimator: Estimator = of.methods[rival.method]
     hidden = {"rng": rng} if estimator.random else {}
@@ -245,7 +245,7 @@ def _estimate(
 
 
 def _known(
-    of: Quantity, rival: Rival, settings: dict[str, object], rng: np.random.Generator
+    of: Quantity, rival: Rival, settings: dict[str, object], rng: "np.random.Generator"
 ) -> tuple[float, float] | None:
     """The value of a rival and its standard error, where it has both."""
     try:

@@ -59,7 +59,7 @@ def c2st(
     *,
     classifier: Classifier = "logistic",
     invariant: Invariant = None,
-    rng: np.random.Generator,
+    rng: "np.random.Generator",
 ) -> Estimate:
     """Classifier two-sample test: twice the balanced accuracy on held-out rows, less one.
 
@@ -240,7 +240,7 @@ def _log_choose(n: int, k: int) -> float:
 # -------------------------------------------------------------------------------- classifiers
 
 
-def trained_scores(deal: Deal, classifier: str, rng: np.random.Generator) -> Array:
+def trained_scores(deal: Deal, classifier: str, rng: "np.random.Generator") -> Array:
     """Scores of all rows, above 0 for P, by a classifier of the rows of fold 0."""
     seen = deal.fold == 0
     mass = np.where(seen, deal.mass, 0.0)

@@ -83,7 +83,7 @@ def critic_scores(
     y: Samples,
     critic: str,
     folds: int,
-    rng: np.random.Generator,
+    rng: "np.random.Generator",
     invariant: str | None = None,
     objective: str = "logistic",
 ) -> Scores:
@@ -114,7 +114,7 @@ def _cross_fitted(
     y: Samples,
     critic: str,
     folds: int,
-    rng: np.random.Generator,
+    rng: "np.random.Generator",
     group: Group | None,
 ) -> Scores:
     deal = dealt(x, y, folds, rng, group)
@@ -133,7 +133,7 @@ def _cross_fitted_bound(
     y: Samples,
     critic: str,
     folds: int,
-    rng: np.random.Generator,
+    rng: "np.random.Generator",
     group: Group | None,
 ) -> Scores:
     """As `_cross_fitted`, on the bound of dv; both gains are values of that bound."""

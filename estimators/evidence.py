@@ -74,7 +74,7 @@ def of_labels(x: Samples, y: Samples, counts: Counts, rows: tuple[Rows, Rows]) -
     return Evidence(found[0], found[1], x.masses(), y.masses())
 
 
-def of_gaussians(x: Samples, y: Samples, folds: int, rng: np.random.Generator) -> Evidence:
+def of_gaussians(x: Samples, y: Samples, folds: int, rng: "np.random.Generator") -> Evidence:
     """Of two Gaussians: the mean of the losses of rows held out and of rows seen.
 
     Held-out losses are too large, by the noise of the moments, about as much as those of seen rows

@@ -49,7 +49,7 @@ class Deal:
 
 
 def dealt(
-    x: Samples, y: Samples, folds: int, rng: np.random.Generator, group: Group | None = None
+    x: Samples, y: Samples, folds: int, rng: "np.random.Generator", group: Group | None = None
 ) -> Deal:
     """Both samples, standardised and dealt: every fold gets its share of either.
 
@@ -74,7 +74,7 @@ def dealt(
 
 
 def folds_of_rows(
-    x: Samples, y: Samples, folds: int, rng: np.random.Generator, group: Group | None = None
+    x: Samples, y: Samples, folds: int, rng: "np.random.Generator", group: Group | None = None
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """The fold of every row of either sample as `dealt`, -1 for those without weight."""
     deal = dealt(x, y, folds, rng, group)
@@ -136,7 +136,7 @@ def placed_rows(x: Samples, y: Samples, deal: Deal, values: Array) -> tuple[Arra
     return made
 
 
-def median_distance(deal: Deal, rng: np.random.Generator) -> float:
+def median_distance(deal: Deal, rng: "np.random.Generator") -> float:
     """Median distance of pairs of rows drawn by weight; 1 where most coincide."""
     probability = 0.5 * deal.mass
     pairs = rng.choice(len(probability), (2, MEDIAN_ROWS), p=probability / probability.sum())

@@ -182,7 +182,7 @@ def renyi_gaussian(
 
 @FDIV.estimator("gaussian", source="closed forms and integrals; Nielsen & Nock 2014, IEEE SPL 21")
 def fdiv_gaussian(
-    x: Samples, y: Samples, *, kind: Kind = KIND, rng: np.random.Generator | None = None
+    x: Samples, y: Samples, *, kind: Kind = KIND, rng: "np.random.Generator | None" = None
 ) -> Estimate:
     """An f-divergence between the Gaussians with the samples' means and covariances.
 

@@ -119,7 +119,7 @@ def quadratic(rows: Array, matrix: Array) -> Array:
 # ------------------------------------------------------------------------- by numerical integration
 
 
-def integrated_form(generator: Generator, of: Frame, rng: np.random.Generator) -> Form:
+def integrated_form(generator: Generator, of: Frame, rng: "np.random.Generator") -> Form:
     """D_f by quadrature in one column, else as the mean of DRAWS draws of each Gaussian, with its error."""
     if len(of.shift) == 1:
         return _quadrature(generator, of)

@@ -24,7 +24,7 @@ def kl_ulsif(
     *,
     folds: Folds = 5,
     invariant: Invariant = None,
-    rng: np.random.Generator,
+    rng: "np.random.Generator",
 ) -> Estimate:
     """KL(P || Q) as the mean logarithm of density ratios fitted by least squares (uLSIF).
 
@@ -91,7 +91,7 @@ def renyi_ulsif(
     tsallis: Tsallis = False,
     folds: Folds = 5,
     invariant: Invariant = None,
-    rng: np.random.Generator,
+    rng: "np.random.Generator",
 ) -> Estimate:
     """Rényi divergence of order α from powers of density ratios fitted by least squares (uLSIF).
 
@@ -164,7 +164,7 @@ def fdiv_ulsif(
     kind: Kind = KIND,
     folds: Folds = 5,
     invariant: Invariant = None,
-    rng: np.random.Generator,
+    rng: "np.random.Generator",
 ) -> Estimate:
     """f-divergence D_f(P || Q) by the variational bound of ratios fitted by least squares (uLSIF).
 

@@ -182,7 +182,7 @@ class Group:
         )
         return self._with(points, self._by_row(block, turns))
 
-    def scattered(self, points: Points, rng: np.random.Generator) -> Points:
+    def scattered(self, points: Points, rng: "np.random.Generator") -> Points:
         """Every row moved by an element of its own, drawn uniformly."""
         block = points[:, self.columns]
         if self.kind == "perm":

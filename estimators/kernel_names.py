@@ -120,7 +120,7 @@ def check_unscaled(kernel: KernelName, bandwidth: Any, x: Samples, y: Samples) -
 
 
 def frequencies(
-    kernel: KernelName, scale: float, d: int, count: int, draw: np.random.Generator
+    kernel: KernelName, scale: float, d: int, count: int, draw: "np.random.Generator"
 ) -> Array:
     """Rows w of shape (count, d) with k(x, y) = k(0) E cos(w·(x − y))."""
     return _SPECTRA[kernel.kind](kernel, draw, count, d) / scale
@@ -131,31 +131,31 @@ def amplitude(kernel: KernelName, scale: float) -> float:
     return 1.0 / scale if kernel.kind == "imq" else 1.0
 
 
-def _mixed(_: KernelName, draw: np.random.Generator, count: int, d: int) -> Array:
+def _mixed(_: KernelName, draw: "np.random.Generator", count: int, d: int) -> Array:
     widths = np.resize([0.25, 0.5, 1.0, 2.0, 4.0], count)
     return draw.standard_normal((count, d)) / widths[:, None]
 
 
-def _matern(kernel: KernelName, draw: np.random.Generator, count: int, d: int) -> Array:
+def _matern(kernel: KernelName, draw: "np.random.Generator", count: int, d: int) -> Array:
     """Student's t with 2ν degrees of freedom."""
     freedom = 2.0 * float(kernel.partition(":")[2])
     lengths = np.sqrt(freedom / draw.chisquare(freedom, count))
     return draw.standard_normal((count, d)) * lengths[:, None]
 
 
-def _rational(_: KernelName, draw: np.random.Generator, count: int, d: int) -> Array:
+def _rational(_: KernelName, draw: "np.random.Generator", count: int, d: int) -> Array:
     """A gaussian whose precision is exponential."""
     lengths = np.sqrt(draw.exponential(size=count))
     return draw.standard_normal((count, d)) * lengths[:, None]
 
 
-def _inverse(_: KernelName, draw: np.random.Generator, count: int, d: int) -> Array:
+def _inverse(_: KernelName, draw: "np.random.Generator", count: int, d: int) -> Array:
     """A gaussian whose precision is chi-square with one degree of freedom."""
     lengths = draw.standard_normal(count)
     return draw.standard_normal((count, d)) * lengths[:, None]
 
 
-Spectrum = Callable[[KernelName, np.random.Generator, int, int], Array]
+Spectrum = Callable[[KernelName, "np.random.Generator", int, int], Array]
 _SPECTRA: dict[str, Spectrum] = {
     "gaussian": lambda _, draw, count, d: draw.standard_normal((count, d)),
     "laplace": lambda _, draw, count, d: draw.standard_cauchy((count, d)),

@@ -64,7 +64,7 @@ def raised(samples: Samples, ratio: Array) -> tuple[Note, ...]:
 
 
 def held_out_ratios(
-    x: Samples, y: Samples, folds: int, rng: np.random.Generator, invariant: str | None = None
+    x: Samples, y: Samples, folds: int, rng: "np.random.Generator", invariant: str | None = None
 ) -> Ratios:
     """Held-out ratios of both samples, computed once for a pair of samples and a state of ``rng``."""
     x, y = represented(x, invariant), represented(y, invariant)
@@ -73,7 +73,7 @@ def held_out_ratios(
     return found
 
 
-def _cross_fitted(x: Samples, y: Samples, folds: int, rng: np.random.Generator) -> Ratios:
+def _cross_fitted(x: Samples, y: Samples, folds: int, rng: "np.random.Generator") -> Ratios:
     deal = dealt(x, y, folds, rng)
     kernels = Kernels(deal, rng)
     weights = _weights(deal, kernels, folds)
@@ -97,7 +97,7 @@ def _cross_fitted(x: Samples, y: Samples, folds: int, rng: np.random.Generator) 
 class Kernels:
     """Gaussian kernels around rows of P, of several widths at once."""
 
-    def __init__(self, deal: Deal, rng: np.random.Generator) -> None:
+    def __init__(self, deal: Deal, rng: "np.random.Generator") -> None:
         self._points = deal.points
         self.scale = median_distance(deal, rng)
         rows = np.flatnonzero(deal.p)

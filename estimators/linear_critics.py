@@ -15,6 +15,7 @@ Array = NDArray[np.float64]
 FOURIER = 200  # random Fourier features, fewer for small samples
 PRODUCTS_UP_TO = 16  # columns up to which all pairwise products are features
 RIDGE, RIDGE_FROM = 1e-4, 2000  # penalty, larger in inverse proportion below this many rows
+NEAR = 0.25  # standard errors by which a simpler candidate may be worse than the best
 # candidates: scales of columns, squares, products and Fourier features; the simplest comes first
 CANDIDATES = (
     (0.03, 0.03, 0.0, 0.0),
@@ -27,7 +28,7 @@ CANDIDATES = (
 )
 
 
-def linear_scores(deal: Deal, mass: Array, rng: np.random.Generator) -> tuple[Array, float, bool]:
+def linear_scores(deal: Deal, mass: Array, rng: "np.random.Generator") -> tuple[Array, float, bool]:
     """Held-out scores, each fold's from the candidate that the other folds speak for.
 
     A candidate is a set of features with a scale for each kind; all are fitted side by side.
@@ -46,7 +47,7 @@ def linear_scores(deal: Deal, mass: Array, rng: np.random.Generator) -> tuple[Ar
 
 
 def bound_scores(
-    deal: Deal, mass: Array, rng: np.random.Generator
+    deal: Deal, mass: Array, rng: "np.random.Generator"
 ) -> tuple[Array, float, float, bool]:
     """As `linear_scores` by the bound of dv: scores, bound on held-out rows and rows seen, converged."""
     folds = np.arange(mass.shape[1])
@@ -68,7 +69,7 @@ def bound_scores(
     return taken, bound, -float(seen[folds, best].mean()), converged
 
 
-def fitted_and_scored(deal: Deal, mass: Array, rng: np.random.Generator) -> Array:
+def fitted_and_scored(deal: Deal, mass: Array, rng: "np.random.Generator") -> Array:
     """Scores of all rows by one critic fitted to the rows that have mass, itself chosen by folds."""
     inner = 4
     seen = mass > 0
@@ -86,13 +87,16 @@ def fitted_and_scored(deal: Deal, mass: Array, rng: np.random.Generator) -> Arra
 
 
 def _simplest(losses: Array) -> int:
-    """The first candidate whose loss is within one standard error of the best one's."""
+    """The first candidate whose loss is next to the best one's, in standard errors of the difference.
+
+    A whole standard error is the usual rule; here it would take timid critics, whose values are low.
+    """
     best = losses.sum(axis=0).argmin()
     more = losses - losses[:, [best]]
-    return int(np.argmax(more.sum(axis=0) <= np.sqrt((more**2).sum(axis=0))))
+    return int(np.argmax(more.sum(axis=0) <= NEAR * np.sqrt((more**2).sum(axis=0))))
 
 
-def _features(deal: Deal, rng: np.random.Generator) -> tuple[Rows, Array]:
+def _features(deal: Deal, rng: "np.random.Generator") -> tuple[Rows, Array]:
     """1, columns, their squares and products, random Fourier features; and their scales (R, p)."""
     points = deal.points
     count, d = points.shape

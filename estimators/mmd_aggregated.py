@@ -87,7 +87,7 @@ class Groups:
     movable: int
     of_x: NDArray[np.bool_]
 
-    def labels(self, rng: np.random.Generator, count: int) -> NDArray[np.bool_]:
+    def labels(self, rng: "np.random.Generator", count: int) -> NDArray[np.bool_]:
         """Random labels of the groups, (G, count)."""
         made = np.tile(self.of_x, (count, 1))
         made[:, : self.movable] = rng.permuted(made[:, : self.movable], axis=1)

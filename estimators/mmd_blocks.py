@@ -30,7 +30,7 @@ def mmd_linear(
     *,
     kernel: Kernel = "gaussian",
     bandwidth: Bandwidth = "median",
-    rng: np.random.Generator,
+    rng: "np.random.Generator",
 ) -> Estimate:
     """Squared maximum mean discrepancy from pairs of rows, in linear time, unbiased.
 
@@ -90,7 +90,7 @@ def mmd_block(
     *,
     kernel: Kernel = "gaussian",
     bandwidth: Bandwidth = "median",
-    rng: np.random.Generator,
+    rng: "np.random.Generator",
 ) -> Estimate:
     """Squared maximum mean discrepancy as the mean over blocks of rows (B-statistic), unbiased.
 
@@ -154,7 +154,7 @@ def mmd_subsets(
     bandwidth: Bandwidth = "median",
     subsets: Subsets = 50,
     subset_size: SubsetSize = 1000,
-    rng: np.random.Generator,
+    rng: "np.random.Generator",
 ) -> Estimate:
     """Squared maximum mean discrepancy as the mean over random subsets of rows, unbiased.
 
@@ -238,7 +238,7 @@ def _per_mass(terms: Array, samples: Samples) -> Array:
     return np.divide(terms, masses, out=np.zeros(samples.n), where=masses > 0)
 
 
-def _dealt(x: Samples, y: Samples, rng: np.random.Generator) -> tuple[Any, Any]:
+def _dealt(x: Samples, y: Samples, rng: "np.random.Generator") -> tuple[Any, Any]:
     rows = both_shuffled(x, y, deepcopy(rng))
     for samples, own in zip((x, y), rows, strict=True):
         if len(own) < 2:

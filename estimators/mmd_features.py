@@ -37,7 +37,7 @@ def mmd_rff(
     kernel: Kernel = "gaussian",
     bandwidth: Bandwidth = "median",
     features: Count = 2000,
-    rng: np.random.Generator,
+    rng: "np.random.Generator",
 ) -> Estimate:
     """Squared maximum mean discrepancy from random Fourier features, unbiased.
 
@@ -136,7 +136,7 @@ def _spectral(kernel: Any) -> Any:
 
 
 def _fourier(
-    kernel: Any, scale: float, features: int, points: Array, rng: np.random.Generator
+    kernel: Any, scale: float, features: int, points: Array, rng: "np.random.Generator"
 ) -> Fourier:
     name, count = kernel_named(kernel), (features + 1) // 2
     drawn = frequencies(name, scale, points.shape[1], count, deepcopy(rng))
@@ -151,7 +151,7 @@ def mmd_nystroem(
     kernel: Kernel = "gaussian",
     bandwidth: Bandwidth = "median",
     landmarks: LandmarkCount = 200,
-    rng: np.random.Generator,
+    rng: "np.random.Generator",
 ) -> Estimate:
     """Squared maximum mean discrepancy of the projections on the kernels of random rows (Nyström).
 
@@ -231,7 +231,7 @@ def _definite(kernel: Any) -> Any:
     return name
 
 
-def _landmarks(profile: Any, pool: Samples, count: int, rng: np.random.Generator) -> Landmarks:
+def _landmarks(profile: Any, pool: Samples, count: int, rng: "np.random.Generator") -> Landmarks:
     """Distinct rows of the pool, whatever their order and labels."""
     rows = np.unique(pool.points[shuffled(pool, deepcopy(rng))[:count]], axis=0)
     return Landmarks(profile, rows)
@@ -242,7 +242,7 @@ def _landmarks(profile: Any, pool: Samples, count: int, rng: np.random.Generator
 
 @mmd_rff.pooled
 def mmd_rff_plan(
-    pool: Samples, *, kernel: Any, bandwidth: Any, features: int, rng: np.random.Generator
+    pool: Samples, *, kernel: Any, bandwidth: Any, features: int, rng: "np.random.Generator"
 ) -> Pooled:
     """One pass over the features for all splits."""
     return _plan(pool, _fourier(kernel, bandwidth, features, pool.points, rng))
@@ -250,7 +250,7 @@ def mmd_rff_plan(
 
 @mmd_nystroem.pooled
 def mmd_nystroem_plan(
-    pool: Samples, *, kernel: Any, bandwidth: Any, landmarks: int, rng: np.random.Generator
+    pool: Samples, *, kernel: Any, bandwidth: Any, landmarks: int, rng: "np.random.Generator"
 ) -> Pooled:
     """One pass over the features for all splits."""
     return _plan(pool, _landmarks(held_form(kernel, bandwidth).profile, pool, landmarks, rng))

@@ -38,7 +38,7 @@ def kl_infonce(
     folds: Folds = 5,
     negatives: Negatives = "all",
     invariant: Invariant = None,
-    rng: np.random.Generator,
+    rng: "np.random.Generator",
 ) -> Estimate:
     """KL(P || Q) by the multi-sample bound: one row of P among N rows of Q (InfoNCE).
 
@@ -110,7 +110,7 @@ def kl_infonce(
 
 
 def _sets(
-    name: str, rows: NDArray[np.intp], negatives: int | str, rng: np.random.Generator
+    name: str, rows: NDArray[np.intp], negatives: int | str, rng: "np.random.Generator"
 ) -> NDArray[np.intp]:
     """The rows of a fold in sets of ``negatives``, one row of the array each.
 

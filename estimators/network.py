@@ -32,7 +32,7 @@ def network(
     *,
     mode: Mode = "logistic",
     critic: Critic = "linear",
-    rng: np.random.Generator,
+    rng: "np.random.Generator",
 ) -> Estimate:
     """Neural-network divergence between two samples: a trained critic, judged on held-out rows.
 
@@ -105,7 +105,7 @@ def network(
 
 
 def steepest(
-    deal: Deal, samples: tuple[Samples, Samples], scores: Array, rng: np.random.Generator
+    deal: Deal, samples: tuple[Samples, Samples], scores: Array, rng: "np.random.Generator"
 ) -> float:
     """Largest |T(a) − T(b)| / |a − b| over pairs of held-out rows of both samples.
 

@@ -26,7 +26,7 @@ VALIDATION = 5  # every fifth row decides when to stop
 CHUNK = 8192  # rows scored at once
 
 
-def held_out(deal: Deal, mass: Array, rng: np.random.Generator) -> tuple[Array, float, bool]:
+def held_out(deal: Deal, mass: Array, rng: "np.random.Generator") -> tuple[Array, float, bool]:
     """Held-out scores, the gain on the rows seen, and whether every training was done in time."""
     folds = list(enumerate(rng.spawn(mass.shape[1])))
     made = list(in_order(lambda fold: trained(deal, mass[:, fold[0]], fold[1]), folds))
@@ -40,7 +40,7 @@ def _loss(scores: Array, sign: Array, mass: Array) -> float:
     return float(mass @ np.logaddexp(0.0, -sign * scores))
 
 
-def trained(deal: Deal, mass: Array, rng: np.random.Generator) -> tuple[Array, bool]:
+def trained(deal: Deal, mass: Array, rng: "np.random.Generator") -> tuple[Array, bool]:
     """Scores of all rows by the network that did best on its validation rows."""
     rows = [rng.permutation(np.flatnonzero((mass > 0) & side)) for side in (deal.p, ~deal.p)]
     kept = [part[: len(part) // VALIDATION] for part in rows]
@@ -68,7 +68,7 @@ def trained(deal: Deal, mass: Array, rng: np.random.Generator) -> tuple[Array, b
     return to_host(network.scores(points)), waited == PATIENCE
 
 
-def _batches(rows: list[NDArray[np.intp]], rng: np.random.Generator) -> list[NDArray[np.intp]]:
+def _batches(rows: list[NDArray[np.intp]], rng: "np.random.Generator") -> list[NDArray[np.intp]]:
     """Batches of up to 256 rows of either sample; the smaller sample is gone through again."""
     count = -(-max(map(len, rows)) // BATCH)
     parts = []
@@ -94,7 +94,7 @@ class Network:
     """Tanh layers and one linear output; ``parameters`` are matrices and offsets in turn."""
 
     def __init__(
-        self, columns: int, rng: np.random.Generator, move: Callable[[Array], Any]
+        self, columns: int, rng: "np.random.Generator", move: Callable[[Array], Any]
     ) -> None:
         sizes = (columns, *HIDDEN, 1)
         self.parameters: list[Any] = []

@@ -57,7 +57,7 @@ class Choice:
     unseen: float
 
 
-def choice(x: Samples, y: Samples, invariant: str | None, rng: np.random.Generator) -> Choice:
+def choice(x: Samples, y: Samples, invariant: str | None, rng: "np.random.Generator") -> Choice:
     """The rival to take, found once for a pair of samples, a group and a state of ``rng``."""
     key = ("auto", id(x), invariant, repr(rng.bit_generator.state))
     _, found = y.once(key, lambda: (x, _chosen(x, y, invariant, rng)))
@@ -73,7 +73,7 @@ def _enough(x: Samples, y: Samples) -> None:
             )
 
 
-def _chosen(x: Samples, y: Samples, invariant: str | None, rng: np.random.Generator) -> Choice:
+def _chosen(x: Samples, y: Samples, invariant: str | None, rng: "np.random.Generator") -> Choice:
     _enough(x, y)
     normal = looks_normal(x) and looks_normal(y)
     rivals = _rivals(x, y, invariant, rng)
@@ -98,7 +98,9 @@ def _within(rival: Rival, best: Rival, errors: float) -> bool:
     return more <= errors * error + SAME_LOSS
 
 
-def _rivals(x: Samples, y: Samples, invariant: str | None, rng: np.random.Generator) -> list[Rival]:
+def _rivals(
+    x: Samples, y: Samples, invariant: str | None, rng: "np.random.Generator"
+) -> list[Rival]:
     """All methods that have rows enough, in the order of preference.
 
     Of a Gaussian that a group leaves as it is, the rows are Gaussian and their representatives not.
@@ -146,13 +148,13 @@ def _neighbours(name: str, x: Samples, y: Samples) -> list[Rival]:
     ]
 
 
-def _gaussians(name: str, x: Samples, y: Samples, rng: np.random.Generator) -> list[Rival]:
+def _gaussians(name: str, x: Samples, y: Samples, rng: "np.random.Generator") -> list[Rival]:
     found = of_gaussians(x, y, FOLDS, deepcopy(rng))
     return [Rival(name, "gaussian", x, y, {}, found)]
 
 
 def _classifier(
-    x: Samples, y: Samples, invariant: str | None, rng: np.random.Generator
+    x: Samples, y: Samples, invariant: str | None, rng: "np.random.Generator"
 ) -> list[Rival]:
     scores = critic_scores(x, y, "linear", FOLDS, rng, invariant)
     found = evidence(x, y, scores.x, scores.y)

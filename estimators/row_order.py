@@ -19,7 +19,7 @@ def lexicographic(points: NDArray[Any], masses: NDArray[Any]) -> Places:
     return order
 
 
-def both_shuffled(x: Samples, y: Samples, rng: np.random.Generator) -> tuple[Places, Places]:
+def both_shuffled(x: Samples, y: Samples, rng: "np.random.Generator") -> tuple[Places, Places]:
     """The same of two samples; the order of each does not depend on the other one.
 
     Two samples of the same rows are in two orders: no row must meet its copy.
@@ -36,7 +36,7 @@ def _alike(x: Samples, y: Samples) -> bool:
     return bool(np.array_equal(left, right))
 
 
-def shuffled(samples: Samples, rng: np.random.Generator) -> Places:
+def shuffled(samples: Samples, rng: "np.random.Generator") -> Places:
     """Places of the rows that carry weight, in an order that ``rng`` and their numbers decide.
 
     By a hash of the numbers and not by a permutation of the sorted rows: of those, one seed would

@@ -31,7 +31,7 @@ def kl_classifier(
     critic: Critic = "linear",
     folds: Folds = 5,
     invariant: Invariant = None,
-    rng: np.random.Generator,
+    rng: "np.random.Generator",
 ) -> Estimate:
     """KL(P || Q) as the mean log-ratio that a cross-fitted classifier gives to rows of P.
 
@@ -102,7 +102,7 @@ def kl_dv(
     objective: Objective = "logistic",
     folds: Folds = 5,
     invariant: Invariant = None,
-    rng: np.random.Generator,
+    rng: "np.random.Generator",
 ) -> Estimate:
     """KL(P || Q) by the Donsker-Varadhan lower bound of a cross-fitted critic.
 
@@ -170,7 +170,7 @@ def kl_nwj(
     critic: Critic = "linear",
     folds: Folds = 5,
     invariant: Invariant = None,
-    rng: np.random.Generator,
+    rng: "np.random.Generator",
 ) -> Estimate:
     """KL(P || Q) by the bound of Nguyen, Wainwright and Jordan (f-GAN) of a cross-fitted critic.
 
@@ -235,7 +235,7 @@ def kl_smile(
     folds: Folds = 5,
     tau: Clip = 5.0,
     invariant: Invariant = None,
-    rng: np.random.Generator,
+    rng: "np.random.Generator",
 ) -> Estimate:
     """KL(P || Q) by the Donsker-Varadhan formula with the scores of Q clipped to [−τ, τ].
 

@@ -32,7 +32,7 @@ def renyi_classifier(
     critic: Critic = "linear",
     folds: Folds = 5,
     invariant: Invariant = None,
-    rng: np.random.Generator,
+    rng: "np.random.Generator",
 ) -> Estimate:
     """Rényi divergence of order α from the powers of a cross-fitted classifier's ratio.
 
@@ -107,7 +107,7 @@ def renyi_dv(
     critic: Critic = "linear",
     folds: Folds = 5,
     invariant: Invariant = None,
-    rng: np.random.Generator,
+    rng: "np.random.Generator",
 ) -> Estimate:
     """Rényi divergence of order α by the Rényi-Donsker-Varadhan bound of a cross-fitted critic.
 
@@ -208,7 +208,7 @@ def fdiv_classifier(
     critic: Critic = "linear",
     folds: Folds = 5,
     invariant: Invariant = None,
-    rng: np.random.Generator,
+    rng: "np.random.Generator",
 ) -> Estimate:
     """Any f-divergence D_f(P || Q) by the variational bound of a cross-fitted classifier.
 
@@ -273,7 +273,7 @@ def fdiv_dv(
     critic: Critic = "linear",
     folds: Folds = 5,
     invariant: Invariant = None,
-    rng: np.random.Generator,
+    rng: "np.random.Generator",
 ) -> Estimate:
     """Any smooth f-divergence by the variational bound, maximal over a constant factor of the ratio.
 

@@ -19,7 +19,7 @@ class Directions(NamedTuple):
     groups: Places
 
 
-def directions(d: int, count: int, rng: np.random.Generator) -> Directions:
+def directions(d: int, count: int, rng: "np.random.Generator") -> Directions:
     """About ``count`` directions, each uniform on the sphere, and together spread evenly.
 
     d = 1: the one there is. d = 2: equal angles with a random start, in four interleaved groups.
@@ -46,7 +46,7 @@ def _block_sizes(d: int, count: int) -> list[int]:
     return [d] * whole + [rest] * (rest > 0)
 
 
-def _orthonormal(d: int, size: int, rng: np.random.Generator) -> Array:
+def _orthonormal(d: int, size: int, rng: "np.random.Generator") -> Array:
     """``size`` ≤ d orthonormal rows, uniform: Q of a Gaussian matrix, its signs fixed by R."""
     q, r = np.linalg.qr(rng.standard_normal((size, d)).T)
     return np.ascontiguousarray((q * np.where(np.diag(r) < 0, -1.0, 1.0)).T)

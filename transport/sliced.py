@@ -68,7 +68,7 @@ def sliced(
     p: Order = 2,
     projections: Projections = "auto",
     error: Error = None,
-    rng: np.random.Generator,
+    rng: "np.random.Generator",
 ) -> Estimate:
     """Sliced Wasserstein distance between two samples.
 
@@ -161,7 +161,7 @@ def _riesz(
     y: Samples,
     projections: int | str,
     error: float | None,
-    rng: np.random.Generator,
+    rng: "np.random.Generator",
 ) -> Estimate:
     """The energy distance; twice the directions until their error is what was asked for."""
     count = _first_count(x.d, projections)
@@ -195,7 +195,7 @@ def _evaluated(slices: Slices, vectors: Array) -> tuple[Array, Influences]:
 
 
 def _refined(
-    slices: Slices, costs: Array, drawn: Directions, error: float, rng: np.random.Generator
+    slices: Slices, costs: Array, drawn: Directions, error: float, rng: "np.random.Generator"
 ) -> tuple[Array, Directions]:
     """Twice the directions, again and again, until their error is below its share of the value."""
     d = drawn.vectors.shape[1]
@@ -251,7 +251,7 @@ def sliced_plan(
     *,
     p: int | str,
     projections: int | str,
-    rng: np.random.Generator,
+    rng: "np.random.Generator",
     **_: Any,
 ) -> Pooled:
     """Every direction sorted once; a split is then a walk along the sorted pool."""

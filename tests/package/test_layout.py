@@ -33,9 +33,9 @@ HEAVY = (
 )
 
 
-def loaded(code):
-    """The heavy modules that a fresh interpreter has after some code."""
-    names = repr((*HEAVY, "numpy"))
+def loaded(code, *more):
+    """The heavy modules, and more, that a fresh interpreter has after some code."""
+    names = repr((*HEAVY, "numpy", *more))
     script = f"import sys; {code}; print(*[m for m in {names} if m in sys.modules])"
     return subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True
@@ -62,6 +62,11 @@ os.environ["OPENBLAS_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
 import divmatch
 divmatch.{name}([0.0, 1.0, 2.5, 3.0, 7.0, 8.0, 9.5], [0.1, 1.2, 2.0, 4.0, 5.0, 6.0])"""
     assert loaded(f"exec({code!r})") == ["numpy"]
+
+
+def test_estimate_without_a_draw_loads_no_generators():
+    code = "import divmatch; divmatch.mmd([0.0, 1.0, 2.5, 3.0, 7.0], [0.1, 1.2, 2.0, 4.0])"
+    assert "numpy.random" not in loaded(code, "numpy.random")
 
 
 def test_sections_name_every_command():
