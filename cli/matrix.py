@@ -107,7 +107,7 @@ def measured(
     try:
         with one_blas_thread(), np.errstate(all="ignore"):
             seeded = {**settings, **seed_of(estimator, session.seed)}
-            estimate = estimate_of(estimator, x, y, seeded)
+            estimate = estimate_of(estimator.summary, estimator, x, y, seeded)
             made = result_of(estimator, x, y, settings, estimate, None, session.options["level"])
     except InconclusiveError as error:
         return session.undecided_result(estimator, x, y, settings, error)

@@ -125,11 +125,13 @@ def standings(
         check_pairs(candidates)
     with one_blas_thread(), np.errstate(all="ignore"):
         seeded = {**settings, **seed_of(estimator, seed)}
-        estimates = [estimate_of(estimator, reference, y, seeded) for y in candidates]
+        estimates = [estimate_of(estimator, estimator, reference, y, seeded) for y in candidates]
         found = held(estimator, seeded, reference, candidates, estimates)
         if any(one.params[key] != found[key] for one in estimates for key in found):
             seeded |= found
-            estimates = [estimate_of(estimator, reference, y, seeded) for y in candidates]
+            estimates = [
+                estimate_of(estimator, estimator, reference, y, seeded) for y in candidates
+            ]
         spreads: list[Subsampled | None] = [None] * len(candidates)
         if estimator.interval == "subsampling":
             spreads = _spreads(estimator, reference, candidates, seeded, seed)

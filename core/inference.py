@@ -4,7 +4,7 @@ No estimator resamples by itself. All numbers follow from the seed, whatever the
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -101,7 +101,9 @@ def infer_all(
         raise SettingError(f"--{name} {value}: expected a whole number, at least 0")
     with one_blas_thread(), np.errstate(all="ignore"):  # what is undefined is refused below
         seeded = [{**settings, **seed_of(estimator, seed)} for settings in several]
-        estimates = [estimate_of(estimator, x, y, settings) for settings in seeded]
+        brief = design is None and kept is None  # others need the influence of every row
+        evaluate = estimator.summary if brief else estimator
+        estimates = [estimate_of(evaluate, estimator, x, y, settings) for settings in seeded]
         subsamples: list[Subsampled | None] = [None] * len(several)
         if estimator.interval == "subsampling":
             subsamples = subsampled(estimator, x, y, seeded, seed, design)
@@ -154,10 +156,14 @@ def infer_all(
 
 
 def estimate_of(
-    estimator: Estimator, x: Samples, y: Samples | None, settings: Mapping[str, Any]
+    evaluate: Callable[..., Estimate],
+    estimator: Estimator,
+    x: Samples,
+    y: Samples | None,
+    settings: Mapping[str, Any],
 ) -> Estimate:
-    """The estimate, if there is one."""
-    estimate = estimator(x, y, **settings)
+    """The estimate, if there is one: of the estimator itself or of its summary."""
+    estimate = evaluate(x, y, **settings)
     if math.isnan(estimate.value):
         names = x.name if y is None else f"{x.name} and {y.name}"
         raise InconclusiveError(

@@ -93,7 +93,7 @@ def _parts(samples: Samples, fraction: float, seed: int, place: int) -> Iterable
         )
         return [np.sort(own) for own in draws]
 
-    if place or SUBSAMPLES * fraction * samples.points.nbytes > execution().memory / 8:
+    if place or SUBSAMPLES * fraction * samples.points.nbytes > execution().memory / 32:
         return map(samples.take, rows())
     key = ("subsamples", fraction, seed)
     return samples.once(key, lambda: [samples.take(own) for own in rows()])
