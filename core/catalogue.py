@@ -38,7 +38,10 @@ COMMANDS = {  # everything else: name -> (module of the command, help)
     "best-of-n": ("divmatch.cli.best_of_n", "KL between the best of n outputs and the base model."),
     "test": ("divmatch.cli.test", "Two-sample test: could both files come from one distribution?"),
     "memorisation": ("divmatch.cli.memorisation", "Has a generator memorised its training rows? Train, test and generated compared."),
+    "compare": ("divmatch.cli.compare", "Is A nearer to REF than B? The difference, its interval, a verdict."),
+    "rank": ("divmatch.cli.rank", "League table of sample sets, with groups that cannot be told apart."),
     "score": ("divmatch.cli.score", "Score many sample sets against one reference: one row each."),
+    "matrix": ("divmatch.cli.matrix", "Divergences of all pairs of sample sets as a square table."),
     "list": ("divmatch.cli.housekeeping", "List the quantities, their methods and units."),
     "info": ("divmatch.cli.housekeeping", "Describe a data file: rows, columns, ranges, missing values."),
     "schema": ("divmatch.cli.housekeeping", "Print the JSON schema of results."),
@@ -57,11 +60,22 @@ SECTIONS = {
     "Estimate one quantity, inputs of their own shape": tuple(SHAPED),
     "Column by column, P (the reference) first": ("marginals",),
     "Matching rows, teacher P and student Q": ("probs", "best-of-n"),
-    "Decide": ("test", "memorisation"),
-    "Batch": ("score",),
+    "Decide": ("test", "compare", "rank", "memorisation"),
+    "Batch": ("score", "matrix"),
     "Housekeeping": tuple(
         n
         for n in COMMANDS
-        if n not in ("probs", "marginals", "best-of-n", "test", "memorisation", "score")
+        if n
+        not in (
+            "probs",
+            "marginals",
+            "best-of-n",
+            "test",
+            "compare",
+            "rank",
+            "memorisation",
+            "score",
+            "matrix",
+        )
     ),
 }

@@ -35,8 +35,8 @@ class Estimate:
     truth; the value keeps it, the interval is moved by it, and widened by ``doubt`` on either side.
     ``params`` says what automatic settings came out as. ``test`` is a p-value that costs nothing,
     such as a chi-square approximation; permutations take its place. ``se`` is the standard error where
-    it does not come from the influences of single rows: of independent blocks, of a summary, of rows and
-    columns that are both samples.
+    it does not come from the influences of single rows: of a summary, of rows and columns that are both
+    samples; ``blocks`` are the influences of a method whose interval comes from independent blocks.
     """
 
     value: float
@@ -50,6 +50,22 @@ class Estimate:
     exact: bool = True
     test: Test | None = None
     se: float | None = None
+    blocks: "Blocks | None" = None
+
+
+@dataclass(frozen=True, eq=False)
+class Blocks:
+    """The influences of independent blocks, of mean 0, and the rows of x in the order of the blocks."""
+
+    influences: Array
+    rows: NDArray[np.intp]
+
+    @property
+    def se(self) -> float | None:
+        """The standard error of their mean."""
+        if len(self.influences) < 2:
+            return None
+        return float(self.influences.std(ddof=1)) / math.sqrt(len(self.influences))
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +115,7 @@ class Estimator:
     interval: IntervalName
     rate: Callable[[int], float] | None = None
     standard_error: Callable[..., float | None] | None = None
+    biased: float | None = None  # the power of 1/n of a bias that no interval knows of
     random: bool = False  # takes `rng`: draws random numbers of its own
     _summary: list[Callable[..., Estimate | None]] = field(default_factory=list)
     _plan: list[Callable[..., Pooled]] = field(default_factory=list)
@@ -268,6 +285,7 @@ class Quantity:
         interval: IntervalName = "influence",
         rate: Callable[[int], float] | None = None,
         standard_error: Callable[..., float | None] | None = None,
+        biased: float | None = None,
         known_density: bool = False,
     ) -> Callable[[Callable[..., Estimate]], Estimator]:
         """Turn a typed function into the estimator of this quantity called ``method``.
@@ -279,7 +297,16 @@ class Quantity:
             settings = settings_of(function)
             random = "rng" in inspect.signature(function).parameters
             made = Estimator(
-                self, method, function, settings, source, interval, rate, standard_error, random
+                self,
+                method,
+                function,
+                settings,
+                source,
+                interval,
+                rate,
+                standard_error,
+                biased,
+                random,
             )
             (self.known if known_density else self.methods)[method] = made
             return made

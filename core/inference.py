@@ -66,6 +66,7 @@ def infer_all(
     design: Design | None = None,
     precision: float | None = None,
     alpha: float = ALPHA,
+    kept: list[tuple[Estimate, Subsampled | None]] | None = None,
 ) -> list[Result]:
     """One result for each set of settings; they share subsamples, splits and neighbour searches.
 
@@ -90,6 +91,8 @@ def infer_all(
         Stop permuting as soon as the Monte Carlo error of the p-value is at most this.
     alpha : float
         Level of the test that the detectable effect is for.
+    kept : list, optional
+        Is given every estimate with its subsamples, for those who compare results.
 
     Returns
     -------
@@ -106,11 +109,14 @@ def infer_all(
         raise SettingError(f"--{name} {value}: expected a whole number, at least 0")
     with one_blas_thread(), np.errstate(all="ignore"):  # what is undefined is refused below
         seeded = [{**settings, **seed_of(estimator, seed)} for settings in several]
-        evaluate = estimator.summary if design is None else estimator
-        estimates = [_estimate(estimator, evaluate, x, y, settings) for settings in seeded]
+        brief = design is None and kept is None  # others need the influence of every row
+        evaluate = estimator.summary if brief else estimator
+        estimates = [estimate_of(evaluate, estimator, x, y, settings) for settings in seeded]
         subsamples: list[Subsampled | None] = [None] * len(several)
         if estimator.interval == "subsampling":
             subsamples = subsampled(estimator, x, y, seeded, seed, design)
+        if kept is not None:
+            kept += zip(estimates, subsamples, strict=True)
         tests = [estimate.test for estimate in estimates]
         said: list[tuple[Note, ...]] = [()] * len(several)
         if permutations:
@@ -139,7 +145,7 @@ def infer_all(
         several, estimates, subsamples, tests, said, strict=True
     ):
         estimate = replace(estimate, notes=(*estimate.notes, *more))
-        result = _result(estimator, x, y, settings, estimate, found, level, design)
+        result = result_of(estimator, x, y, settings, estimate, found, level, design)
         notes = tuple(advised(note, tested=test is not None) for note in result.warnings)
         notes += test_notes(test, permutations, precision, alpha)
         if test is not None and permutations:
@@ -158,13 +164,14 @@ def infer_all(
     return made
 
 
-def _estimate(
-    estimator: Estimator,
+def estimate_of(
     evaluate: Callable[..., Estimate],
+    estimator: Estimator,
     x: Samples,
     y: Samples | None,
     settings: Mapping[str, Any],
 ) -> Estimate:
+    """The estimate, if there is one: of the estimator itself or of its summary."""
     estimate = evaluate(x, y, **settings)
     if math.isnan(estimate.value):
         names = x.name if y is None else f"{x.name} and {y.name}"
@@ -183,7 +190,7 @@ def _id(estimator: Estimator, settings: Mapping[str, Any], several: int) -> str:
     return f"{estimator.quantity.name}:{','.join(own)}"
 
 
-def _result(
+def result_of(
     estimator: Estimator,
     x: Samples,
     y: Samples | None,
@@ -191,8 +198,9 @@ def _result(
     estimate: Estimate,
     found: Subsampled | None,
     level: float,
-    design: Design | None,
+    design: Design | None = None,
 ) -> Result:
+    """Estimate and subsamples, dressed as a result without a test."""
     se, interval, bias, notes = interval_of(estimator, estimate, found, x, y, level, design)
     notes = (
         *estimate.notes,

@@ -47,6 +47,7 @@ CODES = {
     "W37": "too few permutations for a test of many kernels",
     "W39": "rows without a partner were left out",
     "W40": "so few groups or splits that the interval is rough or no p-value can be small",
+    "W41": "what was left to the data came out differently for samples that are compared",
     "W62": "few rows lie in the tails",
     "W63": "prototypes of classes with a single row",
     "W64": "ties among the nearest neighbours were broken at random",
