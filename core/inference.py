@@ -4,7 +4,7 @@ No estimator resamples by itself. All numbers follow from the seed, whatever the
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -117,51 +117,62 @@ def infer_all(
             subsamples = subsampled(estimator, x, y, seeded, seed, design)
         if kept is not None:
             kept += zip(estimates, subsamples, strict=True)
-        tests = [estimate.test for estimate in estimates]
-        said: list[tuple[Note, ...]] = [()] * len(several)
         if permutations:
-            pool, labels = (x, None) if y is None else shuffled_pool(x, y, seed)
-            observed = None if labels is None else Exchange.of_rows(labels)
-            if design is not None:
-                observed = exchanged(design, seed)
-            for i, estimate in enumerate(estimates):
-                held = {**seeded[i], **_held(estimate, seeded[i])}
-                own = None
-                if y is not None and design is None:
-                    own = estimator.own_test(x, y, permutations, seed, held)
-                if own is not None:
-                    null = null_of(own.values, alpha)
-                    tests[i] = Test(own.p_value, own.method, permutations, null)
-                    said[i] = own.notes
-                    continue
-                plan, of = estimator.plan(pool, **held), estimator.quantity
-                tests[i] = permuted(
-                    plan, pool.n, observed, permutations, seed, of.name,
-                    precision=precision, alpha=alpha,
-                    sign=1.0 if plan.draws == "orders" else BETTER[of.better],
-                )  # fmt: skip
+            held = [
+                {**settings, **_held(estimate, settings)}
+                for estimate, settings in zip(estimates, seeded, strict=True)
+            ]
+            tested = _tested(estimator, x, y, held, permutations, seed, design, precision, alpha)
+            estimates = [
+                replace(estimate, test=test, notes=(*estimate.notes, *said))
+                for estimate, (test, said) in zip(estimates, tested, strict=True)
+            ]
     made = []
-    for settings, estimate, found, test, more in zip(
-        several, estimates, subsamples, tests, said, strict=True
-    ):
-        estimate = replace(estimate, notes=(*estimate.notes, *more))
+    for settings, estimate, found in zip(several, estimates, subsamples, strict=True):
         result = result_of(estimator, x, y, settings, estimate, found, level, design)
+        test = estimate.test
         notes = tuple(advised(note, tested=test is not None) for note in result.warnings)
         notes += test_notes(test, permutations, precision, alpha)
-        if test is not None and permutations:
-            test = replace(test, design=None if design is None else design.name)
-            if estimator.quantity.better == "lower":
-                test = with_power(test, result, alpha, degenerate=estimator.quantity.degenerate)
-        made.append(
-            replace(
-                result,
-                test=test,
-                warnings=notes,
-                status="warn" if notes and result.status == "ok" else result.status,
-                id=_id(estimator, settings, len(several)),
-            )
-        )
+        if test is not None and permutations and estimator.quantity.better == "lower":
+            test = with_power(test, result, alpha, degenerate=estimator.quantity.degenerate)
+        status = "warn" if notes and result.status == "ok" else result.status
+        id = _id(estimator, settings, len(several))
+        made.append(replace(result, test=test, warnings=notes, status=status, id=id))
     return made
+
+
+def _tested(
+    estimator: Estimator,
+    x: Samples,
+    y: Samples | None,
+    several: Sequence[Mapping[str, Any]],
+    permutations: int,
+    seed: int,
+    design: Design | None,
+    precision: float | None,
+    alpha: float,
+) -> Iterator[tuple[Test, tuple[Note, ...]]]:
+    """The permutation test of each of several settings, which share the splits; and what it says."""
+    pool, labels = (x, None) if y is None else shuffled_pool(x, y, seed)
+    observed = None if labels is None else Exchange.of_rows(labels)
+    if design is not None:
+        observed = exchanged(design, seed)
+    of = estimator.quantity
+    for held in several:
+        own = None
+        if y is not None and design is None:
+            own = estimator.own_test(x, y, permutations, seed, held)
+        if own is not None:
+            null = null_of(own.values, alpha)
+            yield Test(own.p_value, own.method, permutations, null), own.notes
+            continue
+        plan = estimator.plan(pool, **held)
+        test = permuted(
+            plan, pool.n, observed, permutations, seed, of.name,
+            precision=precision, alpha=alpha,
+            sign=1.0 if plan.draws == "orders" else BETTER[of.better],
+        )  # fmt: skip
+        yield replace(test, design=None if design is None else design.name), ()
 
 
 def estimate_of(
