@@ -84,6 +84,8 @@ class Estimator:
     of blocks, which is as valid where P = Q. With a
     ``rate``, subsampling also tells the bias: rate(d) is the power of 1/n that it falls with.
     ``standard_error`` of (estimate, subsampled, x, y) replaces the plain one of subsampling.
+    ``assumption`` of (x, y, **settings) returns warnings where the data speak against what the method
+    takes for granted; inference asks it once.
     """
 
     quantity: "Quantity"
@@ -95,6 +97,7 @@ class Estimator:
     rate: Callable[[int], float] | None = None
     standard_error: Callable[..., float | None] | None = None
     random: bool = False  # takes `rng`: draws random numbers of its own
+    assumption: Callable[..., tuple[Note, ...]] | None = None
     _plan: list[Callable[..., Pooled]] = field(default_factory=list)
     _contrast: list[Callable[..., Pooled]] = field(default_factory=list)
     _test: list[Callable[..., OwnTest | None]] = field(default_factory=list)
@@ -112,7 +115,8 @@ class Estimator:
                 density = self in self.quantity.known.values()
                 how = "--log-q" if density else f"--method {self.method}"
                 raise SettingError(
-                    f"{self.quantity.name} {how} has no setting '{name}'{suggestion(name, known)}"
+                    f"{self.quantity.name} {how} has no setting '{name}'"
+                    f"{suggestion(name, known) or self.quantity.owners(name)}"
                 )
         return {name: s.check(given.get(name, s.default)) for name, s in known.items()}
 
@@ -244,6 +248,7 @@ class Quantity:
         rate: Callable[[int], float] | None = None,
         standard_error: Callable[..., float | None] | None = None,
         known_density: bool = False,
+        assumption: Callable[..., tuple[Note, ...]] | None = None,
     ) -> Callable[[Callable[..., Estimate]], Estimator]:
         """Turn a typed function into the estimator of this quantity called ``method``.
 
@@ -254,8 +259,9 @@ class Quantity:
             settings = settings_of(function)
             random = "rng" in inspect.signature(function).parameters
             made = Estimator(
-                self, method, function, settings, source, interval, rate, standard_error, random
-            )
+                self, method, function, settings, source, interval, rate, standard_error, random,
+                assumption,
+            )  # fmt: skip
             (self.known if known_density else self.methods)[method] = made
             return made
 
@@ -315,12 +321,32 @@ class Quantity:
             )
         return self.known[method]
 
+    def owners(self, *names: str) -> str:
+        """`; -k belongs to knn and nnr`: which methods have these settings, nothing if none has."""
+        flags = {name: setting.flag for name, setting in self.settings().items()}
+        parts = []
+        for name in names:
+            having = [
+                method
+                for method, estimator in self.methods.items()
+                if name in {setting.name for setting in estimator.settings}
+            ]
+            if having:
+                *first, last = having
+                words = f"{', '.join(first)} and {last}" if first else last
+                parts.append(f"{flags[name]} belongs to {words}")
+        return f"; {', '.join(parts)}" if parts else ""
+
     def _meant(self, given: set[str]) -> Estimator:
         """The default method or, where it lacks a setting, the first that has all."""
         default = self.methods[self.default]
         for estimator in (default, *self.methods.values()):
             if given <= {setting.name for setting in estimator.settings}:
                 return estimator
+        known = [name for name in self.settings() if name in given]
+        if len(known) == len(given) > 1:
+            apart = self.owners(*known).removeprefix("; ")
+            raise SettingError(f"{self.name}: no method has all of these settings: {apart}")
         return default
 
 

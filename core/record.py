@@ -45,8 +45,12 @@ CODES = {
     "W35": "missing values were left out of a column's statistics",
     "W36": "a p-value is rough: categories with few expected rows",
     "W37": "too few permutations for a test of many kernels",
+    "W38": "too few rows for a bias to be known",
     "W39": "rows without a partner were left out",
     "W40": "so few groups or splits that the interval is rough or no p-value can be small",
+    "W42": "rows that a method takes for Gaussian are plainly not",
+    "W43": "the fitted ratio does not carry Q over to P: the value falls short",
+    "W44": "columns differ so much in scale that distances see only some of them",
     "E00": "a sample set could not be scored",
     "E01": "the data allow no number",
 }

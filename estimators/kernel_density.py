@@ -10,7 +10,7 @@ from divmatch.errors import InconclusiveError
 from divmatch.estimator import Estimate
 from divmatch.estimators.cells import spread_over, weighty
 from divmatch.estimators.divergences import FDIV, KIND, KL, ORDER, RENYI, Kind, Order, Tsallis
-from divmatch.estimators.gaussian import moments
+from divmatch.estimators.moments import moments
 from divmatch.estimators.generators import Generator, generator
 from divmatch.kernels.densities import log_kernel_sums
 from divmatch.record import Note

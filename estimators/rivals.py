@@ -14,7 +14,6 @@ from divmatch.estimators.evidence import (
     Rows,
     correlated,
     evidence,
-    looks_normal,
     normal_scores,
     of_gaussians,
     of_labels,
@@ -25,6 +24,7 @@ from divmatch.estimators.invariance import represented
 from divmatch.estimators.label_counts import unseen_x
 from divmatch.estimators.label_estimates import automatic, sizes, weighted_rows
 from divmatch.estimators.label_estimates import counted as counted_labels
+from divmatch.estimators.normality import looks_normal
 from divmatch.samples import Samples
 
 FOLDS = 5
