@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from divmatch.errors import InconclusiveError
 from divmatch.estimators.folds import folds_of_rows
-from divmatch.estimators.moments import moments
 from divmatch.estimators.gaussian_forms import quadratic
 from divmatch.estimators.label_counts import Counts
+from divmatch.estimators.moments import moments
 from divmatch.samples import Samples
 
 Array = NDArray[np.float64]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from divmatch.estimators.critics import Scores, accurate, gains, middled
 from divmatch.estimators.folds import Deal, dealt, median_distance, placed_rows
 from divmatch.estimators.invariance import represented
-from divmatch.estimators.left_over import flat_ratio
+from divmatch.estimators.left_over import flat_ratio, outdone
 from divmatch.kernels.execution import in_order, steps_of
 from divmatch.record import Note
 from divmatch.samples import Samples
@@ -98,7 +98,7 @@ def _cross_fitted(x: Samples, y: Samples, folds: int, rng: "np.random.Generator"
         widths=tuple(kernels.scale * WIDTHS[i // len(RIDGES)] for i in best),
         ridges=tuple(candidates[i % len(RIDGES)] for i in best),
         judged=Scores(*placed_rows(x, y, deal, scores), gain, gain, accuracy, True),
-        flat=flat_ratio(x, y, of_y),
+        flat=flat_ratio(x, y, of_y) or outdone(x, y, placed_rows(x, y, deal, scores), rng),
     )
 
 

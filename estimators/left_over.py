@@ -6,20 +6,28 @@ normal scores, which leave divergences as they are and have moments whatever the
 """
 
 import math
+from copy import deepcopy
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from divmatch.estimators.evidence import normal_scores
+from divmatch.errors import InconclusiveError
+from divmatch.estimator import se_of_terms
+from divmatch.estimators.evidence import NO_SKILL, evidence, normal_scores, of_gaussians, whitened
 from divmatch.record import Note
 from divmatch.samples import Samples
 
 Array = NDArray[np.float64]
 
-LEAST = 0.02  # nats left over that are worth a warning,
-SHARE = 0.1  # and their share of what there was before weighting
+LEAST = 0.005, 0.02  # nats left over by means and covariances that are worth a warning,
+SHARE = 0.02, 0.1  # and their share of what there was before weighting: cells alone blur variances
 SURE = 8.0  # standard deviations of what is left over where nothing is
+SURE_OF_MEAN = 5.0  # the same where the means alone are compared
 ROWS_A_COLUMN = 5.0  # fewer rows say nothing about covariances
+WORSE = 0.1  # share of the Gaussians' skill that a ratio may lack
+NATS_A_LOSS = 4.0  # a small divergence is four times what the logistic loss gains
+FOLDS = 2  # of the Gaussians, whose moments need few rows
 MOST_ROWS = 500  # of P, for the size of chance in more columns than that
 
 
@@ -33,10 +41,14 @@ def flat_ratio(x: Samples, y: Samples, ratio: Array) -> tuple[Note, ...]:
     rows = min(u.effective_size(), weighted.effective_size())
     if rows < ROWS_A_COLUMN * u.d:
         return _far_in_mean(u, weighted)
-    left, chance = _gap(u, weighted)
-    if left <= max(LEAST, SURE * chance) or left <= SHARE * _gap(u, v)[0]:
+    left, before = _gaps(u, weighted), _gaps(u, v)
+    whole = sum(part.nats for part in before)
+    if not any(
+        part.nats > max(least, share * whole, SURE * part.chance)
+        for part, least, share in zip(left, LEAST, SHARE, strict=True)
+    ):
         return ()
-    return (_note(f"is still about {left:.2g} nats from P"),)
+    return (_note(f"is still about {sum(part.nats for part in left):.2g} nats from P"),)
 
 
 def _note(how: str) -> Note:
@@ -47,11 +59,19 @@ def _note(how: str) -> Note:
     )
 
 
-def _gap(x: Samples, y: Samples) -> tuple[float, float]:
-    """Nats between two samples by their moments, free of bias, and the standard deviation by chance.
+@dataclass(frozen=True)
+class Part:
+    """Nats that moments are apart, free of bias, and the standard deviation by chance alone."""
 
-    ½ δ' Σ⁻¹ δ + ¼ |Σ^(-½) (S₁ − S₂) Σ^(-½)|², Σ the mean covariance: KL of near Gaussians. Directions in
-    which neither varies are left out.
+    nats: float
+    chance: float
+
+
+def _gaps(x: Samples, y: Samples) -> tuple[Part, Part]:
+    """By the means, ½ δ' Σ⁻¹ δ, and by the covariances, ¼ |Σ^(-½) (S₁ − S₂) Σ^(-½)|².
+
+    Together KL of near Gaussians; Σ is the mean covariance. Directions in which neither sample varies
+    are left out.
     """
     gap, first, second = _moments(x, y)
     total = 0.5 * (first + second) + 0.25 * np.outer(gap, gap)
@@ -60,11 +80,13 @@ def _gap(x: Samples, y: Samples) -> tuple[float, float]:
     frame = axes[:, kept] / np.sqrt(variances[kept])
     apart = 0.25 * float(np.sum((gap @ frame) ** 2))  # at most 1, where the means are all there is
     change = frame.T @ (first - second) @ frame
-    by_means = 2.0 * apart / (1.0 - apart) if apart < 1.0 else math.inf
+    by_means = 2.0 * apart / max(1.0 - apart, 1e-6)
     d, noise = frame.shape[1], 1.0 / x.effective_size() + 1.0 / y.effective_size()
-    free = 0.5 * d * (d + 3)
-    left = by_means + 0.25 * float(np.sum(change**2)) - 0.5 * free * noise
-    return left, 0.5 * noise * math.sqrt(2.0 * free)
+
+    def part(nats: float, free: float) -> Part:
+        return Part(nats - 0.5 * free * noise, 0.5 * noise * math.sqrt(2.0 * free))
+
+    return part(by_means, d), part(0.25 * float(np.sum(change**2)), 0.5 * d * (d + 1))
 
 
 def _moments(x: Samples, y: Samples) -> tuple[Array, Array, Array]:
@@ -92,6 +114,30 @@ def _far_in_mean(x: Samples, y: Samples) -> tuple[Note, ...]:
     apart = products - np.diag(np.diag(products))
     squares = float(np.sum(apart**2)) / max(len(rows) * (len(rows) - 1), 1)
     excess = float(gap @ gap) - trace * noise
-    if excess <= SURE * noise * math.sqrt(2.0 * squares):
+    if excess <= SURE_OF_MEAN * noise * math.sqrt(2.0 * squares):
         return ()
     return (_note("has not the means of P"),)
+
+
+def outdone(
+    x: Samples, y: Samples, scores: tuple[Array, Array], rng: "np.random.Generator"
+) -> tuple[Note, ...]:
+    """A warning where two Gaussians tell held-out rows apart plainly better than held-out ln(p/q)."""
+    found = evidence(x, y, *scores)
+    spread = se_of_terms((x, scores[0]), (y, np.exp(scores[1])))
+    if spread is None:
+        return ()
+    for u, v in (whitened(x, y), whitened(*normal_scores(x, y))):
+        try:
+            rival = of_gaussians(u, v, FOLDS, deepcopy(rng))
+        except InconclusiveError:
+            continue
+        excess, error = found.excess(rival)
+        matters = max(WORSE * (NO_SKILL - rival.loss), 3.0 * spread / NATS_A_LOSS)
+        if excess > max(3.0 * error, matters):
+            message = (
+                f"two Gaussians predict held-out rows better than the fitted ratio, by {excess:.2g} nats a "
+                "row: the ratio is too flat, and the value as a rule too small; use --method auto"
+            )
+            return (Note("W43", message),)
+    return ()
