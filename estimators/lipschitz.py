@@ -118,8 +118,8 @@ def _room(n: int, m: int) -> None:
     fits = math.isqrt(int(room / _bytes(1, 1)))
     if _bytes(n, m) > room:
         raise SettingError(
-            f"fdiv --method lipschitz: {n} x {m} rows need {_bytes(n, m) / 2**30:.2g} GiB, {fits} x {fits} "
-            f"fit into {room / 2**30:.2g}; use --sample {min(fits, MOST_ROWS)}, --max-memory or --method "
+            f"fdiv --method lipschitz: {n} x {m} rows need {_bytes(n, m) >> 20} MiB, {fits} x {fits} "
+            f"fit into {room >> 20} MiB; use --sample {min(fits, MOST_ROWS)}, --max-memory or --method "
             "classifier"
         )
     if n * m * m > MOST_ROWS**3:
