@@ -31,8 +31,8 @@ class Estimate:
     Carlo approximation inside the method. ``bias`` is what the estimate is expected to be above the
     truth; the value keeps it, the interval is moved by it, and widened by ``doubt`` on either side.
     ``params`` says what automatic settings came out as. ``test`` is a p-value that costs nothing,
-    such as a chi-square approximation; permutations take its place. ``se`` is the standard error of a
-    method whose interval comes from independent blocks of rows.
+    such as a chi-square approximation; permutations take its place. ``se`` is the standard error where
+    it does not come from the influences of single rows: of independent blocks, of a summary.
     """
 
     value: float
@@ -98,6 +98,7 @@ class Estimator:
     standard_error: Callable[..., float | None] | None = None
     random: bool = False  # takes `rng`: draws random numbers of its own
     assumption: Callable[..., tuple[Note, ...]] | None = None
+    _summary: list[Callable[..., Estimate | None]] = field(default_factory=list)
     _plan: list[Callable[..., Pooled]] = field(default_factory=list)
     _contrast: list[Callable[..., Pooled]] = field(default_factory=list)
     _test: list[Callable[..., OwnTest | None]] = field(default_factory=list)
@@ -123,6 +124,16 @@ class Estimator:
     def __call__(self, x: Samples, y: Samples | None = None, /, **settings: Any) -> Estimate:
         """Evaluate on one or two checked samples with checked settings."""
         return self.function(x, **settings) if y is None else self.function(x, y, **settings)
+
+    def summarised(self, summary: Callable[..., Estimate | None]) -> Callable[..., Estimate | None]:
+        """Register a summary: value and standard error without the influence of every row, or None."""
+        self._summary.append(summary)
+        return summary
+
+    def summary(self, x: Samples, y: Samples | None = None, /, **settings: Any) -> Estimate:
+        """The estimate, without the influence of every row where it is faster without."""
+        found = self._summary[0](x, y, **settings) if self._summary else None
+        return self(x, y, **settings) if found is None else found
 
     def pooled(self, plan: Callable[..., Pooled]) -> Callable[..., Pooled]:
         """Register a plan: work done once on the pooled sample that makes every split cheap."""
@@ -186,7 +197,12 @@ def _afresh(value: Callable[[NDArray[np.bool_]], float]) -> Pooled:
 
 
 def influence_se(estimate: Estimate, x: Samples, y: Samples | None) -> float | None:
-    """sqrt(Σ aᵢ² (ψᵢ − ψ̄)² / (1 − Σ aᵢ²) + the same for y): s²/n + s²/m for equal weights."""
+    """sqrt(Σ aᵢ² (ψᵢ − ψ̄)² / (1 − Σ aᵢ²) + the same for y): s²/n + s²/m for equal weights.
+
+    A summary has no influences, but their standard error.
+    """
+    if estimate.terms_x is None and estimate.terms_y is None:
+        return estimate.se
     parts = [(x, estimate.terms_x)] if y is None else [(x, estimate.terms_x), (y, estimate.terms_y)]
     known = [(samples, terms) for samples, terms in parts if terms is not None]
     return se_of_terms(*known) if len(known) == len(parts) else None

@@ -4,7 +4,7 @@ No estimator resamples by itself. All numbers follow from the seed, whatever the
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -98,7 +98,8 @@ def infer_all(
         raise SettingError(f"--{name} {value}: expected a whole number, at least 0")
     with one_blas_thread(), np.errstate(all="ignore"):  # what is undefined is refused below
         seeded = [{**settings, **seed_of(estimator, seed)} for settings in several]
-        estimates = [_estimate(estimator, x, y, settings) for settings in seeded]
+        evaluate = estimator.summary if design is None else estimator
+        estimates = [_estimate(estimator, evaluate, x, y, settings) for settings in seeded]
         subsamples: list[Subsampled | None] = [None] * len(several)
         if estimator.interval == "subsampling":
             subsamples = subsampled(estimator, x, y, seeded, seed, design)
@@ -149,9 +150,13 @@ def infer_all(
 
 
 def _estimate(
-    estimator: Estimator, x: Samples, y: Samples | None, settings: Mapping[str, Any]
+    estimator: Estimator,
+    evaluate: Callable[..., Estimate],
+    x: Samples,
+    y: Samples | None,
+    settings: Mapping[str, Any],
 ) -> Estimate:
-    estimate = estimator(x, y, **settings)
+    estimate = evaluate(x, y, **settings)
     if math.isnan(estimate.value):
         names = x.name if y is None else f"{x.name} and {y.name}"
         raise InconclusiveError(

@@ -121,6 +121,24 @@ def energy_v(
     )
 
 
+@energy_u.summarised
+def energy_u_summary(
+    x: Samples, y: Samples, *, power: float, invariant: str | None = None
+) -> Estimate | None:
+    """Sorted samples for one column."""
+    profile = Profile("distance", power)
+    return quadratic.on_the_line(profile, x, y, unbiased=True, invariant=invariant)
+
+
+@energy_v.summarised
+def energy_v_summary(
+    x: Samples, y: Samples, *, power: float, invariant: str | None = None
+) -> Estimate | None:
+    """Sorted samples for one column."""
+    profile = Profile("distance", power)
+    return quadratic.on_the_line(profile, x, y, unbiased=False, invariant=invariant)
+
+
 @energy_u.pooled
 def energy_u_plan(pool: Samples, *, power: float, invariant: str | None = None, **_: Any) -> Pooled:
     """One streamed product for all splits."""

@@ -49,7 +49,7 @@ def _column(samples: Samples, place: np.integer | int) -> str:
 def _factor(correlation: Array) -> Array | None:
     """The Cholesky factor, None where rounding cannot tell it from that of a singular matrix."""
     try:
-        factor: Array = np.linalg.cholesky(correlation)
+        factor: Array = np.linalg.cholesky(correlation).astype(np.float64, copy=False)
     except np.linalg.LinAlgError:
         return None
     return factor if np.diag(factor).min() >= REGULAR else None

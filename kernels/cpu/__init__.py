@@ -1,6 +1,7 @@
 """Numba twins."""
 
 from divmatch.kernels.cpu.crossing import crossing
+from divmatch.kernels.cpu.merging import distance_walk, gap_walk
 from divmatch.kernels.cpu.neighbours import count_within, indexed, nearest, rows_at_once
 from divmatch.kernels.cpu.pairwise import TILE_COLUMNS, TILE_ROWS, bundle_sums, tile
 from divmatch.kernels.cpu.plane import dominated
@@ -12,7 +13,9 @@ __all__ = [
     "bundle_sums",
     "count_within",
     "crossing",
+    "distance_walk",
     "dominated",
+    "gap_walk",
     "indexed",
     "nearest",
     "row_sums",

@@ -1,6 +1,7 @@
 """Array-module twins: CuPy on a GPU, NumPy for small inputs and in every test run."""
 
 from divmatch.kernels.gpu.crossing import crossing
+from divmatch.kernels.gpu.merging import distance_walk, gap_walk
 from divmatch.kernels.gpu.neighbours import count_within, indexed, nearest, rows_at_once
 from divmatch.kernels.gpu.pairwise import TILE_COLUMNS, TILE_ROWS, bundle_sums, tile
 from divmatch.kernels.gpu.plane import dominated
@@ -12,7 +13,9 @@ __all__ = [
     "bundle_sums",
     "count_within",
     "crossing",
+    "distance_walk",
     "dominated",
+    "gap_walk",
     "indexed",
     "nearest",
     "row_sums",

@@ -12,6 +12,7 @@ SUITES = (
     "bench_startup",
     "bench_neighbours",
     "bench_pairwise",
+    "bench_line",
     "bench_dependence",
     "bench_sliced",
     "bench_probs",
