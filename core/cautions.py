@@ -15,8 +15,9 @@ from divmatch.samples import Samples
 def doubts(
     estimator: Estimator, x: Samples, y: Samples | None, settings: Mapping[str, Any]
 ) -> tuple[Note, ...]:
-    """What the data say against that which the settings take for granted."""
-    return tuple(
+    """What the data say against that which the method and its settings take for granted."""
+    own = () if estimator.assumption is None else estimator.assumption(x, y, **settings)
+    return own + tuple(
         note
         for setting in estimator.settings
         if setting.assumption is not None and settings.get(setting.name) is not None

@@ -105,6 +105,8 @@ class Estimator:
     where both the rows and the columns are samples. With a
     ``rate``, subsampling also tells the bias: rate(d) is the power of 1/n that it falls with.
     ``standard_error`` of (estimate, subsampled, x, y) replaces the plain one of subsampling.
+    ``assumption`` of (x, y, **settings) returns warnings where the data speak against what the method
+    takes for granted; inference asks it once.
     """
 
     quantity: "Quantity"
@@ -117,6 +119,7 @@ class Estimator:
     standard_error: Callable[..., float | None] | None = None
     biased: float | None = None  # the power of 1/n of a bias that no interval knows of
     random: bool = False  # takes `rng`: draws random numbers of its own
+    assumption: Callable[..., tuple[Note, ...]] | None = None
     _summary: list[Callable[..., Estimate | None]] = field(default_factory=list)
     _plan: list[Callable[..., Pooled]] = field(default_factory=list)
     _contrast: list[Callable[..., Pooled]] = field(default_factory=list)
@@ -135,7 +138,8 @@ class Estimator:
                 density = self in self.quantity.known.values()
                 how = "--log-q" if density else f"--method {self.method}"
                 raise SettingError(
-                    f"{self.quantity.name} {how} has no setting '{name}'{suggestion(name, known)}"
+                    f"{self.quantity.name} {how} has no setting '{name}'"
+                    f"{suggestion(name, known) or self.quantity.owners(name)}"
                 )
         return {name: s.check(given.get(name, s.default)) for name, s in known.items()}
 
@@ -287,6 +291,7 @@ class Quantity:
         standard_error: Callable[..., float | None] | None = None,
         biased: float | None = None,
         known_density: bool = False,
+        assumption: Callable[..., tuple[Note, ...]] | None = None,
     ) -> Callable[[Callable[..., Estimate]], Estimator]:
         """Turn a typed function into the estimator of this quantity called ``method``.
 
@@ -307,6 +312,7 @@ class Quantity:
                 standard_error,
                 biased,
                 random,
+                assumption,
             )
             (self.known if known_density else self.methods)[method] = made
             return made
@@ -367,12 +373,32 @@ class Quantity:
             )
         return self.known[method]
 
+    def owners(self, *names: str) -> str:
+        """`; -k belongs to knn and nnr`: which methods have these settings, nothing if none has."""
+        flags = {name: setting.flag for name, setting in self.settings().items()}
+        parts = []
+        for name in names:
+            having = [
+                method
+                for method, estimator in self.methods.items()
+                if name in {setting.name for setting in estimator.settings}
+            ]
+            if having:
+                *first, last = having
+                words = f"{', '.join(first)} and {last}" if first else last
+                parts.append(f"{flags[name]} belongs to {words}")
+        return f"; {', '.join(parts)}" if parts else ""
+
     def _meant(self, given: set[str]) -> Estimator:
         """The default method or, where it lacks a setting, the first that has all."""
         default = self.methods[self.default]
         for estimator in (default, *self.methods.values()):
             if given <= {setting.name for setting in estimator.settings}:
                 return estimator
+        known = [name for name in self.settings() if name in given]
+        if len(known) == len(given) > 1:
+            apart = self.owners(*known).removeprefix("; ")
+            raise SettingError(f"{self.name}: no method has all of these settings: {apart}")
         return default
 
 
