@@ -60,6 +60,10 @@ class Samples:
         found: T = self._derived[key]
         return found
 
+    def knows(self, key: Hashable) -> bool:
+        """Whether `once` has been there."""
+        return key in self._derived
+
     def take(self, rows: NDArray[Any]) -> "Samples":
         """The samples at ``rows`` (numbers or a mask), weights renormalised."""
         weights = self.weights

@@ -78,7 +78,9 @@ def energy_u(
     )
 
 
-@ENERGY.estimator("v", source="Székely & Rizzo 2013, J. Stat. Plan. Inference 143, eq. (6)")
+@ENERGY.estimator(
+    "v", source="Székely & Rizzo 2013, J. Stat. Plan. Inference 143, eq. (6)", biased=1.0
+)
 def energy_v(
     x: Samples, y: Samples, *, power: Power = 1.0, invariant: Invariant = None
 ) -> Estimate:

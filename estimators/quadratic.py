@@ -6,6 +6,7 @@ makes them non-negative.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from divmatch.errors import InconclusiveError
 from divmatch.estimator import Estimate, Labels, Pooled
 from divmatch.estimators import orbits
 from divmatch.estimators.invariance import Group, group_of
-from divmatch.kernels import merging
+from divmatch.kernels import merging, pairwise
 from divmatch.kernels.execution import in_order
 from divmatch.kernels.pairwise import Profile
 from divmatch.record import Note
@@ -48,6 +49,8 @@ def estimate(
     Székely & Rizzo 2013; weights as probabilities of the rows.
     """
     group = group_in(x, invariant)
+    if group is None:
+        _share(profile, x, y)
     across = between(profile, x, y, group)
     own_x, own_y = (within(profile, samples, unbiased, group) for samples in (x, y))
     brief = on_the_line(profile, x, y, unbiased=unbiased, invariant=invariant)
@@ -106,8 +109,33 @@ def negative(value: float, what: str = "difference") -> tuple[Note, ...]:
 def between(profile: Profile, x: Samples, y: Samples, group: Group | None) -> Mean:
     """E k(X, Y)."""
     a, b = x.masses(), y.masses()
-    rows, columns = orbits.cross_sums(profile, x.points, y.points, a, b, group)
+
+    def sums() -> Across:
+        return x, orbits.cross_sums(profile, x.points, y.points, a, b, group)
+
+    rows, columns = y.once((profile, group, id(x)), sums)[1]
     return Mean(float(a @ rows), rows, columns)
+
+
+Across = tuple[Samples, tuple[Array, Array]]  # x is kept too, so that its address is its own
+
+
+def _share(profile: Profile, x: Samples, y: Samples) -> None:
+    """What two candidates were compared with a reference by, a third will be: all in one pass."""
+    if x.d == 1 or not profile.of_distance or y.knows((profile, None, id(x))):
+        return
+    asked: dict[Profile, int] = x.once("profiles", dict)
+    asked[profile] = asked.get(profile, 0) + 1
+    wanted = [p for p, times in asked.items() if p == profile or times > 1]
+    wanted = [p for p in wanted if not y.knows((p, None, id(x)))]
+    if len(wanted) < 2:
+        return
+    a, b = x.masses(), y.masses()
+    across = pairwise.all_cross_sums(wanted, x.points, y.points, a, b)
+    own = pairwise.all_self_sums(wanted, y.points, b)
+    for one, sums, among in zip(wanted, across, own, strict=True):
+        y.once((one, None, id(x)), partial(tuple, (x, sums)))
+        y.once((one, None), partial(np.asarray, among))
 
 
 def within(profile: Profile, samples: Samples, unbiased: bool, group: Group | None) -> Mean:

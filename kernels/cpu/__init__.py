@@ -3,7 +3,14 @@
 from divmatch.kernels.cpu.crossing import crossing
 from divmatch.kernels.cpu.merging import distance_walk, gap_walk, sign_walk
 from divmatch.kernels.cpu.neighbours import count_within, indexed, nearest, rows_at_once
-from divmatch.kernels.cpu.pairwise import TILE_COLUMNS, TILE_ROWS, bundle_sums, tile
+from divmatch.kernels.cpu.pairwise import (
+    TILE_COLUMNS,
+    TILE_ROWS,
+    bundle_sums,
+    shaped,
+    squared_distances,
+    tile,
+)
 from divmatch.kernels.cpu.plane import dominated
 from divmatch.kernels.cpu.rows import row_sums
 
@@ -20,6 +27,8 @@ __all__ = [
     "nearest",
     "row_sums",
     "rows_at_once",
+    "shaped",
     "sign_walk",
+    "squared_distances",
     "tile",
 ]

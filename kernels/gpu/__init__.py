@@ -3,7 +3,14 @@
 from divmatch.kernels.gpu.crossing import crossing
 from divmatch.kernels.gpu.merging import distance_walk, gap_walk, sign_walk
 from divmatch.kernels.gpu.neighbours import count_within, indexed, nearest, rows_at_once
-from divmatch.kernels.gpu.pairwise import TILE_COLUMNS, TILE_ROWS, bundle_sums, tile
+from divmatch.kernels.gpu.pairwise import (
+    TILE_COLUMNS,
+    TILE_ROWS,
+    bundle_sums,
+    shaped,
+    squared_distances,
+    tile,
+)
 from divmatch.kernels.gpu.plane import dominated
 from divmatch.kernels.gpu.rows import row_sums
 
@@ -20,6 +27,8 @@ __all__ = [
     "nearest",
     "row_sums",
     "rows_at_once",
+    "shaped",
     "sign_walk",
+    "squared_distances",
     "tile",
 ]

@@ -23,6 +23,7 @@ SUITES = (
     "bench_coverage",
     "bench_prdc",
     "bench_marginals",
+    "bench_score",
 )
 PACKAGES = (
     "divmatch",
