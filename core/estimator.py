@@ -32,7 +32,8 @@ class Estimate:
     truth; the value keeps it, the interval is moved by it, and widened by ``doubt`` on either side.
     ``params`` says what automatic settings came out as. ``test`` is a p-value that costs nothing,
     such as a chi-square approximation; permutations take its place. ``se`` is the standard error of a
-    method whose interval comes from independent blocks of rows.
+    method whose interval comes from independent blocks of rows, or that looks at enough rows' influences
+    and not at all of them.
     """
 
     value: float

@@ -47,6 +47,8 @@ CODES = {
     "W37": "too few permutations for a test of many kernels",
     "W39": "rows without a partner were left out",
     "W40": "so few groups or splits that the interval is rough or no p-value can be small",
+    "W58": "a good part of the value is the bias of few rows",
+    "W59": "fewer rows than columns: the covariance is singular, and the interval rough",
     "E00": "a sample set could not be scored",
     "E01": "the data allow no number",
 }
