@@ -111,13 +111,7 @@ class Coupling:
 
 
 def coupled(first: Gaussian, second: Gaussian) -> Coupling:
-    """The singular values and vectors of R₁R₂', from one symmetric eigendecomposition.
-
-    A singular value is the length of M'u, never the root of an eigenvalue of MM'; a direction that
-    one covariance lacks then gives a rounding error of its own size, not the root of one. For any
-    orthonormal u the lengths add up to no less than Σ s, with equality at the singular vectors, so
-    that errors of the vectors are squared.
-    """
+    """The singular values and vectors of R₁R₂'."""
     if len(first.factor) > len(second.factor):
         turned = coupled(second, first)
         return Coupling(first, second, turned.right, turned.strengths, turned.left)
@@ -125,13 +119,33 @@ def coupled(first: Gaussian, second: Gaussian) -> Coupling:
     largest = float(np.abs(product).max(initial=0.0))
     if not largest > 0:
         return Coupling(first, second, *_nothing(*product.shape))
-    unit = product / largest  # its squares are numbers
-    vectors = np.linalg.eigh(unit @ unit.T)[1][:, ::-1]
-    turned_rows = vectors.T @ unit
-    lengths = np.sqrt(np.sum(turned_rows**2, axis=1))
+    product /= largest  # its squares are numbers
+    vectors, rows, lengths = _rotated(product, 2.0**-52 * max(product.shape))
     kept = lengths > 2.0**-52 * max(product.shape) * lengths.max()
-    right = turned_rows[kept].T / lengths[kept]
+    right = rows[kept].T / lengths[kept]
     return Coupling(first, second, vectors[:, kept], lengths[kept] * largest, right)
+
+
+def _rotated(product: Array, rounding: float) -> tuple[Array, Array, Array]:
+    """U, the rows of U'M and their lengths: the singular values, largest last.
+
+    From symmetric eigendecompositions of MM', at a third of the cost of a singular value
+    decomposition. No eigenvalue is rooted: for any orthonormal U the lengths add up to no less than
+    the singular values, with equality at the singular vectors, so that errors of the vectors count
+    squared. Vectors whose eigenvalues are below 1e-8 of the largest are rotated once more among
+    themselves.
+    """
+    vectors = np.linalg.eigh(product @ product.T)[1]
+    rows = vectors.T @ product
+    lengths = np.sqrt(np.sum(rows**2, axis=1))
+    top = lengths.max()
+    small = int(np.count_nonzero(lengths < 1e-4 * top))
+    if small > 1 and lengths[:small].max() > rounding * top:
+        rest, rounding = rows[:small] / top, rounding / float(lengths[:small].max() / top)
+        inner, turned, own = _rotated(rest, rounding)
+        vectors[:, :small] = vectors[:, :small] @ inner
+        rows[:small], lengths[:small] = turned * top, own * top
+    return vectors, rows, lengths
 
 
 def _nothing(left: int, right: int) -> tuple[Array, Array, Array]:

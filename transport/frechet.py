@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from divmatch.errors import InconclusiveError
+from divmatch.errors import InconclusiveError, counted
 from divmatch.estimator import Array, Estimate, Labels, Pooled, Quantity
 from divmatch.kernels.execution import in_order
 from divmatch.record import Note
@@ -85,9 +85,10 @@ def frechet(
     x, y : Samples
         Rows of P, shape (n, d), and of Q, shape (m, d), weighted or not.
     correction : str
-        extrapolated removes the bias to second order in 1/n, first-order to the first, none keeps it in
-        the value, and the interval is moved down by it. auto is none below 4 d rows, extrapolated below
-        20 d, and first-order from there, where halves change nothing that matters.
+        extrapolated removes the bias to second order in 1/n, first-order to the first. none keeps it in
+        the value, and the interval is moved down by it; up to d rows it reaches from 0 to the value.
+        auto is none below 4 d rows, extrapolated below 20 d, and first-order from there, where halves
+        change nothing that matters.
     smooth : float
         τ of tr(A^½ B A^½ + τ I)^½, in data units to the fourth: with τ > 0 the number has a gradient
         at singular covariances, and is not zero at equal ones.
@@ -130,10 +131,11 @@ def frechet(
     (one, places), (other, others) = (_rows(samples, how) for samples in (x, y))
     whole = expanded(one, other, smooth)
     value = _corrected(whole, one, other, how, smooth)
+    bias, doubt = _left(whole, enough(x, y)) if how == "none" else (0.0, 0.0)
     found = Estimate(
         value,
-        bias=whole.bias if how == "none" else 0.0,
-        doubt=abs(whole.bias) / 2.0 if enough(x, y) < LEAST else 0.0,
+        bias=bias,
+        doubt=doubt,
         params={"correction": how, "plug_in": whole.value, "plug_in_bias": whole.bias},
         notes=_notes(whole, value, how, x, y),
     )
@@ -160,6 +162,17 @@ def _rows(samples: Samples, how: str) -> tuple[Samples, Places]:
     else:
         places = np.flatnonzero(samples.weights > 0)
     return samples.take(places), places
+
+
+def _left(whole: Expansion, rows: float) -> tuple[float, float]:
+    """The bias of a plug-in from ``rows`` rows a column, and how far it may be off.
+
+    Measured on Gaussians, the first order is short of it by a factor of 1.15 at 4 rows a column, 1.35 at 2,
+    1.7 at 1.25. Up to one, the truth may be anywhere between zero and the value.
+    """
+    if rows <= 1:
+        return whole.value / 2.0, abs(whole.value) / 2.0
+    return whole.bias, whole.bias / rows if rows < LEAST else 0.0
 
 
 def _corrected(whole: Expansion, x: Samples, y: Samples, how: str, smooth: float) -> float:
@@ -192,12 +205,13 @@ def _notes(whole: Expansion, value: float, how: str, x: Samples, y: Samples) -> 
             )
         )
     if how == "none" and whole.bias > TELL * max(value, 0.0):
-        share = f" of {value:.3g}" if value > whole.bias else ""
+        few_rows = enough(x, y) < LEAST
         notes.append(
             Note(
                 "W58",
-                f"about {whole.bias:.3g}{share} is the bias of so few rows ({x.d} columns); give at least "
-                f"{LEAST * x.d} rows for a correction, and compare only values of equal n",
+                f"{'at least ' if few_rows else 'about '}{whole.bias:.3g} of {value:.3g} is the bias of so "
+                f"few rows in {counted(x.d, 'column')}; compare only values of equal n, or "
+                + (f"give {LEAST * x.d} rows" if few_rows else "leave out --correction none"),
             )
         )
     few = [one for one in (x, y) if one.effective_size() <= one.d]

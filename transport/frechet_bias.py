@@ -63,14 +63,12 @@ def expanded(x: Samples, y: Samples, smooth: float) -> Expansion:
     roots = np.hypot(s, math.sqrt(smooth))
     curvature = s[:, None] ** 2 * (s**2 / ((roots[:, None] + roots) * roots[:, None] * roots))
     pull = s * s / roots
-    sides = [
-        _side(x, coupling.first, coupling.left, 2.0 * coupling.gap, pull, curvature),
-        _side(y, coupling.second, coupling.right, -2.0 * coupling.gap, pull, curvature),
-    ]
+    first = _side(x, coupling.first, coupling.left, 2.0 * coupling.gap, pull, curvature)
+    second = _side(y, coupling.second, coupling.right, -2.0 * coupling.gap, pull, curvature)
     size = 1.0 / x.effective_size() + 1.0 / y.effective_size()
     spread = np.sum(curvature**2) + np.sum(np.diag(curvature) ** 2) + 2.0 * np.sum(s**2)
-    value = coupling.squared(smooth)
-    return Expansion(coupling, value, *sides, size * math.sqrt(float(spread)))
+    noise = size * math.sqrt(float(spread))
+    return Expansion(coupling, coupling.squared(smooth), first, second, noise)
 
 
 def coupled_samples(x: Samples, y: Samples) -> Coupling:
