@@ -222,6 +222,7 @@ class Quantity:
     on_command: Mapping[str, str] = field(default_factory=dict)  # defaults of the command alone
     better: Literal["lower", "higher"] = "lower"
     degenerate: bool = False  # at P = Q influences vanish, and the validity of intervals with them
+    moments: bool = False  # P and Q may be given by mean and covariance
     scales: tuple[str, ...] = ("none",)
     methods: dict[str, Estimator] = field(default_factory=dict)
     known: dict[str, Estimator] = field(default_factory=dict)  # methods for a known density of Q

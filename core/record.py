@@ -49,6 +49,7 @@ CODES = {
     "W40": "so few groups or splits that the interval is rough or no p-value can be small",
     "W58": "a good part of the value is the bias of few rows",
     "W59": "fewer rows than columns: the covariance is singular, and the interval rough",
+    "W60": "stored moments without their number of rows are taken as exact",
     "E00": "a sample set could not be scored",
     "E01": "the data allow no number",
 }

@@ -7,9 +7,10 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from divmatch.errors import InconclusiveError, counted
+from divmatch.errors import InconclusiveError, SettingError, counted
 from divmatch.estimator import Array, Estimate, Labels, Pooled, Quantity
 from divmatch.kernels.execution import in_order
+from divmatch.moments import Moments
 from divmatch.record import Note
 from divmatch.samples import Samples
 from divmatch.settings import Setting
@@ -43,6 +44,7 @@ FRECHET = Quantity(
     direction="symmetric",
     default="gaussian",
     degenerate=True,
+    moments=True,
     examples=(
         "divmatch frechet real.npy gen.npy",
         "divmatch frechet real.npy gen.npy --correction none",
@@ -76,6 +78,10 @@ def frechet(
     Singular covariances are fine; with fewer rows than columns all is done in the span of the rows.
     With fewer than 4 d rows the expansion in 1/n does not hold: the plug-in is reported, with a
     warning that says how large its bias is (W58), and up to d rows its interval is rough (W59).
+
+    P, Q or both may be stored moments: an .npz with `mean` and `cov` (or `mu` and `sigma`), and `n`, the
+    number of rows, by which their bias and error are those of Gaussian rows; without n they are
+    taken as exact (W60). Python takes divmatch.moments.as_moments(mean, covariance, n).
 
     The standard error is that of the delta method. Influences vanish at P = Q: near it only
     a permutation test can tell (W04).
@@ -128,6 +134,10 @@ def frechet(
             f"({x.name} has {x.effective_size():.3g}, {y.name} {y.effective_size():.3g}); use "
             "--correction none"
         )
+    if how == "extrapolated" and (isinstance(x, Moments) or isinstance(y, Moments)):
+        raise SettingError(
+            "--correction extrapolated: needs rows, which stored moments have not; choose first-order"
+        )
     (one, places), (other, others) = (_rows(samples, how) for samples in (x, y))
     whole = expanded(one, other, smooth)
     value = _corrected(whole, one, other, how, smooth)
@@ -137,7 +147,7 @@ def frechet(
         bias=bias,
         doubt=doubt,
         params={"correction": how, "plug_in": whole.value, "plug_in_bias": whole.bias},
-        notes=_notes(whole, value, how, x, y),
+        notes=_notes(whole, value, how, x, y, smooth),
     )
     if not whole.complete:
         return replace(found, se=whole.se)
@@ -150,14 +160,17 @@ def _chosen(correction: str, x: Samples, y: Samples) -> str:
     if correction != "auto":
         return correction
     rows = enough(x, y)
-    return "none" if rows < LEAST else "extrapolated" if rows < NEAR else "first-order"
+    stored = isinstance(x, Moments) or isinstance(y, Moments)
+    return (
+        "none" if rows < LEAST else "extrapolated" if rows < NEAR and not stored else "first-order"
+    )
 
 
 def _rows(samples: Samples, how: str) -> tuple[Samples, Places]:
     """The rows that carry weight and their places, in the order of the halves where there are any."""
     if how == "extrapolated":
         places = halving(samples)
-    elif samples.weights is None:
+    elif samples.weights is None or isinstance(samples, Moments):
         return samples, np.arange(samples.n)
     else:
         places = np.flatnonzero(samples.weights > 0)
@@ -190,7 +203,9 @@ def _placed(side: Side, places: Places, samples: Samples) -> Array:
     return terms
 
 
-def _notes(whole: Expansion, value: float, how: str, x: Samples, y: Samples) -> tuple[Note, ...]:
+def _notes(
+    whole: Expansion, value: float, how: str, x: Samples, y: Samples, smooth: float
+) -> tuple[Note, ...]:
     notes = []
     if value < 0:
         notes.append(
@@ -214,6 +229,13 @@ def _notes(whole: Expansion, value: float, how: str, x: Samples, y: Samples) -> 
                 + (f"give {LEAST * x.d} rows" if few_rows else "leave out --correction none"),
             )
         )
+    notes += [
+        Note(
+            "W60", f"{one.name}: holds no n: its moments are taken as exact, without bias or error"
+        )
+        for one in (x, y)
+        if isinstance(one, Moments) and not one.rows
+    ]
     few = [one for one in (x, y) if one.effective_size() <= one.d]
     notes += [
         Note(

@@ -8,11 +8,13 @@ from numpy.typing import NDArray
 
 from divmatch.errors import InconclusiveError
 from divmatch.kernels.hashing import row_hashes
+from divmatch.moments import Moments
 from divmatch.samples import Samples
-from divmatch.transport.bures import Array, Coupling, Gaussian, coupled, fitted, whitened
+from divmatch.transport.bures import Array, Coupling, Gaussian, coupled, fitted, root, whitened
 
 FULL_WORK = 2e10  # rows times columns squared up to which every row's influence is evaluated
 ENOUGH = 8192  # rows that stand for all of more than these
+NO_ROWS = slice(0)
 LEAST, NEAR = 4, 20  # rows a column: below, no expansion in 1/n; above, its first term is enough
 
 
@@ -73,13 +75,21 @@ def expanded(x: Samples, y: Samples, smooth: float) -> Expansion:
 
 def coupled_samples(x: Samples, y: Samples) -> Coupling:
     """Optimal transport between the Gaussians of two samples."""
-    return coupled(*(fitted(one.points, one.masses(), one.name) for one in (x, y)))
+    return coupled(_gaussian(x), _gaussian(y))
+
+
+def _gaussian(of: Samples) -> Gaussian:
+    if isinstance(of, Moments):
+        return Gaussian(of.mean, root(of.covariance, np.abs(of.mean)))
+    return fitted(of.points, of.masses(), of.name)
 
 
 def _side(
     sample: Samples, of: Gaussian, vectors: Array, slope: Array, pull: Array, curvature: Array
 ) -> Side:
     """With u the whitened row: |v|² − Σ u² s²/r + slope·v, and ½ Σ uᵢ² uⱼ² Wᵢⱼ for the bias."""
+    if isinstance(sample, Moments):
+        return _stored(sample, of, vectors, slope, pull, curvature)
     rows = _evaluated(sample)
     masses, points = sample.masses(), sample.points[rows]
     squares = whitened(points, of, vectors)
@@ -94,6 +104,19 @@ def _side(
     return Side(
         rows, influences, variance, float(masses @ masses) * of.trace + 0.5 * float(own @ bends)
     )
+
+
+def _stored(
+    sample: Moments, of: Gaussian, vectors: Array, slope: Array, pull: Array, curvature: Array
+) -> Side:
+    """What the rows behind stored moments would give if they were Gaussian; 0 if there is no n."""
+    if not sample.rows:
+        return Side(NO_ROWS, np.zeros(0), 0.0, 0.0)
+    form = of.factor @ of.factor.T - (vectors * pull) @ vectors.T
+    variance = 2.0 * float(np.sum(form**2)) + float(np.sum((of.factor @ slope) ** 2))
+    bends = float(np.sum(curvature) + np.trace(curvature))
+    bias = of.trace / sample.rows + 0.5 * bends / (sample.rows - 1)
+    return Side(NO_ROWS, np.zeros(0), variance / sample.rows, bias)
 
 
 def _evaluated(sample: Samples) -> slice:
