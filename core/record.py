@@ -50,6 +50,7 @@ CODES = {
     "W58": "a good part of the value is the bias of few rows",
     "W59": "fewer rows than columns: the covariance is singular, and the interval rough",
     "W60": "stored moments without their number of rows are taken as exact",
+    "W61": "a component of a mixture rests on few rows",
     "E00": "a sample set could not be scored",
     "E01": "the data allow no number",
 }

@@ -159,11 +159,12 @@ def whitened(points: Array, of: Gaussian, vectors: Array) -> Array:
     """
     if of.held is not None:
         return vectors / of.held[:, None]
-    return np.asarray((points - of.mean) @ _inverse(of.factor, vectors))
+    return np.asarray((points - of.mean) @ whitening(of, vectors))
 
 
-def _inverse(factor: Array, vectors: Array) -> Array:
+def whitening(of: Gaussian, vectors: Array) -> Array:
     """R⁺U, (d, k): by solving where R is square, by its orthogonal rows where it is not."""
+    factor = of.factor
     used = np.flatnonzero(np.abs(factor).sum(axis=0) > 0)
     found = np.zeros((factor.shape[1], vectors.shape[1]))
     inner = factor[:, used]

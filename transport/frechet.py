@@ -39,8 +39,12 @@ TELL = 0.1  # share of the value from which a bias that is left in it is told
 
 FRECHET = Quantity(
     "frechet",
-    title="squared Fréchet distance",
-    unit="data unit^2",
+    title=lambda settings: (
+        "squared Fréchet distance"
+        if "mixture" not in settings
+        else f"transport of {counted(settings['mixture'], 'Gaussian')}"
+    ),
+    unit=lambda settings: "nats" if settings.get("mixture_cost") == "jeffreys" else "data unit^2",
     direction="symmetric",
     default="gaussian",
     degenerate=True,
@@ -49,6 +53,7 @@ FRECHET = Quantity(
         "divmatch frechet real.npy gen.npy",
         "divmatch frechet real.npy gen.npy --correction none",
         "divmatch frechet real.npy gen.npy --permutations 199 -f json",
+        "divmatch frechet real.npy gen.npy --mixture 5",
     ),
 )
 
