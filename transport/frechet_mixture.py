@@ -140,28 +140,25 @@ def influences(
 
 def _contributions(points: Array, mixture: Mixture, u: Gradient) -> Array:
     """What one more of each row's share in each component adds: (n, K)."""
-    found = np.empty(mixture.own.shape)
-    for k, share in enumerate(mixture.shares):
-        centred = points - mixture.means[k]
-        bend = np.einsum("ij,ij->i", centred @ u.covariances[k], centred)
-        bend -= np.sum(u.covariances[k] * mixture.covariances[k])
-        found[:, k] = u.shares[k] + centred @ u.means[k] / share + bend / (share + mixture.prior)
-    return found
+    centred = points - mixture.means[:, None, :]
+    bend = np.einsum("kij,kij->ki", centred @ u.covariances, centred)
+    bend -= np.einsum("kij,kij->k", u.covariances, mixture.covariances)[:, None]
+    shift = np.einsum("kij,kj->ki", centred, u.means)
+    shares = mixture.shares[:, None]
+    return np.asarray((u.shares[:, None] + shift / shares + bend / (shares + mixture.prior)).T)
 
 
 def _pulled_back(points: Array, masses: Array, mixture: Mixture, contributions: Array) -> Gradient:
     """Derivatives by the parameters through the posterior shares: J'u."""
     own = mixture.own
     mean = np.sum(own * contributions, axis=1)
-    pulls = masses[:, None] * own * (contributions - mean[:, None])
-    shares = pulls.sum(axis=0) / mixture.shares
-    means, covariances = np.empty_like(mixture.means), np.empty_like(mixture.covariances)
-    for k in range(len(shares)):
-        inverse = np.linalg.inv(mixture.covariances[k])
-        white = (points - mixture.means[k]) @ inverse
-        means[k] = pulls[:, k] @ white
-        covariances[k] = 0.5 * ((white * pulls[:, k, None]).T @ white - inverse * pulls[:, k].sum())
-    return Gradient(shares, means, covariances)
+    pulls = (masses[:, None] * own * (contributions - mean[:, None])).T
+    totals = pulls.sum(axis=1)
+    inverse = np.linalg.inv(mixture.covariances)
+    white = (points - mixture.means[:, None, :]) @ inverse
+    means = np.einsum("ki,kij->kj", pulls, white)
+    seen = (white * pulls[:, :, None]).transpose(0, 2, 1) @ white
+    return Gradient(totals / mixture.shares, means, 0.5 * (seen - inverse * totals[:, None, None]))
 
 
 def _notes(samples: Samples, mixture: Mixture) -> list[Note]:

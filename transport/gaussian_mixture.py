@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from divmatch.errors import InconclusiveError, counted
 
 Array = NDArray[np.float64]
-SHORT, LONG = 10, 300  # iterations of a trial, and of the fit that is kept
+SHORT, LONG = 10, 150  # iterations of a trial, and of the fit that is kept
 TOLERANCE = 1e-6  # of the mean log-likelihood, at which the fit stops
 
 
@@ -18,7 +18,7 @@ TOLERANCE = 1e-6  # of the mean log-likelihood, at which the fit stops
 class Prior:
     """What every covariance is drawn towards: ``share`` of the sample's weight with this one.
 
-    d + 2 rows of the sample's own covariance, divided by K^(2/d) (Fraley & Raftery 2007, Journal of
+    One row of the sample's own covariance, divided by K^(2/d) (as in Fraley & Raftery 2007, Journal of
     Classification 24): no component can collapse onto few rows, and many rows outweigh it.
     """
 
@@ -61,7 +61,7 @@ def fit(points: Array, masses: Array, count: int, name: str) -> Mixture:
             f"{name}: {counted(len(rows), 'row')} in {counted(rows.shape[1], 'column')} have a singular "
             "covariance and no Gaussian mixture; leave out repeated columns, or give more rows"
         )
-    weight = float(masses @ masses) * (rows.shape[1] + 2)
+    weight = float(masses @ masses)
     prior = Prior(weight, whole / count ** (2.0 / rows.shape[1]))
     best = _maximised(rows, masses, np.ones((len(rows), 1)), Prior(weight, whole))
     for k in range(1, count):
@@ -109,29 +109,29 @@ def _improved(rows: Array, masses: Array, mixture: Mixture, most: int, prior: Pr
 
 def posterior(rows: Array, masses: Array, mixture: Mixture) -> tuple[Array, float]:
     """Each row's share of each component, and the mean log-likelihood."""
-    logs = np.empty((len(rows), len(mixture.shares)))
-    for k, share in enumerate(mixture.shares):
-        lower = np.linalg.cholesky(mixture.covariances[k])
-        white = (rows - mixture.means[k]) @ np.linalg.inv(lower).T
-        logs[:, k] = math.log(share) - np.log(np.diag(lower)).sum()
-        logs[:, k] -= 0.5 * np.einsum("ij,ij->i", white, white)
-    top = logs.max(axis=1)
-    weights = np.exp(logs - top[:, None])
-    totals = weights.sum(axis=1)
+    lower = np.linalg.cholesky(mixture.covariances)
+    inverse = np.linalg.inv(lower)
+    white = rows @ inverse.transpose(0, 2, 1)
+    white -= mixture.means[:, None, :] @ inverse.transpose(0, 2, 1)
+    logs = -0.5 * np.einsum("kij,kij->ki", white, white)
+    volumes = np.log(np.diagonal(lower, axis1=1, axis2=2)).sum(axis=1)
+    logs += (np.log(mixture.shares) - volumes)[:, None]
+    top = logs.max(axis=0)
+    weights = np.exp(logs - top)
+    totals = weights.sum(axis=0)
     constant = 0.5 * rows.shape[1] * math.log(2.0 * math.pi)
-    return weights / totals[:, None], float(masses @ (np.log(totals) + top)) - constant
+    return (weights / totals).T, float(masses @ (np.log(totals) + top)) - constant
 
 
 def _maximised(
     rows: Array, masses: Array, own: Array, prior: Prior, log_likelihood: float = -math.inf
 ) -> Mixture:
     """The mixture with the moments that the posterior shares give to its components."""
-    weights = own * masses[:, None]
-    sums = weights.sum(axis=0)
-    means = weights.T @ rows / sums[:, None]
-    covariances = np.empty((len(sums), rows.shape[1], rows.shape[1]))
-    for k in range(len(sums)):
-        centred = rows - means[k]
-        seen = (centred * weights[:, k, None]).T @ centred
-        covariances[k] = (seen + prior.share * prior.covariance) / (sums[k] + prior.share)
+    weights = own.T * masses
+    sums = weights.sum(axis=1)
+    means = weights @ rows / sums[:, None]
+    centred = rows - means[:, None, :]
+    seen = (centred * weights[:, :, None]).transpose(0, 2, 1) @ centred
+    covariances = seen + prior.share * prior.covariance
+    covariances /= (sums + prior.share)[:, None, None]
     return Mixture(sums, means, covariances, own, log_likelihood, prior.share)

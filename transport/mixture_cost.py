@@ -37,7 +37,7 @@ def wasserstein(m1: Array, a: Array, m2: Array, b: Array) -> Move:
     maps: list[Array] = []
     for of, vectors in ((pair.first, pair.left), (pair.second, pair.right)):
         white = whitening(of, vectors)
-        maps.append(np.eye(len(m1)) - (white * pair.strengths) @ white.T)
+        maps.append(np.asarray(np.eye(len(m1)) - (white * pair.strengths) @ white.T))
     return Move(pair.squared(), 2.0 * (m1 - m2), maps[0], maps[1])
 
 
@@ -49,7 +49,8 @@ def jeffreys(m1: Array, a: Array, m2: Array, b: Array) -> Move:
     square = np.outer(gap, gap)
     first = 0.5 * (inverse_b - inverse_a @ (b + square) @ inverse_a)
     second = 0.5 * (inverse_a - inverse_b @ (a + square) @ inverse_b)
-    return Move(0.5 * (traces + float(gap @ both @ gap)), both @ gap, first, second)
+    cost = 0.5 * (traces + float(gap @ both @ gap))
+    return Move(cost, both @ gap, np.asarray(first), np.asarray(second))
 
 
 COSTS = {"w2": wasserstein, "jeffreys": jeffreys}
