@@ -14,6 +14,7 @@ SUITES = (
     "bench_pairwise",
     "bench_dependence",
     "bench_sliced",
+    "bench_frechet",
     "bench_probs",
     "bench_critics",
     "bench_kl",
