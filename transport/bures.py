@@ -14,15 +14,10 @@ ROWS = 8192  # rows of a block; fixed, so that the digits do not depend on the t
 
 @dataclass(frozen=True, eq=False)
 class Gaussian:
-    """A mean and a factor R, (r, d), of the covariance R'R; r is the smaller of rows and columns.
-
-    ``held`` are the √(wᵢ / (1 − Σ w²)) that scale the centred rows to be R itself, where they are
-    that; None where R comes from the covariance.
-    """
+    """A mean and a factor R, (r, d), of the covariance R'R; r is the smaller of rows and columns."""
 
     mean: Array
     factor: Array
-    held: Array | None = None
 
     @property
     def trace(self) -> float:
@@ -38,10 +33,11 @@ def fitted(points: Array, masses: Array, name: str) -> Gaussian:
     mean = masses @ points
     scales = np.sqrt(masses / left)
     if len(points) <= points.shape[1]:
-        return Gaussian(mean, (points - mean) * scales[:, None], scales)
+        return Gaussian(mean, (points - mean) * scales[:, None])
 
     def product(rows: slice) -> Array:
-        part = (points[rows] - mean) * scales[rows, None]
+        part = points[rows] - mean
+        part *= scales[rows, None]
         return np.asarray(part.T @ part)
 
     n, d = points.shape
@@ -97,6 +93,15 @@ class Coupling:
         """Difference of the means."""
         return self.first.mean - self.second.mean
 
+    def whitening(self) -> tuple[Array, Array]:
+        """R₁⁺U and R₂⁺V, (d, k): rows times them have covariance 1 where the other sample's is diag(s²).
+
+        From U = R₁R₂'V/s these are R₂'V/s and R₁'U/s, without an inverse.
+        """
+        s = self.strengths
+        left = self.second.factor.T @ self.right / s
+        return np.asarray(left), np.asarray(self.first.factor.T @ self.left / s)
+
     def squared(self, smooth: float = 0.0) -> float:
         """|m₁ − m₂|² + tr A + tr B − 2 tr(A^½ B A^½ + τ I)^½."""
         traces = self.first.trace + self.second.trace
@@ -150,28 +155,3 @@ def _rotated(product: Array, rounding: float) -> tuple[Array, Array, Array]:
 
 def _nothing(left: int, right: int) -> tuple[Array, Array, Array]:
     return np.zeros((left, 0)), np.zeros(0), np.zeros((right, 0))
-
-
-def whitened(points: Array, of: Gaussian, vectors: Array) -> Array:
-    """Rows in the coordinates where both covariances are diagonal and this one is 1; (n, k).
-
-    ``points`` are those that the Gaussian was fitted to where its factor is made of them.
-    """
-    if of.held is not None:
-        return vectors / of.held[:, None]
-    return np.asarray((points - of.mean) @ whitening(of, vectors))
-
-
-def whitening(of: Gaussian, vectors: Array) -> Array:
-    """R⁺U, (d, k): by solving where R is square, by its orthogonal rows where it is not."""
-    factor = of.factor
-    used = np.flatnonzero(np.abs(factor).sum(axis=0) > 0)
-    found = np.zeros((factor.shape[1], vectors.shape[1]))
-    inner = factor[:, used]
-    if inner.shape[0] == inner.shape[1]:
-        scale = np.sqrt(np.sum(inner**2, axis=0))
-        found[used] = np.linalg.solve(inner / scale, vectors) / scale[:, None]
-    else:
-        scale = np.sqrt(np.sum(inner**2, axis=0))
-        found[used] = np.linalg.pinv(inner / scale) @ vectors / scale[:, None]
-    return found

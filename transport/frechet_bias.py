@@ -10,10 +10,10 @@ from divmatch.errors import InconclusiveError
 from divmatch.kernels.hashing import row_hashes
 from divmatch.moments import Moments
 from divmatch.samples import Samples
-from divmatch.transport.bures import Array, Coupling, Gaussian, coupled, fitted, root, whitened
+from divmatch.transport.bures import Array, Coupling, Gaussian, coupled, fitted, root
 
 FULL_WORK = 2e10  # rows times columns squared up to which every row's influence is evaluated
-ENOUGH = 8192  # rows that stand for all of more than these
+ENOUGH = 2048  # rows that stand for all of more than these
 NO_ROWS = slice(0)
 LEAST, NEAR = 4, 20  # rows a column: below, no expansion in 1/n; above, its first term is enough
 
@@ -65,8 +65,16 @@ def expanded(x: Samples, y: Samples, smooth: float) -> Expansion:
     roots = np.hypot(s, math.sqrt(smooth))
     curvature = s[:, None] ** 2 * (s**2 / ((roots[:, None] + roots) * roots[:, None] * roots))
     pull = s * s / roots
-    first = _side(x, coupling.first, coupling.left, 2.0 * coupling.gap, pull, curvature)
-    second = _side(y, coupling.second, coupling.right, -2.0 * coupling.gap, pull, curvature)
+    shape = Shape(pull, curvature)
+    white, other = coupling.whitening()
+    if isinstance(x, Moments):
+        first = _stored(x, coupling.first, coupling.left, coupling.gap, shape)
+    else:
+        first = _side(x, coupling.first, white, coupling.gap, shape)
+    if isinstance(y, Moments):
+        second = _stored(y, coupling.second, coupling.right, -coupling.gap, shape)
+    else:
+        second = _side(y, coupling.second, other, -coupling.gap, shape)
     size = 1.0 / x.effective_size() + 1.0 / y.effective_size()
     spread = np.sum(curvature**2) + np.sum(np.diag(curvature) ** 2) + 2.0 * np.sum(s**2)
     noise = size * math.sqrt(float(spread))
@@ -84,19 +92,24 @@ def _gaussian(of: Samples) -> Gaussian:
     return fitted(of.points, of.masses(), of.name)
 
 
-def _side(
-    sample: Samples, of: Gaussian, vectors: Array, slope: Array, pull: Array, curvature: Array
-) -> Side:
-    """With u the whitened row: |v|² − Σ u² s²/r + slope·v, and ½ Σ uᵢ² uⱼ² Wᵢⱼ for the bias."""
-    if isinstance(sample, Moments):
-        return _stored(sample, of, vectors, slope, pull, curvature)
+@dataclass(frozen=True, eq=False)
+class Shape:
+    """Of r = √(s² + τ): s²/r, and Wᵢⱼ = sᵢ² sⱼ² / ((rᵢ + rⱼ) rᵢ rⱼ)."""
+
+    pull: Array
+    curvature: Array
+
+
+def _side(sample: Samples, of: Gaussian, white: Array, gap: Array, shape: Shape) -> Side:
+    """With u the whitened row: |v|² − Σ u² s²/r + 2 gap·v, and ½ Σ uᵢ² uⱼ² Wᵢⱼ for the bias."""
     rows = _evaluated(sample)
-    masses, points = sample.masses(), sample.points[rows]
-    squares = whitened(points, of, vectors)
+    masses = sample.masses()
+    centred = sample.points[rows] - of.mean
+    squares = centred @ white
     squares *= squares
-    centred = points - of.mean
-    influences = np.einsum("ij,ij->i", centred, centred) + centred @ slope - squares @ pull
-    bends = np.einsum("ij,ij->i", squares @ curvature, squares) - np.trace(curvature)
+    influences = np.einsum("ij,ij->i", centred, centred) + centred @ (2.0 * gap)
+    influences -= squares @ shape.pull
+    bends = np.einsum("ij,ij->i", squares @ shape.curvature, squares) - np.trace(shape.curvature)
     own = masses[rows] ** 2 / (1.0 - masses @ masses)
     own *= (masses @ masses) / (masses[rows] @ masses[rows])
     mean = masses[rows] @ influences / masses[rows].sum()
@@ -106,15 +119,13 @@ def _side(
     )
 
 
-def _stored(
-    sample: Moments, of: Gaussian, vectors: Array, slope: Array, pull: Array, curvature: Array
-) -> Side:
+def _stored(sample: Moments, of: Gaussian, vectors: Array, gap: Array, shape: Shape) -> Side:
     """What the rows behind stored moments would give if they were Gaussian; 0 if there is no n."""
     if not sample.rows:
         return Side(NO_ROWS, np.zeros(0), 0.0, 0.0)
-    form = of.factor @ of.factor.T - (vectors * pull) @ vectors.T
-    variance = 2.0 * float(np.sum(form**2)) + float(np.sum((of.factor @ slope) ** 2))
-    bends = float(np.sum(curvature) + np.trace(curvature))
+    form = of.factor @ of.factor.T - (vectors * shape.pull) @ vectors.T
+    variance = 2.0 * float(np.sum(form**2)) + 4.0 * float(np.sum((of.factor @ gap) ** 2))
+    bends = float(np.sum(shape.curvature) + np.trace(shape.curvature))
     bias = of.trace / sample.rows + 0.5 * bends / (sample.rows - 1)
     return Side(NO_ROWS, np.zeros(0), variance / sample.rows, bias)
 

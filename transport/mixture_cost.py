@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from divmatch.errors import InconclusiveError
-from divmatch.transport.bures import Array, Gaussian, coupled, root, whitening
+from divmatch.transport.bures import Array, Gaussian, coupled, root
 from divmatch.transport.gaussian_mixture import Mixture
 
 
@@ -34,11 +34,8 @@ def wasserstein(m1: Array, a: Array, m2: Array, b: Array) -> Move:
     pair = coupled(
         Gaussian(m1, root(a, np.zeros(len(m1)))), Gaussian(m2, root(b, np.zeros(len(m2))))
     )
-    maps: list[Array] = []
-    for of, vectors in ((pair.first, pair.left), (pair.second, pair.right)):
-        white = whitening(of, vectors)
-        maps.append(np.asarray(np.eye(len(m1)) - (white * pair.strengths) @ white.T))
-    return Move(pair.squared(), 2.0 * (m1 - m2), maps[0], maps[1])
+    maps = [np.eye(len(m1)) - (white * pair.strengths) @ white.T for white in pair.whitening()]
+    return Move(pair.squared(), 2.0 * (m1 - m2), np.asarray(maps[0]), np.asarray(maps[1]))
 
 
 def jeffreys(m1: Array, a: Array, m2: Array, b: Array) -> Move:
