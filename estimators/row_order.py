@@ -1,5 +1,6 @@
 """Rows in a random order that does not depend on the order in which they came."""
 
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -20,20 +21,20 @@ def lexicographic(points: NDArray[Any], masses: NDArray[Any]) -> Places:
 
 
 def both_shuffled(x: Samples, y: Samples, rng: "np.random.Generator") -> tuple[Places, Places]:
-    """The same of two samples, whichever of them is called x."""
-    if _before(y, x):
-        second, first = shuffled(y, rng), shuffled(x, rng)
-        return first, second
-    return shuffled(x, rng), shuffled(y, rng)
+    """The same of two samples; the order of each does not depend on the other one.
+
+    Two samples of the same rows are in two orders: no row must meet its copy.
+    """
+    first = shuffled(x, deepcopy(rng))
+    if _alike(x, y):
+        rng.integers(2**63)
+    return first, shuffled(y, rng)
 
 
-def _before(x: Samples, y: Samples) -> bool:
-    """An order of two samples by the rows that carry weight: their number, then their numbers."""
+def _alike(x: Samples, y: Samples) -> bool:
+    """Whether the numbers of the rows that carry weight are the same."""
     left, right = (np.sort(s.points[s.masses() > 0], axis=None) for s in (x, y))
-    if len(left) != len(right):
-        return len(left) < len(right)
-    apart = np.flatnonzero(left != right)
-    return len(apart) > 0 and bool(left[apart[0]] < right[apart[0]])
+    return bool(np.array_equal(left, right))
 
 
 def shuffled(samples: Samples, rng: "np.random.Generator") -> Places:

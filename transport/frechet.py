@@ -118,7 +118,7 @@ def frechet(
     Notes
     -----
     Cost: O((n + m) d² + d³) time, O(d²) memory beside the whitened rows; O(n m d + min(n, m)³) where both
-    samples have no more rows than columns. Where n d² is above 2·10¹⁰, the fourth moments and the
+    samples have no more rows than columns. Where n d² is above 10⁹, the fourth moments and the
     standard error come from at least 2,048 evenly spaced rows. A permutation costs as much as the
     estimate.
 

@@ -12,7 +12,7 @@ from divmatch.moments import Moments
 from divmatch.samples import Samples
 from divmatch.transport.bures import Array, Coupling, Gaussian, coupled, fitted, root
 
-FULL_WORK = 2e10  # rows times columns squared up to which every row's influence is evaluated
+FULL_WORK = 1e9  # rows times columns squared up to which every row's influence is evaluated
 ENOUGH = 2048  # rows that stand for all of more than these
 NO_ROWS = slice(0)
 LEAST, NEAR = 4, 20  # rows a column: below, no expansion in 1/n; above, its first term is enough

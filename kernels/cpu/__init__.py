@@ -1,8 +1,16 @@
 """Numba twins."""
 
 from divmatch.kernels.cpu.crossing import crossing
+from divmatch.kernels.cpu.merging import distance_walk, gap_walk
 from divmatch.kernels.cpu.neighbours import count_within, indexed, nearest, rows_at_once
-from divmatch.kernels.cpu.pairwise import TILE_COLUMNS, TILE_ROWS, bundle_sums, tile
+from divmatch.kernels.cpu.pairwise import (
+    TILE_COLUMNS,
+    TILE_ROWS,
+    bundle_sums,
+    shaped,
+    squared_distances,
+    tile,
+)
 from divmatch.kernels.cpu.plane import dominated
 from divmatch.kernels.cpu.rows import row_sums
 
@@ -12,10 +20,14 @@ __all__ = [
     "bundle_sums",
     "count_within",
     "crossing",
+    "distance_walk",
     "dominated",
+    "gap_walk",
     "indexed",
     "nearest",
     "row_sums",
     "rows_at_once",
+    "shaped",
+    "squared_distances",
     "tile",
 ]

@@ -1,8 +1,16 @@
 """Array-module twins: CuPy on a GPU, NumPy for small inputs and in every test run."""
 
 from divmatch.kernels.gpu.crossing import crossing
+from divmatch.kernels.gpu.merging import distance_walk, gap_walk
 from divmatch.kernels.gpu.neighbours import count_within, indexed, nearest, rows_at_once
-from divmatch.kernels.gpu.pairwise import TILE_COLUMNS, TILE_ROWS, bundle_sums, tile
+from divmatch.kernels.gpu.pairwise import (
+    TILE_COLUMNS,
+    TILE_ROWS,
+    bundle_sums,
+    shaped,
+    squared_distances,
+    tile,
+)
 from divmatch.kernels.gpu.plane import dominated
 from divmatch.kernels.gpu.rows import row_sums
 
@@ -12,10 +20,14 @@ __all__ = [
     "bundle_sums",
     "count_within",
     "crossing",
+    "distance_walk",
     "dominated",
+    "gap_walk",
     "indexed",
     "nearest",
     "row_sums",
     "rows_at_once",
+    "shaped",
+    "squared_distances",
     "tile",
 ]

@@ -12,6 +12,7 @@ SUITES = (
     "bench_startup",
     "bench_neighbours",
     "bench_pairwise",
+    "bench_line",
     "bench_dependence",
     "bench_sliced",
     "bench_frechet",
@@ -22,6 +23,7 @@ SUITES = (
     "bench_coverage",
     "bench_prdc",
     "bench_marginals",
+    "bench_score",
 )
 PACKAGES = (
     "divmatch",
