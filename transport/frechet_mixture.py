@@ -45,7 +45,8 @@ def frechet_mixture(
     each time by the split that gains the largest likelihood, so that order of rows and seed change
     nothing. Weights count as rows would. Nothing is added to the covariances: a component that
     collapses is refused. The standard error carries the fit along (implicit differentiation of its
-    fixed point), and holds where mixtures are only an approximation.
+    fixed point), and holds where mixtures are only an approximation; where the fit does not settle,
+    because no components are distinct, there is none (W18).
 
     Parameters
     ----------
@@ -95,7 +96,10 @@ def frechet_mixture(
         own, settled = influences(kept.points, kept.masses(), fitted, slope)
         if not settled:
             notes.append(
-                Note("W18", f"{whole.name}: the equations for the standard error were not solved")
+                Note(
+                    "W18",
+                    f"{whole.name}: no standard error, as the components are not distinct",
+                )
             )
         every = np.zeros(whole.n)
         every[at] = own
@@ -135,7 +139,7 @@ def influences(
         before = after
         if moved <= STILL * float(np.abs(after).max()):
             return np.asarray(np.sum(mixture.own * after, axis=1)), True
-    return np.asarray(np.sum(mixture.own * before, axis=1)), False
+    return np.full(len(points), np.nan), False  # no standard error rather than a wrong one
 
 
 def _contributions(points: Array, mixture: Mixture, u: Gradient) -> Array:

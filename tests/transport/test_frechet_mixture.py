@@ -175,3 +175,11 @@ def test_permutations_see_another_share():
     x = clusters(80, 1, [[-3], [-3], [-3], [3]], seed=14)
     y = clusters(80, 1, [[-3], [3], [3], [3]], seed=15)
     assert divmatch.frechet(x, y, mixture=2, permutations=39).test.p_value <= 0.05
+
+
+def test_components_that_are_not_there_leave_no_standard_error():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(500, 16)), rng.normal(size=(400, 16)) * 1.1 + 0.1
+    found = divmatch.frechet(x, y, mixture=2)
+    assert found.se is None
+    assert "W18" in {note.code for note in found.warnings}
