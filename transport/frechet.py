@@ -119,7 +119,7 @@ def frechet(
     -----
     Cost: O((n + m) d² + d³) time, O(d²) memory beside the whitened rows; O(n m d + min(n, m)³) where both
     samples have no more rows than columns. Where n d² is above 10⁹, the fourth moments and the
-    standard error come from at least 2,048 evenly spaced rows. A permutation costs as much as the
+    standard error come from at least 2,048 evenly spaced rows (W66). A permutation costs as much as the
     estimate.
 
     Source: Dowson & Landau 1982 (J. Multivariate Analysis 12); Heusel et al. 2017 (arXiv
@@ -240,6 +240,15 @@ def _notes(
         )
         for one in (x, y)
         if isinstance(one, Moments) and not one.rows
+    ]
+    notes += [
+        Note(
+            "W66",
+            f"{one.name}: bias and standard error come from {len(side.influences)} evenly spaced rows "
+            f"of {one.n}; the value comes from all",
+        )
+        for one, side in ((x, whole.first), (y, whole.second))
+        if side.partial
     ]
     few = [one for one in (x, y) if one.effective_size() <= one.d]
     notes += [

@@ -31,6 +31,11 @@ class Side:
     variance: float
     bias: float
 
+    @property
+    def partial(self) -> bool:
+        """Whether some rows stand for all."""
+        return self.rows not in (slice(None), NO_ROWS)
+
 
 @dataclass(frozen=True, eq=False)
 class Expansion:

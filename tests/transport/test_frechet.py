@@ -268,6 +268,7 @@ def test_samples_of_rows_stand_for_all(monkeypatch):
     assert part.params["plug_in"] == whole.params["plug_in"]
     assert part.se == pytest.approx(whole.se, rel=LUCK(1000**-0.5, z=4))
     assert part.params["plug_in_bias"] == pytest.approx(whole.params["plug_in_bias"], rel=0.1)
+    assert "W66" in codes(part) - codes(whole)
 
 
 # ------------------------------------------------------------------------- test, determinism
