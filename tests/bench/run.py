@@ -16,6 +16,7 @@ SUITES = (
     "bench_dependence",
     "bench_sliced",
     "bench_frechet",
+    "bench_ot",
     "bench_probs",
     "bench_critics",
     "bench_kl",
