@@ -8,6 +8,7 @@ import numpy as np
 
 PROFILES = (
     "distance",
+    "cityblock",
     "gaussian",
     "laplace",
     "imq",

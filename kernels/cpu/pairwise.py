@@ -25,6 +25,8 @@ def tile(x: Array, y: Array, profile: str, scale: float, scales: tuple[float, ..
         stein_gaussian(x, columns, 1.0 / scale**2, out)
     elif profile == "stein-imq":
         stein_imq(x, columns, scale * scale, out)
+    elif profile == "cityblock":
+        cityblock(x, columns, out)
     elif profile == "laplace":
         laplace(x, columns, -1.0 / scale, out)
     elif profile == "gaussian":
@@ -47,7 +49,8 @@ def tile(x: Array, y: Array, profile: str, scale: float, scales: tuple[float, ..
         distance(x, columns, out)
     else:
         squares(x, columns, out)
-        np.power(out, 0.5 * scale, out=out)  # NumPy's power is vectorised, the compiler's is not
+        if scale != 2.0:
+            np.power(out, 0.5 * scale, out=out)  # NumPy's is vectorised, the compiler's not
     return out
 
 
@@ -208,6 +211,13 @@ def city_row(point: Array, columns: Array, row: Array) -> None:
     for c in range(columns.shape[0]):
         for j in range(columns.shape[1]):
             row[j] += abs(point[c] - columns[c, j])
+
+
+@compiled
+def cityblock(x: Array, columns: Array, out: Array) -> None:
+    """Σ_c |x_ic − y_jc|."""
+    for i in range(x.shape[0]):
+        city_row(x[i], columns, out[i])
 
 
 @compiled
