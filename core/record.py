@@ -47,9 +47,13 @@ CODES = {
     "W37": "too few permutations for a test of many kernels",
     "W39": "rows without a partner were left out",
     "W40": "so few groups or splits that the interval is rough or no p-value can be small",
+    "W47": "an iteration was not converged: the value decides no limit",
+    "W48": "most of the mass was not transported",
     "E00": "a sample set could not be scored",
     "E01": "the data allow no number",
 }
+
+UNDECIDED = frozenset({"W47"})  # warnings with which a value decides no limit
 
 
 @dataclass(frozen=True)

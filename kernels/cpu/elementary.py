@@ -45,6 +45,15 @@ def exponential(value: float) -> float:
 
 
 @inlined
+def bounded_exponential(value: float) -> float:
+    """Exp of value kept within ±700, relative error below 4e-16."""
+    value = min(max(value, -700.0), 700.0)
+    k = np.floor(value * LOG2_E + 0.5)
+    r = value - k * LN2_HIGH - k * LN2_LOW
+    return (slope(r) * r + 1.0) * power_of_two(k)
+
+
+@inlined
 def growth(value: float) -> float:
     """exp(value) − 1 with all its digits near 0; inf above 709."""
     x = min(max(value, -700.0), 709.0)

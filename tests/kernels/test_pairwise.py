@@ -59,7 +59,9 @@ def rows(n, d, seed=0):
 
 def dense(profile, x, y):
     """The whole matrix, from SciPy's distances."""
-    distances = cdist(x, y, "cityblock" if profile.name in {"laplace", "cityblock"} else "euclidean")
+    distances = cdist(
+        x, y, "cityblock" if profile.name in {"laplace", "cityblock"} else "euclidean"
+    )
     s = profile.scale
 
     def gaussian(width):
