@@ -83,11 +83,24 @@ def between(x: Support, y: Support, of: Regularised, start: float) -> Term:
 
 def within(x: Support, of: Regularised) -> Term:
     """OT_eps of a sample and itself."""
+    dual, found = _own(x, of)
+    potential = _symmetric(dual, found)
+    return _term(dual, found, of, potential, potential, math.nan)
+
+
+def own_potential(x: Support, of: Regularised) -> Array:
+    """The potential of a sample and itself, which is the same for rows and columns."""
+    return _symmetric(*_own(x, of))
+
+
+def _own(x: Support, of: Regularised) -> tuple[Dual, Solved]:
     profile = costs.PROFILES[of.cost]
     dual = Dual(Coupling(profile, x.points, x.points, x.weights, x.weights), of.rho)
-    found = solve_symmetric(dual, of.eps, of.effort)
-    potential = 0.5 * (found.state.g + dual.rows(found.state))
-    return _term(dual, found, of, potential, potential, math.nan)
+    return dual, solve_symmetric(dual, of.eps, of.effort)
+
+
+def _symmetric(dual: Dual, found: Solved) -> Array:
+    return np.asarray(0.5 * (found.state.g + dual.rows(found.state)))
 
 
 def _term(dual: Dual, found: Solved, of: Regularised, f: Array, g: Array, cost: float) -> Term:

@@ -4,17 +4,20 @@ import math
 from typing import Annotated, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from divmatch.errors import InconclusiveError, SettingError, counted
-from divmatch.estimator import Array, Estimate, Quantity
+from divmatch.estimator import Array, Estimate, Pooled, Quantity
 from divmatch.record import Note
 from divmatch.samples import Samples
 from divmatch.settings import Setting
 from divmatch.transport import costs
 from divmatch.transport.entropic import Effort
 from divmatch.transport.problem import Regularised, Support, Term, between, within
+from divmatch.transport.splits import Splits
 
 ABSOLUTE = "abs:"
+ROUNDED = 1e-11  # of the terms: what solving a split in another order may change
 
 
 def parse_eps(text: str) -> float | str:
@@ -292,3 +295,32 @@ def _notes(terms: list[Term], of: Regularised) -> tuple[Note, ...]:
             )
         )
     return tuple(notes)
+
+
+def splits_plan(
+    pool: Samples,
+    *,
+    eps: float | str,
+    cost: str,
+    debiased: bool,
+    unbalanced: float | None,
+    tol: float,
+    max_iter: int,
+) -> Pooled:
+    """All splits at the eps of the observed one; only a cost of zero everywhere has none."""
+    if not isinstance(eps, str):
+        return Pooled(lambda labels: np.zeros(labels.shape[1]))
+    effort = Effort(tol, max_iter)
+    rho = math.inf if unbalanced is None else unbalanced
+    of = Regularised(cost, float(eps.removeprefix(ABSOLUTE)), rho, effort)
+
+    def alone(split: NDArray[np.bool_]) -> float:
+        parts = pool.take(split), pool.take(~split)
+        return estimate(*parts, eps, cost, debiased, unbalanced, effort).value
+
+    splits = Splits(Support.of(pool), of, alone, debiased=debiased)
+    return Pooled(splits.values, lambda: ROUNDED * splits.size)
+
+
+sinkhorn.pooled(splits_plan)
+sinkhorn_log.pooled(splits_plan)
