@@ -23,7 +23,7 @@ from divmatch.kernels.pairwise import Grid, Profile
 
 Array = NDArray[np.float64]
 
-COMPILED_FROM = 4e6  # n·m·(d + 12) operations a sweep from which loading the compiled twin pays
+COMPILED_FROM = 1.5e7  # n·m·(d + 12) operations a sweep from which loading the compiled twin pays
 KEPT_FROM = 48  # columns from which a squared distance costs more to make than to read
 TILES = 8  # of a block: enough to drown the cost of handing it to a thread
 

@@ -37,11 +37,11 @@ class Solved:
     newton_steps: int = 0
 
 
-def solve(dual: Dual, eps: float, start: float, effort: Effort) -> Solved:
-    """Entropic transport at ``eps`` on a path from ``start``, such as the mean cost."""
+def solve(dual: Dual, eps: float, start: float, effort: Effort, g: Array | None = None) -> Solved:
+    """Entropic transport at ``eps`` on a path from ``start``, such as the mean cost, or from a good g."""
     newton, path = Newton(dual), []
-    level = max(eps, start)
-    state = dual.at(np.zeros(dual.coupling.m), level)
+    level = max(eps, start) if g is None else eps
+    state = dual.at(np.zeros(dual.coupling.m) if g is None else g, level)
     while level > eps * 1.0001:
         state = _settled(dual, newton, state, ROUGH, effort)
         path.append(state)
@@ -54,13 +54,13 @@ def solve(dual: Dual, eps: float, start: float, effort: Effort) -> Solved:
     return Solved(state, dual.coupling.sweeps, newton.steps)
 
 
-def solve_symmetric(dual: Dual, eps: float, effort: Effort) -> Solved:
+def solve_symmetric(dual: Dual, eps: float, effort: Effort, g: Array | None = None) -> Solved:
     """Transport of a sample to itself: f ← (f + T f) / 2, which at least halves the error.
 
     It starts near the end: the potential lies between 0 and that of no transport at all.
     """
     coupling = dual.coupling
-    state = dual.at(np.zeros(coupling.m), eps)
+    state = dual.at(np.zeros(coupling.m) if g is None else g, eps)
     anderson, extra = Anderson(coupling.b), 0
     while coupling.sweeps < effort.sweeps:
         if state.error <= effort.tol:

@@ -1,7 +1,7 @@
 """Entropic transport problems: two weighted samples, a cost, a regularisation, and what solves them."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +11,7 @@ from divmatch.errors import InconclusiveError
 from divmatch.kernels.couplings import Coupling
 from divmatch.samples import Samples
 from divmatch.transport import costs
-from divmatch.transport.dual import Dual
+from divmatch.transport.dual import Dual, State
 from divmatch.transport.entropic import Effort, Solved, solve, solve_symmetric
 
 Array = NDArray[np.float64]
@@ -35,6 +35,11 @@ class Support(NamedTuple):
             return cls(samples.points, weights, rows)
         return cls(samples.points[rows], weights[rows], rows)
 
+    def half(self, first: int) -> "Support":
+        """Every second row, from the first or the second on, with weights that sum to 1."""
+        weights = self.weights[first::2]
+        return Support(self.points[first::2], weights / weights.sum(), self.rows[first::2])
+
     def spread(self, values: Array, n: int) -> Array:
         """Values of these rows as values of all n rows, 0 where there is no weight."""
         found = np.zeros(n)
@@ -51,79 +56,71 @@ class Regularised:
     rho: float
     effort: Effort
 
+    def influence(self, potential: Array) -> Array:
+        """The derivative of the value by the weight of a row: its potential if marginals are kept."""
+        if math.isinf(self.rho):
+            return potential
+        made = np.expm1(np.minimum(-potential / self.rho, 700.0))
+        return np.asarray(-(self.rho + self.eps) * made)
+
 
 @dataclass(frozen=True, eq=False)
 class Term:
-    """A solved problem: its value, the influence of every row, and how well it was solved."""
+    """A solved problem: its value, the potentials of the rows, and how well it was solved."""
 
     value: float
-    influence_x: Array
-    influence_y: Array
-    cost: float
+    f: Array
+    g: Array
     mass: float
     error: float
     sweeps: int
     newton_steps: int
+    cost: float = math.nan  # Σ P C, where it was asked for
+
+    def half(self, first: int) -> "Term":
+        """Every second row: near the solution for them."""
+        return replace(self, f=self.f[first::2], g=self.g[first::2])
 
 
-def between(x: Support, y: Support, of: Regularised, start: float) -> Term:
-    """OT_eps of two samples. The dual has one unknown a row of the smaller one."""
+def between(
+    x: Support, y: Support, of: Regularised, start: float, near: Term | None = None
+) -> Term:
+    """OT_eps of two samples, on a path from the eps ``start`` or from the potentials of a near problem.
+
+    The dual is solved in the potential of the smaller sample.
+    """
     if len(x.weights) < len(y.weights):
-        turned = between(y, x, of, start)
-        return _turned(turned)
-    profile = costs.PROFILES[of.cost]
-    dual = Dual(Coupling(profile, x.points, y.points, x.weights, y.weights), of.rho)
-    found = solve(dual, of.eps, start, of.effort)
-    state = found.state
+        turned = between(y, x, of, start, near and replace(near, f=near.g, g=near.f))
+        return replace(turned, f=turned.g, g=turned.f)
+    dual = Dual(_coupling(x, y, of), of.rho)
+    found = solve(dual, of.eps, start, of.effort, None if near is None else near.g)
+    return _term(dual, found, dual.rows(found.state), found.state.g, _spent(dual, found.state, of))
+
+
+def within(x: Support, of: Regularised, f: Array | None = None) -> Term:
+    """OT_eps of a sample and itself, whose rows and columns have the same potential."""
+    dual = Dual(_coupling(x, x, of), of.rho)
+    found = solve_symmetric(dual, of.eps, of.effort, f)
+    potential = np.asarray(0.5 * (found.state.g + dual.rows(found.state)))
+    return _term(dual, found, potential, potential)
+
+
+def _coupling(x: Support, y: Support, of: Regularised) -> Coupling:
+    return Coupling(costs.PROFILES[of.cost], x.points, y.points, x.weights, y.weights)
+
+
+def _term(dual: Dual, found: Solved, f: Array, g: Array, cost: float = math.nan) -> Term:
+    state, mass = found.state, float(found.state.columns.sum())
+    return Term(state.value, f, g, mass, state.error, found.sweeps, found.newton_steps, cost)
+
+
+def _spent(dual: Dual, state: State, of: Regularised) -> float:
+    """Σ P C: the value less what the entropy and the missed marginals cost."""
     spent = state.value - of.eps * dual.kl(state)
-    if not math.isinf(of.rho):
-        spent -= of.rho * (_kl(dual.row_sums(state), x.weights) + _kl(state.columns, y.weights))
-    return _term(dual, found, of, dual.rows(state), state.g, spent)
-
-
-def within(x: Support, of: Regularised) -> Term:
-    """OT_eps of a sample and itself."""
-    dual, found = _own(x, of)
-    potential = _symmetric(dual, found)
-    return _term(dual, found, of, potential, potential, math.nan)
-
-
-def own_potential(x: Support, of: Regularised) -> Array:
-    """The potential of a sample and itself, which is the same for rows and columns."""
-    return _symmetric(*_own(x, of))
-
-
-def _own(x: Support, of: Regularised) -> tuple[Dual, Solved]:
-    profile = costs.PROFILES[of.cost]
-    dual = Dual(Coupling(profile, x.points, x.points, x.weights, x.weights), of.rho)
-    return dual, solve_symmetric(dual, of.eps, of.effort)
-
-
-def _symmetric(dual: Dual, found: Solved) -> Array:
-    return np.asarray(0.5 * (found.state.g + dual.rows(found.state)))
-
-
-def _term(dual: Dual, found: Solved, of: Regularised, f: Array, g: Array, cost: float) -> Term:
-    state = found.state
-    return Term(
-        state.value, _influence(f, of), _influence(g, of), cost, float(state.columns.sum()),
-        state.error, found.sweeps, found.newton_steps,
-    )  # fmt: skip
-
-
-def _turned(term: Term) -> Term:
-    return Term(
-        term.value, term.influence_y, term.influence_x, term.cost, term.mass,
-        term.error, term.sweeps, term.newton_steps,
-    )  # fmt: skip
-
-
-def _influence(potential: Array, of: Regularised) -> Array:
-    """The derivative of the value by the weight of a row: its potential where marginals are kept."""
     if math.isinf(of.rho):
-        return potential
-    made = -(of.rho + of.eps) * np.expm1(np.minimum(-potential / of.rho, 700.0))
-    return np.asarray(made)
+        return spent
+    missed = _kl(dual.row_sums(state), dual.coupling.a) + _kl(state.columns, dual.coupling.b)
+    return spent - of.rho * missed
 
 
 def _kl(sums: Array, weights: Array) -> float:

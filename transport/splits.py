@@ -17,7 +17,7 @@ from divmatch.kernels.backend import to_host
 from divmatch.kernels.execution import execution, in_order
 from divmatch.kernels.pairwise import Grid
 from divmatch.transport import costs
-from divmatch.transport.problem import Regularised, Support, own_potential
+from divmatch.transport.problem import Regularised, Support, within
 
 Array = NDArray[np.float64]
 
@@ -77,7 +77,7 @@ class Splits:
     ) -> None:
         self.pool, self.of, self.alone, self.debiased = pool, of, alone, debiased
         self.tau = 1.0 if math.isinf(of.rho) else of.rho / (of.rho + of.eps)
-        potential = own_potential(pool, of)
+        potential = within(pool, of).f
         self.size = of.eps + float(np.abs(potential).max())  # of the terms of a value
         self.start = potential[:, None] / of.eps
         self.grid = Grid(costs.PROFILES[of.cost], pool.points, pool.points)
