@@ -54,7 +54,7 @@ class Coupling:
         self.log_b = np.log(b)
         self.work = float(self.n) * self.m * (x.shape[1] + 12)
         self.twin = twin(self.work, COMPILED_FROM)
-        self.sweeps = 0
+        self.sweeps = self.single_sweeps = 0
         self.compiled = self.work >= COMPILED_FROM
         self.by_products = self.compiled and profile == Profile("distance", 2.0)
         self.squares_x = self.squares_y = None
@@ -64,7 +64,12 @@ class Coupling:
             x, y = x - centre, y - centre
             self.squares_x = np.einsum("ij,ij->i", x, x)
             self.squares_y = np.einsum("ij,ij->i", y, y)
-            self.left, self.right = self._moved(x), self._moved(np.ascontiguousarray(2.0 * y.T))
+            doubled = np.ascontiguousarray(2.0 * y.T)
+            self.factors = {
+                kind: (self._moved(x.astype(kind)), self._moved(doubled.astype(kind)))
+                for kind in (np.float32, np.float64)
+            }
+            self.reach = 2.0 * float(np.sqrt(self.squares_x.max() * self.squares_y.max()))
         else:
             self.grid = Grid(profile, x, y)
         self.rows = max(4, self.twin.COUPLING_ENTRIES // self.m // 4 * 4)
@@ -72,10 +77,27 @@ class Coupling:
         fits = 8 * self.n * self.m <= execution().memory // 2
         self.kept: dict[int, Any] | None = {} if dear and fits else None
 
-    def sweep(self, g: Array, eps: float, keep: Array | None = None, gain: float = 1.0) -> Sweep:
-        """L, and Σᵢ aᵢ exp(z_ij − Fᵢ) with Fᵢ = keepᵢ + gain Lᵢ; F = L where none is given."""
+    def floor(self, eps: float) -> float:
+        """The marginal error that rounding to float32 leaves; inf where there are no such tiles."""
+        made = self.by_products and self.kept is None
+        return 2.0**-23 * (1.0 + self.reach / eps) if made else np.inf
+
+    def sweep(
+        self,
+        g: Array,
+        eps: float,
+        keep: Array | None = None,
+        gain: float = 1.0,
+        *,
+        single: bool = False,
+    ) -> Sweep:
+        """L, and Σᵢ aᵢ exp(z_ij − Fᵢ) with Fᵢ = keepᵢ + gain Lᵢ; F = L where none is given.
+
+        ``single`` makes products and exponentials in float32, which takes half of the time.
+        """
         known = self._levels is not None and self._levels[0] == eps
         levels = self._levels[1] if self._levels and known else np.zeros(self.n)
+        kind = np.float32 if single else np.float64
         scale, shift, offset = self._logits(g, eps)
         shift_, weights = self._moved(shift), self._moved(self.a)
         rest = [
@@ -84,7 +106,7 @@ class Coupling:
 
         def block(rows: slice) -> tuple[Array, Array]:
             found, sums = [], np.zeros(self.m)
-            for own, tile in self._tiles(rows):
+            for own, tile in self._tiles(rows, kind):
                 o, before, kept = (v[own] for v in rest)
                 levels, columns = self.twin.coupled_sums(
                     tile, scale, shift_, o, before, weights[own], kept, gain
@@ -98,6 +120,7 @@ class Coupling:
             parts.append(found)
             total += sums
         self.sweeps += 1
+        self.single_sweeps += single
         made = Sweep(np.concatenate(parts), total)
         self._levels = eps, made.levels
         return made
@@ -153,25 +176,26 @@ class Coupling:
     def _blocks(self) -> Iterator[slice]:
         return steps_of(self.n, self.rows * TILES)
 
-    def _tiles(self, block: slice) -> Iterator[tuple[slice, Any]]:
+    def _tiles(self, block: slice, kind: Any = np.float64) -> Iterator[tuple[slice, Any]]:
         """Tiles of whole rows; a tile is overwritten by the next one unless it is kept."""
         room = None
         for own in steps_of(block.stop, self.rows, block.start):
             if self.kept is not None:
                 if own.start not in self.kept:
-                    self.kept[own.start] = self._tile(own, None)
+                    self.kept[own.start] = self._tile(own, None, kind)
                 yield own, self.kept[own.start]
                 continue
             if self.by_products and room is None and not uses_gpu(self.work):
-                room = np.empty((min(self.rows, block.stop - block.start), self.m))
-            yield own, self._tile(own, room)
+                room = np.empty((min(self.rows, block.stop - block.start), self.m), dtype=kind)
+            yield own, self._tile(own, room, kind)
 
-    def _tile(self, rows: slice, room: Any) -> Any:
+    def _tile(self, rows: slice, room: Any, kind: Any) -> Any:
         if not self.by_products:
             return self.grid.tile(rows, slice(0, self.m))
+        left, right = self.factors[kind]
         if room is None:
-            return self.left[rows] @ self.right
-        return np.dot(self.left[rows], self.right, out=room[: rows.stop - rows.start])
+            return left[rows] @ right
+        return np.dot(left[rows], right, out=room[: rows.stop - rows.start])
 
     def _moved(self, array: Array) -> Any:
         return to_device(array, self.work)

@@ -15,6 +15,8 @@ from divmatch.kernels.couplings import Coupling
 
 Array = NDArray[np.float64]
 
+ABOVE = 8.0  # times the rounding error of float32, down to which it serves
+
 
 @dataclass(frozen=True, eq=False)
 class State:
@@ -37,12 +39,21 @@ class State:
         return self.wanted - self.columns
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Dual:
-    """A coupling with the price ρ of mass that is created or destroyed; inf keeps the marginals."""
+    """A coupling with the price ρ of mass that is created or destroyed; inf keeps the marginals.
+
+    ``single`` says whether sweeps are made in float32, which is for the solver to choose.
+    """
 
     coupling: Coupling
     rho: float = math.inf
+    single: bool = False
+
+    def aim(self, error: float, eps: float) -> bool:
+        """Take float32 as long as the error is well above what it leaves; whether that is new."""
+        before, self.single = self.single, error > ABOVE * self.coupling.floor(eps)
+        return before and not self.single
 
     def gain(self, eps: float) -> float:
         """τ = ρ / (ρ + eps): what a softmin is damped by."""
@@ -51,7 +62,7 @@ class Dual:
     def at(self, g: Array, eps: float) -> State:
         """One sweep: everything about a potential."""
         tau = self.gain(eps)
-        found = self.coupling.sweep(g, eps, gain=tau)
+        found = self.coupling.sweep(g, eps, gain=tau, single=self.single)
         f = -tau * eps * found.levels
         if math.isinf(self.rho):
             value, wanted = float(self.coupling.a @ f + self.coupling.b @ g), self.coupling.b

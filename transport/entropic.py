@@ -30,17 +30,19 @@ class Effort:
 
 @dataclass(frozen=True, eq=False)
 class Solved:
-    """The last state, with the sweeps and Newton steps that led to it."""
+    """The last state, in float64, with the sweeps and Newton steps that led to it."""
 
     state: State
     sweeps: int
-    newton_steps: int = 0
+    single_sweeps: int
+    newton_steps: int
 
 
 def solve(dual: Dual, eps: float, start: float, effort: Effort, g: Array | None = None) -> Solved:
     """Entropic transport at ``eps`` on a path from ``start``, such as the mean cost, or from a good g."""
     newton, path = Newton(dual), []
     level = max(eps, start) if g is None else eps
+    dual.aim(1.0, level)
     state = dual.at(np.zeros(dual.coupling.m) if g is None else g, level)
     while level > eps * 1.0001:
         state = _settled(dual, newton, state, ROUGH, effort)
@@ -51,7 +53,7 @@ def solve(dual: Dual, eps: float, start: float, effort: Effort, g: Array | None 
     if not dual.coupling.compiled and state.error <= effort.tol:
         more = replace(effort, sweeps=dual.coupling.sweeps + EXTRA)
         state = _settled(dual, newton, state, FINE, more)
-    return Solved(state, dual.coupling.sweeps, newton.steps)
+    return _solved(dual, state, newton.steps)
 
 
 def solve_symmetric(dual: Dual, eps: float, effort: Effort, g: Array | None = None) -> Solved:
@@ -60,21 +62,32 @@ def solve_symmetric(dual: Dual, eps: float, effort: Effort, g: Array | None = No
     It starts near the end: the potential lies between 0 and that of no transport at all.
     """
     coupling = dual.coupling
+    dual.aim(1.0, eps)
     state = dual.at(np.zeros(coupling.m) if g is None else g, eps)
     anderson, extra = Anderson(coupling.b), 0
     while coupling.sweeps < effort.sweeps:
+        if dual.aim(state.error, eps):
+            state = dual.at(state.g, eps)
         if state.error <= effort.tol:
             extra += 1
             if coupling.compiled or state.error <= FINE or extra > EXTRA:
                 break
         image = 0.5 * (state.g + dual.rows(state))
         state = dual.at(anderson.next(state.g, image, state.error), eps)
-    return Solved(state, coupling.sweeps)
+    return _solved(dual, state)
+
+
+def _solved(dual: Dual, state: State, steps: int = 0) -> Solved:
+    if dual.single:
+        dual.single = False
+        state = dual.at(state.g, state.eps)
+    return Solved(state, dual.coupling.sweeps, dual.coupling.single_sweeps, steps)
 
 
 def _next(dual: Dual, path: list[State], eps: float) -> State:
     """The better of the last potential and its continuation along the path."""
     last = path[-1]
+    dual.aim(ROUGH, eps)
     state = dual.at(last.g, eps)
     if len(path) == 1:
         return state
@@ -87,7 +100,11 @@ def _settled(dual: Dual, newton: Newton, state: State, goal: float, effort: Effo
     """Iterate at one eps until the marginal error is below the goal or the sweeps are used up."""
     best, steps, failed = state, 0, 0
     anderson = Anderson(dual.coupling.b)
-    while state.error > goal and dual.coupling.sweeps < effort.sweeps:
+    while dual.coupling.sweeps < effort.sweeps:
+        if dual.aim(state.error, state.eps):
+            state = best = dual.at(state.g, state.eps)
+        if state.error <= goal:
+            break
         trial, warm = None, steps < WARM
         if effort.newton and not warm and failed < STUCK and newton.pays(state.eps):
             trial = newton.step(state)

@@ -74,6 +74,7 @@ class Term:
     mass: float
     error: float
     sweeps: int
+    single_sweeps: int
     newton_steps: int
     cost: float = math.nan  # Σ P C, where it was asked for
 
@@ -111,7 +112,10 @@ def _coupling(x: Support, y: Support, of: Regularised) -> Coupling:
 
 def _term(dual: Dual, found: Solved, f: Array, g: Array, cost: float = math.nan) -> Term:
     state, mass = found.state, float(found.state.columns.sum())
-    return Term(state.value, f, g, mass, state.error, found.sweeps, found.newton_steps, cost)
+    return Term(
+        state.value, f, g, mass, state.error, found.sweeps, found.single_sweeps, found.newton_steps,
+        cost,
+    )  # fmt: skip
 
 
 def _spent(dual: Dual, state: State, of: Regularised) -> float:

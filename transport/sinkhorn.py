@@ -111,11 +111,12 @@ def sinkhorn(
 
     The iteration is in the log domain and follows eps from the mean cost down to its value. Where the
     plan is sparse, which it is for small eps, Newton steps take over; elsewhere the iteration is
-    accelerated (Anderson). `error` in the result is the largest marginal error of the terms in L1; above
+    accelerated (Anderson). Far from the end sweeps are made in float32 where the error allows it, the
+    last ones never; the result counts them. Its `marginal_error` is the largest of the terms in L1; above
     tol the value is not converged, which is said (W47) and decides no limit.
 
     With --unbalanced the marginals may be missed at a price ρ KL each, so that outliers cost no
-    more than ρ: mass that is far away is not transported. `mass` is what is.
+    more than ρ: mass that is far away is not transported. `mass` in the result is what is.
 
     Parameters
     ----------
@@ -272,7 +273,13 @@ def _centred(values: Array, weights: Array) -> Array:
 def _no_cost(x: Samples, y: Samples, params: dict[str, Any]) -> Estimate:
     """All rows are the same: nothing is moved at any eps."""
     zeros = np.zeros(x.n), np.zeros(y.n)
-    found = {"cost_of_plan": 0.0, "sweeps": 0, "newton_steps": 0, "marginal_error": 0.0}
+    found = {
+        "cost_of_plan": 0.0,
+        "sweeps": 0,
+        "sweeps_in_float32": 0,
+        "newton_steps": 0,
+        "marginal_error": 0.0,
+    }
     return Estimate(0.0, *zeros, params=params | found)
 
 
@@ -280,6 +287,7 @@ def _found(terms: list[Term], of: Regularised) -> dict[str, Any]:
     found: dict[str, Any] = {
         "cost_of_plan": terms[0].cost,
         "sweeps": sum(term.sweeps for term in terms),
+        "sweeps_in_float32": sum(term.single_sweeps for term in terms),
         "newton_steps": sum(term.newton_steps for term in terms),
         "marginal_error": max(term.error for term in terms),
     }
@@ -339,8 +347,10 @@ def splits_plan(
     of = Regularised(cost, float(eps.removeprefix(ABSOLUTE)), rho, effort)
 
     def alone(split: NDArray[np.bool_]) -> float:
-        parts = pool.take(split), pool.take(~split)
-        return estimate(*parts, eps, cost, debiased, unbalanced, effort).value
+        p, q = (Support.of(pool.take(part)) for part in (split, ~split))
+        start = costs.mean(cost, p.points, q.points, p.weights, q.weights)
+        own = [within(part, of) for part in (p, q)] if debiased else []
+        return combined([between(p, q, of, start), *own])
 
     splits = Splits(Support.of(pool), of, alone, debiased=debiased)
     return Pooled(splits.values, lambda: ROUNDED * splits.size)

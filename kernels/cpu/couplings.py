@@ -12,7 +12,7 @@ from divmatch.kernels.cpu.jit import compiled
 Array = NDArray[np.float64]
 
 COUPLING_ENTRIES = 49_152  # of a tile, so that it stays in the cache
-SMALL, LARGE = 1e-200, 1e200  # sums between them lost no digits to a poor shift
+SMALL, LARGE = 1e-20, 1e20  # sums between them lost no digits to a poor shift, in float32 either
 
 
 def coupled_sums(
@@ -20,7 +20,8 @@ def coupled_sums(
     keep: Array, gain: float,
 ) -> tuple[Array, Array]:  # fmt: skip
     """See `divmatch.kernels.couplings`."""
-    found, sums = np.empty(len(tile)), np.zeros(tile.shape[1])
+    found, sums = np.empty(len(tile)), np.zeros(tile.shape[1], dtype=tile.dtype)
+    shift, scale = shift.astype(tile.dtype), tile.dtype.type(scale)
     _coupled_sums(tile, scale, shift, offset, level, weights, keep, gain, found, sums)
     return found, sums
 
@@ -32,19 +33,20 @@ def _coupled_sums(
 ) -> None:  # fmt: skip
     """A group of four rows shares one sweep over the column sums."""
     n, m = tile.shape
-    e, w = np.empty((4, m)), np.empty(4)
+    kind = tile.dtype.type
+    e, w = np.empty((4, m), dtype=tile.dtype), np.empty(4, dtype=tile.dtype)
     for first in range(0, n, 4):
         group = min(4, n - first)
         for r in range(group):
             i = first + r
             row, out = tile[i], e[r]
-            top, total = level[i] - offset[i], 0.0
+            top, total = kind(level[i] - offset[i]), kind(0)
             for j in range(m):
                 value = bounded_exponential(scale * row[j] + shift[j] - top)
                 out[j] = value
                 total += value
             if not (total > SMALL and total < LARGE):
-                top, total = scale * row[0] + shift[0], 0.0
+                top, total = scale * row[0] + shift[0], kind(0)
                 for j in range(m):
                     top = max(top, scale * row[j] + shift[j])
                 for j in range(m):

@@ -19,11 +19,12 @@ def coupled_sums(
 ) -> tuple[Any, Any]:
     """See `divmatch.kernels.couplings`."""
     xp = array_module(tile)
-    z = tile * scale
-    z += shift
+    z = tile * tile.dtype.type(scale)
+    z += shift.astype(tile.dtype)
     top = z.max(axis=1)
     z -= top[:, None]
-    xp.maximum(z, -700.0, out=z)  # as the compiled twin does: no sum of a column is ever zero
+    # as the compiled twin does: no sum of a column is ever zero
+    xp.maximum(z, -86.0 if z.dtype.itemsize == 4 else -700.0, out=z)
     xp.exp(z, out=z)
     total = z.sum(axis=1)
     found = top + xp.log(total) + offset
