@@ -58,7 +58,7 @@ class Coupling:
         self.compiled = self.work >= COMPILED_FROM
         self.by_products = self.compiled and profile == Profile("distance", 2.0)
         self.squares_x = self.squares_y = None
-        self._levels: tuple[float, Array] | None = None
+        self._levels = 1.0, np.zeros(self.n)
         if self.by_products:
             centre = 0.5 * (a @ x + b @ y)
             x, y = x - centre, y - centre
@@ -95,11 +95,11 @@ class Coupling:
 
         ``single`` makes products and exponentials in float32, which takes half of the time.
         """
-        known = self._levels is not None and self._levels[0] == eps
-        levels = self._levels[1] if self._levels and known else np.zeros(self.n)
+        before, levels = self._levels  # a row is shifted by what its log-sum is likely to be
+        levels = levels * (before / eps)
         kind = np.float32 if single else np.float64
         scale, shift, offset = self._logits(g, eps)
-        shift_, weights = self._moved(shift), self._moved(self.a)
+        shift_, weights = self._moved(shift.astype(kind)), self._moved(self.a)
         rest = [
             self._moved(v) for v in (offset, levels, np.zeros(self.n) if keep is None else keep)
         ]

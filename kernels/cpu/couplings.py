@@ -11,8 +11,9 @@ from divmatch.kernels.cpu.jit import compiled
 
 Array = NDArray[np.float64]
 
-COUPLING_ENTRIES = 49_152  # of a tile, so that it stays in the cache
-SMALL, LARGE = 1e-20, 1e20  # sums between them lost no digits to a poor shift, in float32 either
+COUPLING_ENTRIES = 122_880  # of a tile, so that it stays in the cache
+# sums between these lost no digits to a poor shift, by the bytes of a number
+TRUSTED = {4: (1e-14, 1e30), 8: (1e-250, 1e250)}
 
 
 def coupled_sums(
@@ -21,15 +22,27 @@ def coupled_sums(
 ) -> tuple[Array, Array]:  # fmt: skip
     """See `divmatch.kernels.couplings`."""
     found, sums = np.empty(len(tile)), np.zeros(tile.shape[1], dtype=tile.dtype)
-    shift, scale = shift.astype(tile.dtype), tile.dtype.type(scale)
-    _coupled_sums(tile, scale, shift, offset, level, weights, keep, gain, found, sums)
+    trusted = TRUSTED[tile.itemsize]
+    _coupled_sums(
+        tile,
+        tile.dtype.type(scale),
+        shift,
+        offset,
+        level,
+        weights,
+        keep,
+        gain,
+        trusted,
+        found,
+        sums,
+    )
     return found, sums
 
 
 @compiled
 def _coupled_sums(
     tile: Array, scale: float, shift: Array, offset: Array, level: Array, weights: Array,
-    keep: Array, gain: float, found: Array, sums: Array,
+    keep: Array, gain: float, trusted: tuple[float, float], found: Array, sums: Array,
 ) -> None:  # fmt: skip
     """A group of four rows shares one sweep over the column sums."""
     n, m = tile.shape
@@ -45,7 +58,7 @@ def _coupled_sums(
                 value = bounded_exponential(scale * row[j] + shift[j] - top)
                 out[j] = value
                 total += value
-            if not (total > SMALL and total < LARGE):
+            if not (total > trusted[0] and total < trusted[1]):
                 top, total = scale * row[0] + shift[0], kind(0)
                 for j in range(m):
                     top = max(top, scale * row[j] + shift[j])

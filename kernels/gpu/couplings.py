@@ -20,11 +20,11 @@ def coupled_sums(
     """See `divmatch.kernels.couplings`."""
     xp = array_module(tile)
     z = tile * tile.dtype.type(scale)
-    z += shift.astype(tile.dtype)
+    z += shift
     top = z.max(axis=1)
     z -= top[:, None]
     # as the compiled twin does: no sum of a column is ever zero
-    xp.maximum(z, -86.0 if z.dtype.itemsize == 4 else -700.0, out=z)
+    xp.maximum(z, -60.0 if z.dtype.itemsize == 4 else -650.0, out=z)
     xp.exp(z, out=z)
     total = z.sum(axis=1)
     found = top + xp.log(total) + offset
