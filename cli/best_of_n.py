@@ -169,7 +169,7 @@ def result(n: int, mean: Mean, win: Mean | None, matrix: Matrix, options: dict[s
         value=mean.mean,
         unit="nats",
         direction="symmetric",
-        n=(mean.count, mean.count),
+        n=(mean.count,),
         d=matrix.classes if win is not None else 1,
         se=mean.se,
         ci=interval,

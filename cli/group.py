@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from divmatch.catalogue import COMMANDS, EVERY, QUANTITIES, SECTIONS, SINGLES
+from divmatch.catalogue import COMMANDS, EVERY, QUANTITIES, SECTIONS, SHAPED, SINGLES
 from divmatch.cli.main import COMPLETE, USAGE, say
 from divmatch.errors import SettingError, suggestion
 
@@ -31,6 +31,10 @@ class LazyGroup(click.Group):
             from divmatch.cli.single import single_command_of
 
             return single_command_of(name)
+        if name in SHAPED:
+            from divmatch.cli.shaped import shaped_command_of
+
+            return shaped_command_of(name)
         if name in COMMANDS:
             made: dict[str, click.Command] = import_module(COMMANDS[name][0]).COMMANDS
             return made[name]

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from divmatch.catalogue import COMMANDS as CATALOGUE
-from divmatch.catalogue import QUANTITIES, SINGLES, STATISTICS
+from divmatch.catalogue import QUANTITIES, SHAPED, SINGLES, STATISTICS
 from divmatch.cli.command import Command
 from divmatch.cli.main import COMPLETE, OK, USAGE, printable, say
 from divmatch.cli.options import KINDS
@@ -50,7 +50,7 @@ def run_list(form: str) -> int:
             "default": of.default,
             "help": of.help,
         }
-        for name in (*QUANTITIES, *SINGLES, *STATISTICS)
+        for name in (*QUANTITIES, *SINGLES, *SHAPED, *STATISTICS)
         if (of := quantity(name))
     ]
     if form == "json":

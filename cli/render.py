@@ -25,19 +25,21 @@ SUFFIXES = {
 
 
 def rendered(report: Report, form: str) -> str | bytes:
-    """The whole report in one format."""
-    return FORMS[form](report)
+    """The whole report in one format, as the command has it or as all have it."""
+    return (report.forms.get(form) or FORMS[form])(report)
 
 
-def form_of(path: str) -> str:
-    """The format that a file name asks for."""
+def form_of(path: str, *, arrays: bool = False) -> str:
+    """The format that a file name asks for; ``arrays`` allows .npy."""
     if path in ("-", "/dev/stdout"):
         return "text"
     suffix = os.path.splitext(path)[1].lower()
+    if arrays and suffix == ".npy":
+        return "npy"
     if suffix not in SUFFIXES and os.path.exists(path) and not os.path.isfile(path):
         return "text"  # a pipe or a device has no suffix
     if suffix not in SUFFIXES:
-        known = " ".join(SUFFIXES)
+        known = " ".join([*SUFFIXES, *([".npy"] if arrays else [])])
         raise SettingError(
             f"-o {path}: no format has the suffix '{suffix}'; expected one of {known}"
         )
@@ -67,6 +69,8 @@ def flat(result: Mapping[str, Any]) -> dict[str, Any]:
         "message": result.get("message"),
         "columns": ",".join(result.get("columns", [])) or None,
         "p_adjusted": test.get("p_adjusted"),
+        "group": result.get("group"),
+        "fingerprint": result.get("fingerprint"),
     }
 
 
@@ -131,6 +135,8 @@ _FLAT_NAMES = [
     "message",
     "columns",
     "p_adjusted",
+    "group",
+    "fingerprint",
 ]
 
 
@@ -140,11 +146,12 @@ def markdown_of(report: Report) -> str:
         "| metric | sample | value | interval | p | n | status |",
         "|---|---|--:|---|--:|--:|---|",
     ]
+    against_reference = any(one["role"] == "ref" for one in report.document["inputs"])
     for result in report.results:
         ci = f"{short(result.ci.low)} .. {short(result.ci.high)}" if result.ci else ""
         p = short(result.test.p_value) if result.test else ""
         sample = printable(result.sample or report.name("q"))
-        by_id = report.document["command"] in ("score", "marginals")
+        by_id = against_reference or report.document["command"] == "marginals"
         name = result.id if by_id else title(result, report)
         cells = (
             name,

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from divmatch.cli.main import printable
@@ -27,6 +27,7 @@ class Report:
     results: tuple[Result, ...]
     text: Callable[["Report"], str]
     colour: bool = False
+    forms: Mapping[str, Callable[["Report"], str | bytes]] = field(default_factory=dict)
 
     def name(self, role: str) -> str:
         """The first input with this role."""
@@ -59,6 +60,8 @@ def drawn(test: Test) -> str:
     """Where a p-value comes from: 999 permutations."""
     if not test.permutations:
         return test.method
+    if test.method == "permutation and normal":
+        return f"larger of normal and {counted(test.permutations, 'permutation')}"
     if test.method == "exact":
         return f"all {counted(test.permutations + 1, 'split')}"
     return counted(test.permutations, TESTS.get(test.method, test.method))
@@ -101,6 +104,8 @@ def interval(result: Result) -> str:
 def moved(result: Result) -> bool:
     """Whether the interval misses its own value, because it is moved by the value's bias."""
     ci = result.ci
+    if result.bias and result.bias["corrected"] == "value":
+        return False
     return ci is not None and bool(result.bias) and not ci.low <= result.value <= ci.high
 
 

@@ -1,14 +1,13 @@
 """`divmatch score`: many sample sets against one reference, in one process."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
 from typing import Any
 
 import click
 
 from divmatch.catalogue import QUANTITIES
 from divmatch.cli.command import Command
-from divmatch.cli.main import printable, say
+from divmatch.cli.journal import Journal, Stream
 from divmatch.cli.options import (
     compute_options,
     gate_options,
@@ -19,48 +18,59 @@ from divmatch.cli.options import (
     progress_option,
 )
 from divmatch.cli.progress import Progress
-from divmatch.cli.render import delimited, delimited_header, flat, ndjson_row
-from divmatch.cli.report import Report, columns, moved, short, verdict_lines
-from divmatch.cli.session import Session, labelled, notes_of, show
-from divmatch.errors import DivmatchError, SettingError, counted
-from divmatch.estimator import Estimator, parse_metric, quantity
-from divmatch.record import Note, Result
-from divmatch.samples import Samples
+from divmatch.cli.score_job import Job, Metric
+from divmatch.cli.score_table import table
+from divmatch.cli.session import Session
+from divmatch.cli.several import refuse_two_streams
+from divmatch.errors import SettingError
+from divmatch.estimator import parse_metric, quantity
+from divmatch.record import Result
 
-Metric = tuple[str, Estimator, dict[str, Any]]  # its id, the estimator, checked settings
-DELIMITERS = {"csv": ",", "tsv": "\t"}
 DEFAULT_METRICS = "energy,mmd,sliced"
 
 
 def run(**options: Any) -> int:
     """Score every sample set; a bad file is an error row, and the rest go on."""
+    from divmatch.cli.score_rows import row_scores
     from divmatch.files import check_readable
 
     session, metrics = prepared(options)
     paths = sample_paths(options)
     check_readable([options["ref"]])
     session.spare([options["ref"], *paths])
-    job = Job(session, metrics)
+    names = [name for name, _, _ in metrics]
     rows: list[Result] = []
-    with session.running(), Progress(options["progress"], len(paths), "score") as progress:
+    with (
+        session.running(),
+        Progress(options["progress"], len(paths), "score") as progress,
+        row_scores(options["rows"], names, mkdir=options["mkdir"]) as row_file,
+    ):
+        job = Job(session, metrics, Journal(options["resume"]), row_file)
         job.open(options["ref"])
         streamed = Stream(options["output_format"])
         for path in paths:
             progress.at(path)
-            for row in job.rows(path):
+            for row in job.rows(path, len(rows)):
                 rows.append(row)
                 streamed.row(row)
             progress.done()
             if rows[-1].status == "error" and options["fail_fast"]:
                 break
-    session.settings |= {"metrics": [name for name, _, _ in metrics], **job.settings()}
+    session.settings |= {"metrics": names, **job.settings()}
+    rows = job.groups.lettered(rows, options["level"])
     verdict = session.verdict(rows)
     return session.report(job.inputs, rows, verdict, say_results=not streamed.active, text=table)
 
 
 def prepared(options: Mapping[str, Any]) -> tuple[Session, list[Metric]]:
     """What can be said before any data are read."""
+    from divmatch.cli.score_rows import check_rows
+    from divmatch.outputs import check_writable
+
     session = Session("score", options)
+    check_rows(options["rows"])
+    written = [options[name] for name in ("rows", "resume") if options[name]]
+    check_writable([*options["output"], *written], options["mkdir"])
     named = [one for text in split_metrics(options["metrics"]) for one in spelled_out(text)]
     if len(set(named)) < len(named):
         raise SettingError(f"--metrics: '{max(named, key=named.count)}' is named twice")
@@ -116,208 +126,8 @@ def sample_paths(options: Mapping[str, Any]) -> list[str]:
         paths += files_from(options["files_from"], options["nul"])
     if not paths:
         raise SettingError("no sample sets; name files after REF or give --files-from FILE")
-    from divmatch.places import STANDARD_INPUT
-
-    readers = [name.partition("::")[0] for name in (options["ref"], *paths)]
-    if sum(name in STANDARD_INPUT for name in (*readers, options["files_from"])) > 1:
-        raise SettingError("-: standard input can be read only once; save an input to a file")
+    refuse_two_streams([options["ref"], *paths, options["files_from"]])
     return paths
-
-
-class Job:
-    """The reference, read once; its trees, bandwidth and within-sums live on its samples."""
-
-    def __init__(self, session: Session, metrics: Sequence[Metric]) -> None:
-        self.session = session
-        self.metrics = metrics
-        self.inputs: list[dict[str, Any]] = []
-        self.scale = "none"
-
-    def open(self, path: str) -> None:
-        """Read the reference."""
-        from divmatch.encoding import Encoder
-        from divmatch.files import read_table
-
-        self.reading = self.session.reading()
-        self.encoder = Encoder(read_table(path, self.reading, role="ref"), self.reading)
-        reference = self.encoder.reference
-        self.name, self.scale = reference.name, str(reference.origin.get("scale", "none"))
-        self.session.warn(notes_of(reference), f"{reference.name}: ")
-        self._describe(reference, "ref")
-
-    def settings(self) -> dict[str, Any]:
-        """What the document says of the run."""
-        return {"level": self.session.options["level"], "scale": self.scale}
-
-    def rows(self, path: str) -> Iterator[Result]:
-        """One result a metric; one error row if the file cannot be used."""
-        try:
-            reference, sample = self._read(path)
-        except (DivmatchError, OSError) as error:
-            yield self._failed(path, "input", None, error)
-            return
-        self._describe(sample, "sample")
-        for name, estimator, settings in self.metrics:
-            try:
-                result = self.session.infer(estimator, reference, sample, settings)
-            except DivmatchError as error:
-                yield self._failed(path, name, estimator, error, (reference.n, sample.n))
-                continue
-            yield self._dressed(result, name, reference, sample)
-
-    def _read(self, path: str) -> tuple[Samples, Samples]:
-        from divmatch.files import check_readable, read_table
-
-        check_readable([path])
-        return self.encoder.candidate(read_table(path, self.reading, role="sample"))
-
-    def _dressed(self, result: Result, name: str, reference: Samples, sample: Samples) -> Result:
-        read = notes_of(sample)
-        where = f"{sample.name}: "
-        notes = (
-            replace(note, message=note.message.removeprefix(where))  # named once is enough
-            for note in (*read, *result.warnings)
-        )
-        self.session.warn(tuple(notes), f"{where}{name}: ")
-        return replace(
-            result,
-            id=name,
-            sample=sample.name,
-            unit=labelled(result.unit, self.reading, reference),
-            direction="ref->sample" if result.direction == "P||Q" else result.direction,
-            warnings=(*read, *result.warnings),
-            status="warn" if read and result.status == "ok" else result.status,
-        )
-
-    def _failed(
-        self,
-        path: str,
-        name: str,
-        estimator: Estimator | None,
-        error: Exception,
-        n: tuple[int, int] = (0, 0),
-    ) -> Result:
-        message = str(error)
-        say(f"error: {message if path in message else f'{path}: {name}: {message}'}")
-        return Result(
-            metric=estimator.quantity.name if estimator else name,
-            method=estimator.method if estimator else "",
-            value=float("nan"),
-            unit="",
-            direction="ref->sample",
-            n=n,
-            d=0,
-            id=name,
-            sample=path,
-            better=estimator.quantity.better if estimator else "lower",
-            status="error",
-            warnings=(Note("E00", message),),
-            extra={"message": message},
-        )
-
-    def _describe(self, samples: Samples, role: str) -> None:
-        from divmatch.provenance import input_info
-
-        if self.session.needs_inputs():
-            self.inputs.append(input_info(samples, role))
-        else:
-            self.inputs.append({"role": role, "name": samples.name})
-
-
-class Stream:
-    """Rows on standard output as they finish, for the formats that allow it."""
-
-    def __init__(self, form: str) -> None:
-        self.form = form
-        self.active = form in ("ndjson", *DELIMITERS)
-        if form in DELIMITERS:
-            show(delimited_header(DELIMITERS[form]))
-
-    def row(self, result: Result) -> None:
-        """Print one row now."""
-        if self.form == "ndjson":
-            show(ndjson_row(result.as_dict()))
-        elif self.active:
-            show(delimited(flat(result.as_dict()), DELIMITERS[self.form]))
-
-
-# ---------------------------------------------------------------------------------- the table
-
-
-MOVED = "*"
-
-
-def table(report: Report) -> str:
-    """The league table: a row a sample set, sorted by the first metric, nearest first."""
-    ids = report.document["settings"]["metrics"]
-    sets = sample_sets(report.results)
-    ordered = sorted(sets, key=lambda item: _rank(item[1].get(ids[0])))
-    head = ["sample", "n", *(heading(name, report) for name in ids)]
-    body = [[name, _size(found), *(_cell(found.get(i)) for i in ids)] for name, found in ordered]
-    level = report.document["settings"]["level"]
-    failed = [r for r in report.results if r.status in ("error", "inconclusive")]
-    reference = report.name("ref")
-    foot = f"reference {reference}; value [{level * 100:g}% interval]; {nearer(ids)}"
-    if any(moved(result) for result in report.results):
-        foot += f"; {MOVED} interval moved by the value's bias"
-    lines = [*columns([head, *body]), foot]
-    lost = sum(any(r in failed for r in found.values()) for _, found in sets)
-    if lost:
-        verb = "lacks" if lost == 1 else "lack"
-        lines.append(f"{lost} of {counted(len(sets), 'sample set')} {verb} a number")
-    return "\n".join([*lines, *verdict_lines(report), ""])
-
-
-def nearer(ids: Sequence[str]) -> str:
-    """Which way the numbers go."""
-    names = dict.fromkeys(name.partition(":")[0].strip() for name in ids)
-    larger = [name for name in names if quantity(name).better == "higher"]
-    if not larger:
-        return "smaller is nearer"
-    few = "larger is nearer" + (f" in {', '.join(larger)}" if len(larger) < len(names) else "")
-    return few if len(larger) == len(names) else f"smaller is nearer, {few}"
-
-
-def sample_sets(results: Sequence[Result]) -> list[tuple[str, dict[str, Result]]]:
-    """What to call each sample set, with its results by metric; equal names are numbered."""
-    sets: list[tuple[str | None, dict[str, Result]]] = []
-    for result in results:
-        if not sets or result.sample != sets[-1][0] or result.id in sets[-1][1]:
-            sets.append((result.sample, {}))
-        sets[-1][1][result.id] = result
-    names = [printable(str(sample)) for sample, _ in sets]
-    times = [names[: k + 1].count(name) for k, name in enumerate(names)]
-    called = [name if n == 1 else f"{name} ({n})" for name, n in zip(names, times, strict=True)]
-    return [(name, found) for name, (_, found) in zip(called, sets, strict=True)]
-
-
-def heading(name: str, report: Report) -> str:
-    """The metric as the user wrote it, with the direction of asymmetric ones."""
-    metric = name.partition(":")[0].strip()
-    arrow = "(ref||sample)" if quantity(metric).direction == "P||Q" else ""
-    return f"{name}{arrow}"
-
-
-def _rank(result: Result | None) -> tuple[bool, float]:
-    failed = result is None or result.value != result.value
-    if failed or result is None:
-        return (True, 0.0)
-    return (False, -result.value if result.better == "higher" else result.value)
-
-
-def _size(found: Mapping[str, Result]) -> str:
-    sizes = [result.n[1] for result in found.values() if result.n[1]]
-    return str(sizes[0]) if sizes else "-"
-
-
-def _cell(result: Result | None) -> str:
-    if result is None or result.status in ("error", "inconclusive"):
-        return result.status if result else "error"
-    if result.ci is None:
-        return short(result.value)
-    mark = MOVED if moved(result) else ""
-    mark += " p=" + short(result.test.p_value) if result.test else ""
-    return f"{short(result.value)} [{short(result.ci.low)}, {short(result.ci.high)}]{mark}"
 
 
 _SECTIONS: dict[str, list[click.Parameter]] = {
@@ -349,19 +159,47 @@ COMMANDS: dict[str, click.Command] = {
             click.Option(
                 ["-0", "--null", "nul"], is_flag=True, help="Names in --files-from end with NUL."
             ),
-            option("--fail-fast", is_flag=True, help="Stop at the first sample set with an error."),
+            option(
+                "--fail-fast/--keep-going",
+                default=False,
+                help="Stop at the first sample set with an error, or go on (the default).",
+            ),
+            option(
+                "--extrapolate",
+                is_flag=True,
+                help="Biased metrics as with any number of rows: from parts of the rows, or the known bias.",
+            ),
+            option(
+                "--resume",
+                metavar="FILE.csv",
+                help="Add finished rows to FILE.csv at once, and skip those that it holds.",
+            ),
+            option(
+                "--rows",
+                metavar="FILE.parquet",
+                help="Also numbers of every row: nearest distance, log-ratio, authenticity, witness.",
+            ),
             *(parameter for group in _SECTIONS.values() for parameter in group),
         ],
         examples=(
             "divmatch score real.npy gen.npy other.npy",
             "divmatch score real.npy gen.npy other.npy --metrics energy,mmd:kernel=laplace,kl:k=5 -f csv",
             "divmatch score real.npy gen.npy --max 0.05 --metrics energy -o scores.json",
+            "divmatch score real.npy gen/step-100.npy gen/step-200.npy --resume scores.csv",
+            "divmatch score real.npy gen.npy --metrics energy,kl:method=nnr --rows rows.parquet",
         ),
         help="Score many sample sets against one reference: one row for each set and metric.\n\nThe "
         "reference is read once, and its neighbour trees, bandwidth and within-sums are computed "
         "once. The table is sorted by the first metric, nearest first. ndjson, csv and tsv rows "
         "appear as each set is done. A file that cannot be used is a row with status error, the "
-        "rest go on, and the exit code is 2.",
+        "rest go on, and the exit code is 2.\n\nSets that share a letter cannot be told apart by the "
+        "first metric: all pairs are compared as in `divmatch rank`, up to 100 sets. Letters come with "
+        "the last set, so that rows printed before (ndjson, csv, tsv) lack them. Biased metrics "
+        "(V-statistics, sliced) depend on the number of rows: W31 says where it differs, --extrapolate "
+        "takes the bias off the value and its interval.\n\n--rows writes a row of numbers for every row of "
+        "every set: nearest, its distance to REF; log_ratio, ln p/q from five neighbours, low where the "
+        "set has rows that REF lacks; authentic, 0 for a copy; and for each metric the witness (energy, "
+        "mmd: high where REF has fewer rows than the set) or the influence on the value.",
         short_help="Score many sample sets against one reference: one row each.",
         sections=_SECTIONS,
         prepare=prepared,

@@ -30,6 +30,7 @@ class Session:
     options: Mapping[str, Any]
     started: float = field(default_factory=time.perf_counter)
     settings: dict[str, Any] = field(default_factory=dict)
+    arrays: bool = False  # -o FILE.npy is possible
 
     def __post_init__(self) -> None:
         """Refuse outputs that cannot be written before any work is done."""
@@ -40,11 +41,15 @@ class Session:
         self.reading()
         memory_budget(self.options["max_memory"])
         for path in self.options["output"]:
-            render.form_of(path)
+            self.form_of(path)
         check_writable(self.options["output"], self.options["mkdir"])
         least, most = self.options["minimum"], self.options["maximum"]
         if least is not None and most is not None and least > most:
             raise SettingError(f"--min {least:g} is above --max {most:g}: no value could pass")
+
+    def form_of(self, path: str) -> str:
+        """The format that the name of an output asks for."""
+        return render.form_of(path, arrays=self.arrays)
 
     def spare(self, inputs: Sequence[str]) -> None:
         """Refuse outputs that would replace an input, or become a part of one."""
@@ -157,7 +162,7 @@ class Session:
 
     def needs_inputs(self) -> bool:
         """Fingerprints are computed only for the format that carries them."""
-        files = any(render.form_of(path) == "json" for path in self.options["output"])
+        files = any(self.form_of(path) == "json" for path in self.options["output"])
         return files or self.options["output_format"] == "json"
 
     def limits(self) -> gate.Limits:
@@ -203,6 +208,7 @@ class Session:
         *,
         say_results: bool = True,
         text: Any = None,
+        forms: Mapping[str, Any] | None = None,
     ) -> int:
         """Write every output, then standard output; the exit code, as the document has it."""
         code = self.exit_code(results, verdict)
@@ -214,13 +220,15 @@ class Session:
             verdict=verdict and _final(verdict, code),
             run=self.run_block(),
         )
-        report = Report(whole, tuple(results), text or text_of, self._colour())
+        report = Report(whole, tuple(results), text or text_of, self._colour(), forms or {})
         from divmatch.outputs import write_whole
 
         for path in self.options["output"]:
             if path != "-":
                 write_whole(
-                    path, render.rendered(report, render.form_of(path)), mkdir=self.options["mkdir"]
+                    path,
+                    render.rendered(report, self.form_of(path)),
+                    mkdir=self.options["mkdir"],
                 )
         if say_results:
             show(render.rendered(report, self.options["output_format"]))

@@ -7,16 +7,17 @@ Every command that estimates one quantity is also a function: ``divmatch.energy(
 from importlib import import_module
 from typing import Any
 
-from divmatch.catalogue import QUANTITIES, SINGLES
+from divmatch.catalogue import QUANTITIES, SHAPED, SINGLES
 
 __version__ = "0.1.0"
-__all__ = ["__version__", *QUANTITIES, *SINGLES]
+FUNCTIONS = {name.replace("-", "_"): name for name in (*QUANTITIES, *SINGLES, *SHAPED)}
+__all__ = ["__version__", *FUNCTIONS]
 
 
 def __getattr__(name: str) -> Any:
     """The function of a quantity, made when it is first asked for."""
-    if name in QUANTITIES or name in SINGLES:
-        return import_module("divmatch.inference").function_of(name)
+    if name in FUNCTIONS:
+        return import_module("divmatch.inference").function_of(FUNCTIONS[name])
     if name == "memorisation":
         return import_module("divmatch.generalisation").memorisation
     raise AttributeError(f"module 'divmatch' has no attribute '{name}'")

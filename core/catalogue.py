@@ -14,11 +14,20 @@ QUANTITIES = {  # commands that compare two samples: name -> (module that declar
     "energy": ("divmatch.estimators.energy", "Energy distance between two samples, unbiased (U-statistic)."),
     "sinkhorn": ("divmatch.transport.sinkhorn", "Sinkhorn divergence between two samples, by iterations and sparse Newton steps."),
     "sliced": ("divmatch.transport.sliced", "Sliced Wasserstein distance between two samples."),
+    "frechet": ("divmatch.transport.frechet_methods", "Squared Fréchet (Bures-Wasserstein) distance between fitted Gaussians, without its bias."),
 }  # fmt: skip
 
 SINGLES = {  # commands that look at one sample: name -> (module that declares it, help)
     "ksd": ("divmatch.estimators.stein", "Squared kernel Stein discrepancy of a sample from a known density, unbiased."),
     "dcor": ("divmatch.estimators.dependence", "Squared distance correlation between columns of one sample, bias-corrected."),
+    "tails": ("divmatch.estimators.tails", "How heavy the tails of a sample are: 1 like a Gaussian, more where rows lie far out."),
+}  # fmt: skip
+
+SHAPED = {  # quantities whose inputs have a shape of their own: name -> (module that declares it, help)
+    "align": ("divmatch.estimators.alignment", "Alignment of two embeddings of the same rows: the share of nearest neighbours in common."),
+    "prototypes": ("divmatch.estimators.prototypes", "Mean log ratio of the distances to the nearest other prototype and to the own one."),
+    "klom": ("divmatch.estimators.klom", "KL of margins: how far the margins of unlearned models are from those of oracle models."),
+    "density-gap": ("divmatch.estimators.density_gap", "KL between the aggregated posterior of an autoencoder and its standard normal prior."),
 }  # fmt: skip
 
 STATISTICS = {  # statistics of `divmatch test` that are no command of their own
@@ -31,7 +40,10 @@ COMMANDS = {  # everything else: name -> (module of the command, help)
     "best-of-n": ("divmatch.cli.best_of_n", "KL between the best of n outputs and the base model."),
     "test": ("divmatch.cli.test", "Two-sample test: could both files come from one distribution?"),
     "memorisation": ("divmatch.cli.memorisation", "Has a generator memorised its training rows? Train, test and generated compared."),
+    "compare": ("divmatch.cli.compare", "Is A nearer to REF than B? The difference, its interval, a verdict."),
+    "rank": ("divmatch.cli.rank", "League table of sample sets, with groups that cannot be told apart."),
     "score": ("divmatch.cli.score", "Score many sample sets against one reference: one row each."),
+    "matrix": ("divmatch.cli.matrix", "Divergences of all pairs of sample sets as a square table."),
     "list": ("divmatch.cli.housekeeping", "List the quantities, their methods and units."),
     "info": ("divmatch.cli.housekeeping", "Describe a data file: rows, columns, ranges, missing values."),
     "schema": ("divmatch.cli.housekeeping", "Print the JSON schema of results."),
@@ -42,18 +54,30 @@ COMMANDS = {  # everything else: name -> (module of the command, help)
     "help": ("divmatch.cli.topics", "Explain exit codes, warnings, metrics, ties, formats or files."),
 }  # fmt: skip
 
-EVERY = QUANTITIES | SINGLES | COMMANDS  # what `divmatch NAME` takes
+EVERY = QUANTITIES | SINGLES | SHAPED | COMMANDS  # what `divmatch NAME` takes
 
 SECTIONS = {
     "Estimate one quantity, P (the reference) first": tuple(QUANTITIES),
     "Estimate one quantity of one file": tuple(SINGLES),
+    "Estimate one quantity, inputs of their own shape": tuple(SHAPED),
     "Column by column, P (the reference) first": ("marginals",),
     "Matching rows, teacher P and student Q": ("probs", "best-of-n"),
-    "Decide": ("test", "memorisation"),
-    "Batch": ("score",),
+    "Decide": ("test", "compare", "rank", "memorisation"),
+    "Batch": ("score", "matrix"),
     "Housekeeping": tuple(
         n
         for n in COMMANDS
-        if n not in ("probs", "marginals", "best-of-n", "test", "memorisation", "score")
+        if n
+        not in (
+            "probs",
+            "marginals",
+            "best-of-n",
+            "test",
+            "compare",
+            "rank",
+            "memorisation",
+            "score",
+            "matrix",
+        )
     ),
 }

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from divmatch.catalogue import QUANTITIES, SINGLES, STATISTICS
+from divmatch.catalogue import QUANTITIES, SHAPED, SINGLES, STATISTICS
 from divmatch.errors import InconclusiveError, SettingError, suggestion
 from divmatch.record import Note, Test
 from divmatch.samples import Samples
@@ -18,6 +18,8 @@ from divmatch.settings import Setting, settings_of
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.bool_]  # (N, B): True where a row of the pool belongs to P, one column a split
+
+IntervalName = Literal["influence", "subsampling", "blocks", "two-way"]
 
 REGISTRY: dict[str, "Quantity"] = {}
 
@@ -27,12 +29,15 @@ class Estimate:
     """What an estimator computed, before inference dresses it as a result.
 
     ``terms_x`` and ``terms_y`` hold each row's first-order influence on the value: the variance of
-    their weighted means is the variance of the value. ``error`` is the standard error of a Monte
+    their weighted means is the variance of the value; none at all, an empty array, where the rows are
+    known and no draw. ``error`` is the standard error of a Monte
     Carlo approximation inside the method. ``bias`` is what the estimate is expected to be above the
     truth; the value keeps it, the interval is moved by it, and widened by ``doubt`` on either side.
     ``params`` says what automatic settings came out as. ``test`` is a p-value that costs nothing,
-    such as a chi-square approximation; permutations take its place. ``se`` is the standard error of a
-    method whose interval comes from independent blocks of rows.
+    such as a chi-square approximation; permutations take its place. ``se`` is the standard error where
+    it does not come from the influences of single rows: of a summary, of rows and columns that are both
+    samples, or of enough rows in the place of all; ``blocks`` are the influences of a method whose
+    interval comes from independent blocks.
     """
 
     value: float
@@ -46,6 +51,22 @@ class Estimate:
     exact: bool = True
     test: Test | None = None
     se: float | None = None
+    blocks: "Blocks | None" = None
+
+
+@dataclass(frozen=True, eq=False)
+class Blocks:
+    """The influences of independent blocks, of mean 0, and the rows of x in the order of the blocks."""
+
+    influences: Array
+    rows: NDArray[np.intp]
+
+    @property
+    def se(self) -> float | None:
+        """The standard error of their mean."""
+        if len(self.influences) < 2:
+            return None
+        return float(self.influences.std(ddof=1)) / math.sqrt(len(self.influences))
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,10 +101,13 @@ class OwnTest:
 class Estimator:
     """One method of a quantity: a typed function of its samples, with its settings and source.
 
-    ``interval`` says where the interval comes from: the influence terms, subsampling, or the spread
-    of blocks, which is as valid where P = Q. With a
+    ``interval`` says where the interval comes from: the influence terms, subsampling, or the
+    estimate's own standard error: of the spread of blocks, which is as valid where P = Q, or two-way,
+    where both the rows and the columns are samples. With a
     ``rate``, subsampling also tells the bias: rate(d) is the power of 1/n that it falls with.
     ``standard_error`` of (estimate, subsampled, x, y) replaces the plain one of subsampling.
+    ``assumption`` of (x, y, **settings) returns warnings where the data speak against what the method
+    takes for granted; inference asks it once.
     """
 
     quantity: "Quantity"
@@ -91,10 +115,13 @@ class Estimator:
     function: Callable[..., Estimate]
     settings: tuple[Setting, ...]
     source: str
-    interval: Literal["influence", "subsampling", "blocks"]
+    interval: IntervalName
     rate: Callable[[int], float] | None = None
     standard_error: Callable[..., float | None] | None = None
+    biased: float | None = None  # the power of 1/n of a bias that no interval knows of
     random: bool = False  # takes `rng`: draws random numbers of its own
+    assumption: Callable[..., tuple[Note, ...]] | None = None
+    _summary: list[Callable[..., Estimate | None]] = field(default_factory=list)
     _plan: list[Callable[..., Pooled]] = field(default_factory=list)
     _contrast: list[Callable[..., Pooled]] = field(default_factory=list)
     _test: list[Callable[..., OwnTest | None]] = field(default_factory=list)
@@ -112,13 +139,24 @@ class Estimator:
                 density = self in self.quantity.known.values()
                 how = "--log-q" if density else f"--method {self.method}"
                 raise SettingError(
-                    f"{self.quantity.name} {how} has no setting '{name}'{suggestion(name, known)}"
+                    f"{self.quantity.name} {how} has no setting '{name}'"
+                    f"{suggestion(name, known) or self.quantity.owners(name)}"
                 )
         return {name: s.check(given.get(name, s.default)) for name, s in known.items()}
 
     def __call__(self, x: Samples, y: Samples | None = None, /, **settings: Any) -> Estimate:
         """Evaluate on one or two checked samples with checked settings."""
         return self.function(x, **settings) if y is None else self.function(x, y, **settings)
+
+    def summarised(self, summary: Callable[..., Estimate | None]) -> Callable[..., Estimate | None]:
+        """Register a summary: value and standard error without the influence of every row, or None."""
+        self._summary.append(summary)
+        return summary
+
+    def summary(self, x: Samples, y: Samples | None = None, /, **settings: Any) -> Estimate:
+        """The estimate, without the influence of every row where it is faster without."""
+        found = self._summary[0](x, y, **settings) if self._summary else None
+        return self(x, y, **settings) if found is None else found
 
     def pooled(self, plan: Callable[..., Pooled]) -> Callable[..., Pooled]:
         """Register a plan: work done once on the pooled sample that makes every split cheap."""
@@ -182,7 +220,12 @@ def _afresh(value: Callable[[NDArray[np.bool_]], float]) -> Pooled:
 
 
 def influence_se(estimate: Estimate, x: Samples, y: Samples | None) -> float | None:
-    """sqrt(Σ aᵢ² (ψᵢ − ψ̄)² / (1 − Σ aᵢ²) + the same for y): s²/n + s²/m for equal weights."""
+    """sqrt(Σ aᵢ² (ψᵢ − ψ̄)² / (1 − Σ aᵢ²) + the same for y): s²/n + s²/m for equal weights.
+
+    A summary has no influences, but their standard error.
+    """
+    if estimate.terms_x is None and estimate.terms_y is None:
+        return estimate.se
     parts = [(x, estimate.terms_x)] if y is None else [(x, estimate.terms_x), (y, estimate.terms_y)]
     known = [(samples, terms) for samples, terms in parts if terms is not None]
     return se_of_terms(*known) if len(known) == len(parts) else None
@@ -191,7 +234,7 @@ def influence_se(estimate: Estimate, x: Samples, y: Samples | None) -> float | N
 def se_of_terms(*parts: tuple[Samples, Array]) -> float | None:
     """Standard error of a number from the influences of the rows of independent samples."""
     variance = 0.0
-    for samples, terms in parts:
+    for samples, terms in (part for part in parts if len(part[1])):
         weights = samples.masses()
         left = 1.0 - float(weights @ weights)
         if samples.n < 2 or left <= 0:
@@ -208,7 +251,9 @@ class Quantity:
 
     The direction says of how many: P alone is a quantity of one sample, and the first parameter of
     its estimators is the only one that is no setting. ``scales`` are the values of --scale that a
-    quantity of one sample allows.
+    quantity of one sample allows. Where the inputs have a shape of their own, ``packed`` makes the
+    samples of them; ``paired`` are rows that stand in two files: one sample, with the other file's
+    numbers beside its rows.
     """
 
     name: str
@@ -221,7 +266,10 @@ class Quantity:
     on_command: Mapping[str, str] = field(default_factory=dict)  # defaults of the command alone
     better: Literal["lower", "higher"] = "lower"
     degenerate: bool = False  # at P = Q influences vanish, and the validity of intervals with them
+    moments: bool = False  # P and Q may be given by mean and covariance
     scales: tuple[str, ...] = ("none",)
+    packed: Callable[..., tuple[Samples, Samples | None]] | None = None
+    paired: bool = False
     methods: dict[str, Estimator] = field(default_factory=dict)
     known: dict[str, Estimator] = field(default_factory=dict)  # methods for a known density of Q
 
@@ -233,17 +281,19 @@ class Quantity:
     @property
     def alone(self) -> bool:
         """Whether it is a quantity of one sample."""
-        return self.direction == "P"
+        return self.direction == "P" or self.paired
 
     def estimator(
         self,
         method: str,
         *,
         source: str,
-        interval: Literal["influence", "subsampling", "blocks"] = "influence",
+        interval: IntervalName = "influence",
         rate: Callable[[int], float] | None = None,
         standard_error: Callable[..., float | None] | None = None,
+        biased: float | None = None,
         known_density: bool = False,
+        assumption: Callable[..., tuple[Note, ...]] | None = None,
     ) -> Callable[[Callable[..., Estimate]], Estimator]:
         """Turn a typed function into the estimator of this quantity called ``method``.
 
@@ -254,7 +304,17 @@ class Quantity:
             settings = settings_of(function)
             random = "rng" in inspect.signature(function).parameters
             made = Estimator(
-                self, method, function, settings, source, interval, rate, standard_error, random
+                self,
+                method,
+                function,
+                settings,
+                source,
+                interval,
+                rate,
+                standard_error,
+                biased,
+                random,
+                assumption,
             )
             (self.known if known_density else self.methods)[method] = made
             return made
@@ -315,22 +375,42 @@ class Quantity:
             )
         return self.known[method]
 
+    def owners(self, *names: str) -> str:
+        """`; -k belongs to knn and nnr`: which methods have these settings, nothing if none has."""
+        flags = {name: setting.flag for name, setting in self.settings().items()}
+        parts = []
+        for name in names:
+            having = [
+                method
+                for method, estimator in self.methods.items()
+                if name in {setting.name for setting in estimator.settings}
+            ]
+            if having:
+                *first, last = having
+                words = f"{', '.join(first)} and {last}" if first else last
+                parts.append(f"{flags[name]} belongs to {words}")
+        return f"; {', '.join(parts)}" if parts else ""
+
     def _meant(self, given: set[str]) -> Estimator:
         """The default method or, where it lacks a setting, the first that has all."""
         default = self.methods[self.default]
         for estimator in (default, *self.methods.values()):
             if given <= {setting.name for setting in estimator.settings}:
                 return estimator
+        known = [name for name in self.settings() if name in given]
+        if len(known) == len(given) > 1:
+            apart = self.owners(*known).removeprefix("; ")
+            raise SettingError(f"{self.name}: no method has all of these settings: {apart}")
         return default
 
 
 def quantity(name: str) -> Quantity:
     """The quantity called ``name``; its module is imported on first use."""
     known = QUANTITIES | STATISTICS  # what a metric can name
-    if name in known | SINGLES:
-        import_module(
-            (known | SINGLES)[name][0]
-        )  # all of its methods, whoever loaded some of them before
+    others = SINGLES | SHAPED
+    if name in known | others:
+        # all of its methods, whoever loaded some of them before
+        import_module((known | others)[name][0])
     elif name not in REGISTRY:
         raise SettingError(
             f"no quantity is called '{name}'{suggestion(name, known)} (known: {', '.join(known)})"
@@ -345,6 +425,10 @@ def parse_metric(text: str, *, scoring: bool = True) -> tuple[Estimator, dict[st
     """
     name, _, rest = text.partition(":")
     wanted = quantity(name.strip())
+    if wanted.packed is not None:
+        raise SettingError(
+            f"metric '{text}': {wanted.name} takes inputs of its own; see divmatch {wanted.name} --help"
+        )
     if wanted.alone:
         raise SettingError(
             f"metric '{text}': {wanted.name} looks at one sample, it compares no two"

@@ -14,7 +14,7 @@ from divmatch.inference import infer, seed_of
 from divmatch.intervals import normal_quantile
 from divmatch.kernels.execution import one_blas_thread
 from divmatch.permutations import permuted, shuffled_pool
-from divmatch.record import Interval, Note, Result
+from divmatch.record import Interval, Note, Result, Test
 from divmatch.samples import Samples, as_samples, check_partners
 
 STATISTIC = "energy:method=v"
@@ -148,41 +148,52 @@ def compared(
         if permutations:
             plan = estimator.contrast(pool, generated, **held, **hidden)
             tested = permuted(plan, len(of_train), of_train, permutations, seed, "memorisation")
-    found = _Contrast(test, generated, train, estimates[1], estimates[0], level)
+    contrast = _Contrast(test, generated, train, estimates[1], estimates[0], level)
     shared = {"statistic": estimator.quantity.name, "train_rows": train.n, **settings}
-    common = Result(
-        metric=MEMORISATION.name,
-        method=MEMORISATION.default,
-        value=found.gap,
-        unit=numbers[0].unit,
-        direction=numbers[0].direction,
-        n=(test.n, generated.n),
-        d=test.d,
-        id=f"{MEMORISATION.name}:gap",
-        params={"number": GAP, **shared},
-        test=tested,
-    )
-    se, interval = found.of_gap()
-    gap = replace(common, se=se, ci=interval)
+    gap = _gap(contrast, numbers[0], tested, shared)
     notes = (
-        *found.doubts(numbers[:2]),
+        *contrast.doubts(numbers[:2]),
         *_unequal(estimator, test, train),
         *_finding(gap, alpha, test, generated, train),
     )
-    se, interval = found.of_ratio()
-    ratio = replace(
-        common,
-        value=found.ratio,
+    return Memorisation(numbers[0], numbers[1], numbers[2], gap, _ratio(contrast, gap, notes))
+
+
+def _gap(
+    contrast: "_Contrast", number: Result, tested: Test | None, shared: Mapping[str, Any]
+) -> Result:
+    se, interval = contrast.of_gap()
+    return Result(
+        metric=MEMORISATION.name,
+        method=MEMORISATION.default,
+        value=contrast.gap,
+        unit=number.unit,
+        direction=number.direction,
+        n=(contrast.test.n, contrast.generated.n),
+        d=contrast.test.d,
+        id=f"{MEMORISATION.name}:gap",
+        params={"number": GAP, **shared},
+        se=se,
+        ci=interval,
+        test=tested,
+    )
+
+
+def _ratio(contrast: "_Contrast", gap: Result, notes: tuple[Note, ...]) -> Result:
+    """The ratio, with the p-value of the gap: both are of the same labels."""
+    se, interval = contrast.of_ratio()
+    return replace(
+        gap,
+        value=contrast.ratio,
         unit="1",
         se=se,
         ci=interval,
         id=f"{MEMORISATION.name}:ratio",
-        params={"number": RATIO, **shared},
-        test=tested and replace(tested, null={}),
+        params={**gap.params, "number": RATIO},
+        test=gap.test and replace(gap.test, null={}),
         warnings=notes,
         status="warn" if notes else "ok",
     )
-    return Memorisation(numbers[0], numbers[1], numbers[2], gap, ratio)
 
 
 def _labelled(result: Result, label: str) -> Result:

@@ -4,14 +4,22 @@ No estimator resamples by itself. All numbers follow from the seed, whatever the
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from divmatch.designs import ROUGH, Design, Exchange
-from divmatch.errors import InconclusiveError, SettingError, counted
+from divmatch.cautions import (
+    advised,
+    doubts,
+    group_notes,
+    infinite_notes,
+    test_notes,
+    weight_notes,
+)
+from divmatch.designs import Design, Exchange
+from divmatch.errors import InconclusiveError, SettingError
 from divmatch.estimator import Estimate, Estimator, Quantity, quantity
 from divmatch.intervals import Subsampled, interval_of, subsampled
 from divmatch.kernels.execution import one_blas_thread
@@ -58,6 +66,7 @@ def infer_all(
     design: Design | None = None,
     precision: float | None = None,
     alpha: float = ALPHA,
+    kept: list[tuple[Estimate, Subsampled | None]] | None = None,
 ) -> list[Result]:
     """One result for each set of settings; they share subsamples, splits and neighbour searches.
 
@@ -82,6 +91,8 @@ def infer_all(
         Stop permuting as soon as the Monte Carlo error of the p-value is at most this.
     alpha : float
         Level of the test that the detectable effect is for.
+    kept : list, optional
+        Is given every estimate with its subsamples, for those who compare results.
 
     Returns
     -------
@@ -98,60 +109,81 @@ def infer_all(
         raise SettingError(f"--{name} {value}: expected a whole number, at least 0")
     with one_blas_thread(), np.errstate(all="ignore"):  # what is undefined is refused below
         seeded = [{**settings, **seed_of(estimator, seed)} for settings in several]
-        estimates = [_estimate(estimator, x, y, settings) for settings in seeded]
+        brief = design is None and kept is None  # others need the influence of every row
+        evaluate = estimator.summary if brief else estimator
+        estimates = [estimate_of(evaluate, estimator, x, y, settings) for settings in seeded]
         subsamples: list[Subsampled | None] = [None] * len(several)
         if estimator.interval == "subsampling":
             subsamples = subsampled(estimator, x, y, seeded, seed, design)
-        tests = [estimate.test for estimate in estimates]
-        said: list[tuple[Note, ...]] = [()] * len(several)
+        if kept is not None:
+            kept += zip(estimates, subsamples, strict=True)
         if permutations:
-            pool, labels = (x, None) if y is None else shuffled_pool(x, y, seed)
-            observed = None if labels is None else Exchange.of_rows(labels)
-            if design is not None:
-                observed = exchanged(design, seed)
-            for i, estimate in enumerate(estimates):
-                held = {**seeded[i], **_held(estimate, seeded[i])}
-                own = None
-                if y is not None and design is None:
-                    own = estimator.own_test(x, y, permutations, seed, held)
-                if own is not None:
-                    null = null_of(own.values, alpha)
-                    tests[i] = Test(own.p_value, own.method, permutations, null)
-                    said[i] = own.notes
-                    continue
-                plan, of = estimator.plan(pool, **held), estimator.quantity
-                tests[i] = permuted(
-                    plan, pool.n, observed, permutations, seed, of.name,
-                    precision=precision, alpha=alpha, sign=BETTER[of.better],
-                )  # fmt: skip
+            held = [
+                {**settings, **_held(estimate, settings)}
+                for estimate, settings in zip(estimates, seeded, strict=True)
+            ]
+            tested = _tested(estimator, x, y, held, permutations, seed, design, precision, alpha)
+            estimates = [
+                replace(estimate, test=test, notes=(*estimate.notes, *said))
+                for estimate, (test, said) in zip(estimates, tested, strict=True)
+            ]
     made = []
-    for settings, estimate, found, test, more in zip(
-        several, estimates, subsamples, tests, said, strict=True
-    ):
-        estimate = replace(estimate, notes=(*estimate.notes, *more))
-        result = _result(estimator, x, y, settings, estimate, found, level, design)
-        notes = tuple(_advised(note, tested=test is not None) for note in result.warnings)
-        notes += _test_notes(test, permutations, precision, alpha)
-        if test is not None and permutations:
-            test = replace(test, design=None if design is None else design.name)
-            if estimator.quantity.better == "lower":
-                test = with_power(test, result, alpha, degenerate=estimator.quantity.degenerate)
-        made.append(
-            replace(
-                result,
-                test=test,
-                warnings=notes,
-                status="warn" if notes and result.status == "ok" else result.status,
-                id=_id(estimator, settings, len(several)),
-            )
-        )
+    for settings, estimate, found in zip(several, estimates, subsamples, strict=True):
+        result = result_of(estimator, x, y, settings, estimate, found, level, design)
+        test = estimate.test
+        notes = tuple(advised(note, tested=test is not None) for note in result.warnings)
+        notes += test_notes(test, permutations, precision, alpha)
+        if test is not None and permutations and estimator.quantity.better == "lower":
+            test = with_power(test, result, alpha, degenerate=estimator.quantity.degenerate)
+        status = "warn" if notes and result.status == "ok" else result.status
+        id = _id(estimator, settings, len(several))
+        made.append(replace(result, test=test, warnings=notes, status=status, id=id))
     return made
 
 
-def _estimate(
-    estimator: Estimator, x: Samples, y: Samples | None, settings: Mapping[str, Any]
+def _tested(
+    estimator: Estimator,
+    x: Samples,
+    y: Samples | None,
+    several: Sequence[Mapping[str, Any]],
+    permutations: int,
+    seed: int,
+    design: Design | None,
+    precision: float | None,
+    alpha: float,
+) -> Iterator[tuple[Test, tuple[Note, ...]]]:
+    """The permutation test of each of several settings, which share the splits; and what it says."""
+    pool, labels = (x, None) if y is None else shuffled_pool(x, y, seed)
+    observed = None if labels is None else Exchange.of_rows(labels)
+    if design is not None:
+        observed = exchanged(design, seed)
+    of = estimator.quantity
+    for held in several:
+        own = None
+        if y is not None and design is None:
+            own = estimator.own_test(x, y, permutations, seed, held)
+        if own is not None:
+            null = null_of(own.values, alpha)
+            yield Test(own.p_value, own.method, permutations, null), own.notes
+            continue
+        plan = estimator.plan(pool, **held)
+        test = permuted(
+            plan, pool.n, observed, permutations, seed, of.name,
+            precision=precision, alpha=alpha,
+            sign=1.0 if plan.draws == "orders" else BETTER[of.better],
+        )  # fmt: skip
+        yield replace(test, design=None if design is None else design.name), ()
+
+
+def estimate_of(
+    evaluate: Callable[..., Estimate],
+    estimator: Estimator,
+    x: Samples,
+    y: Samples | None,
+    settings: Mapping[str, Any],
 ) -> Estimate:
-    estimate = estimator(x, y, **settings)
+    """The estimate, if there is one: of the estimator itself or of its summary."""
+    estimate = evaluate(x, y, **settings)
     if math.isnan(estimate.value):
         names = x.name if y is None else f"{x.name} and {y.name}"
         raise InconclusiveError(
@@ -169,7 +201,7 @@ def _id(estimator: Estimator, settings: Mapping[str, Any], several: int) -> str:
     return f"{estimator.quantity.name}:{','.join(own)}"
 
 
-def _result(
+def result_of(
     estimator: Estimator,
     x: Samples,
     y: Samples | None,
@@ -177,15 +209,16 @@ def _result(
     estimate: Estimate,
     found: Subsampled | None,
     level: float,
-    design: Design | None,
+    design: Design | None = None,
 ) -> Result:
+    """Estimate and subsamples, dressed as a result without a test."""
     se, interval, bias, notes = interval_of(estimator, estimate, found, x, y, level, design)
     notes = (
         *estimate.notes,
-        *_group_notes(design),
-        *_infinite_notes(estimate),
-        *_weight_notes(x, y),
-        *_doubts(estimator, x, y, settings),
+        *group_notes(design),
+        *infinite_notes(estimate),
+        *weight_notes(x, y),
+        *doubts(estimator, x, y, settings),
         *notes,
     )
     of = estimator.quantity
@@ -215,18 +248,6 @@ def _status(value: float, notes: tuple[Note, ...]) -> str:
     return "ok" if math.isfinite(value) and not notes else "warn"
 
 
-def _doubts(
-    estimator: Estimator, x: Samples, y: Samples | None, settings: Mapping[str, Any]
-) -> tuple[Note, ...]:
-    """What the data say against that which the settings take for granted."""
-    return tuple(
-        note
-        for setting in estimator.settings
-        if setting.assumption is not None and settings.get(setting.name) is not None
-        for note in setting.assumption(x, y, settings[setting.name])
-    )
-
-
 def seed_of(estimator: Estimator, seed: int) -> dict[str, Any]:
     """The hidden setting of methods that draw random numbers."""
     return {"rng": stream(seed, estimator.quantity.name, "method")} if estimator.random else {}
@@ -235,71 +256,6 @@ def seed_of(estimator: Estimator, seed: int) -> dict[str, Any]:
 def _held(estimate: Estimate, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Automatic settings as they came out on the pooled data: the same for every split."""
     return {name: estimate.params[name] for name in settings if name in estimate.params}
-
-
-def _advised(note: Note, *, tested: bool) -> Note:
-    """What to go by where the interval is not valid: the p-value."""
-    if note.code != "W04":
-        return note
-    advice = "go by the p-value" if tested else "use --permutations for a p-value"
-    return replace(note, message=f"{note.message}; {advice}")
-
-
-def _infinite_notes(estimate: Estimate) -> tuple[Note, ...]:
-    """Say that an infinite value is not a finding, where the method has not said it."""
-    if math.isfinite(estimate.value) or any(note.code == "W02" for note in estimate.notes):
-        return ()
-    message = "the rows that carry weight give no finite number: the value decides no limit"
-    return (Note("W02", message),)
-
-
-def _group_notes(design: Design | None) -> tuple[Note, ...]:
-    """Say when few independent groups are behind the interval."""
-    if design is None or design.independent() >= ROUGH:
-        return ()
-    groups = counted(design.independent(), "independent group")
-    return (Note("W40", f"{design.name}: {groups}: standard error and interval are rough"),)
-
-
-def _test_notes(
-    test: Test | None, permutations: int, precision: float | None, alpha: float
-) -> tuple[Note, ...]:
-    """Say when no outcome could have rejected, or the p-value is not as precise as was asked."""
-    if test is None or not permutations:
-        return ()
-    if test.method == "exact" and 1 / (1 + test.permutations) > alpha:
-        splits = 1 + test.permutations
-        message = (
-            f"{counted(splits, 'possible split')}: p-values below 1 / {splits} cannot occur, so that the "
-            f"test never rejects at the {alpha * 100:g}% level; give more rows, pairs or clusters"
-        )
-        return (Note("W40", message),)
-    if precision is not None and test.error is not None and test.error > precision:
-        return (
-            Note(
-                "W06",
-                f"--precision {precision:g}: the p-value's Monte Carlo error is {test.error:.2g} after "
-                f"{counted(test.permutations, 'permutation')}; give more --permutations",
-            ),
-        )
-    return ()
-
-
-def _weight_notes(x: Samples, y: Samples | None) -> tuple[Note, ...]:
-    notes = []
-    for samples in (x, y):
-        if samples is None or samples.weights is None:
-            continue
-        size, most = samples.effective_size(), float(samples.weights.max())
-        if size < 10 or most > 0.1:
-            notes.append(
-                Note(
-                    "W08",
-                    f"{samples.name}: the weights are worth {size:.3g} equal rows and the largest "
-                    f"is {most:.0%} of the total",
-                )
-            )
-    return tuple(notes)
 
 
 # --------------------------------------------------------------------------- Python functions
@@ -311,6 +267,8 @@ def function_of(name: str) -> Any:
     Where Q may be known by its density, ``log_q`` holds ln q at the rows of x in the place of y.
     """
     wanted = quantity(name)
+    if wanted.packed is not None:
+        return _function_of_packed(wanted)
     if wanted.alone:
         return _function_of_one(wanted)
 
@@ -375,6 +333,31 @@ def _function_of_one(wanted: Quantity) -> Any:
                 settings = {**settings, setting.name: "given"}
         checked = chosen.checked(settings)
         return infer(chosen, x, None, checked, level=level, permutations=permutations, seed=seed)
+
+    measure.__name__ = measure.__qualname__ = wanted.name
+    measure.__doc__ = wanted.methods[wanted.default].doc
+    return measure
+
+
+def _function_of_packed(wanted: Quantity) -> Any:
+    """The Python function of a quantity with inputs of its own: `divmatch.align(a, b, k=10)`."""
+    from inspect import signature
+
+    packed: Any = wanted.packed
+
+    def measure(
+        *inputs: Any,
+        method: str | None = None,
+        level: float = 0.95,
+        permutations: int = 0,
+        seed: int = 0,
+        **rest: Any,
+    ) -> Result:
+        own = {name: rest.pop(name) for name in signature(packed).parameters if name in rest}
+        x, y = packed(*inputs, **own)
+        chosen = wanted.chosen(method, rest)
+        checked = chosen.checked(rest)
+        return infer(chosen, x, y, checked, level=level, permutations=permutations, seed=seed)
 
     measure.__name__ = measure.__qualname__ = wanted.name
     measure.__doc__ = wanted.methods[wanted.default].doc

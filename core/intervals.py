@@ -1,8 +1,8 @@
 """Intervals: standard errors from influence terms or subsamples, and the bias that they are moved by."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from divmatch.designs import Design
 from divmatch.errors import InconclusiveError, SampleError
 from divmatch.estimator import Estimate, Estimator, influence_se
-from divmatch.kernels.execution import in_order
+from divmatch.kernels.execution import execution, in_order
 from divmatch.randomness import stream
 from divmatch.record import Interval, Note
 from divmatch.samples import Samples
@@ -28,6 +28,7 @@ class Subsampled:
     mean: float
     se: float
     fraction: float
+    values: NDArray[np.float64] | None = field(default=None, compare=False, repr=False)
 
 
 def subsampled(
@@ -37,46 +38,65 @@ def subsampled(
     several: Sequence[Mapping[str, Any]],
     seed: int,
     design: Design | None = None,
+    fraction: float | None = None,
 ) -> list[Subsampled | None]:
     """Evaluate on subsamples of a fraction q = min(n, m)^(-1/3) of both samples.
 
     The standard error is their standard deviation times sqrt(q / (1 − q)). They are drawn without
     replacement, because a bootstrap would create tied rows; 1 − q corrects for the finite
     population. Politis & Romano 1994. With a design whole groups of rows are drawn.
+
+    At the same q the rows of x do not depend on y: values of several candidates share the luck of
+    the reference, and what is computed from its subsamples.
     """
     none: list[Subsampled | None] = [None] * len(several)
     given = [samples for samples in (x, y) if samples is not None]
-    fraction = min(samples.n for samples in given) ** (-1 / 3)
-    if design is not None:
-        fraction = design.fraction()
+    if fraction is None:
+        fraction = fraction_of(*given) if design is None else design.fraction()
     if fraction == 1:
         return none
-    sizes = [samples.n for samples in (x, x if y is None else y)]  # one sample draws as two do
-    rng = stream(seed, estimator.quantity.name, "subsampling")
-    draws = [
-        [_subset(rng, n, int(fraction * n)) for n in sizes]
-        if design is None
-        else design.subset(rng)
-        for _ in range(SUBSAMPLES)
-    ]
+    if design is None:
+        drawn = [_parts(one, fraction, seed, k) for k, one in enumerate(given)]
+    else:
+        rng = stream(seed, "subsampling", estimator.quantity.name)
+        rows = [design.subset(rng) for _ in range(SUBSAMPLES)]
+        drawn = [
+            map(one.take, own) for one, own in zip(given, zip(*rows, strict=True), strict=False)
+        ]
 
-    def values(rows: list[NDArray[np.intp]]) -> list[float]:
-        parts = [samples.take(own) for samples, own in zip(given, rows, strict=False)]
+    def values(parts: tuple[Samples, ...]) -> list[float]:
         return [estimator(*parts, **settings).value for settings in several]
 
     try:
-        found = np.array(list(in_order(values, draws)))
+        found = np.array(list(in_order(values, zip(*drawn, strict=True))))
     except (SampleError, InconclusiveError):
         return none
     spread = found.std(axis=0, ddof=1) * math.sqrt(fraction / (1 - fraction))
     return [
-        Subsampled(float(mean), float(se), fraction) if np.isfinite(se) else None
-        for mean, se in zip(found.mean(axis=0), spread, strict=True)
+        Subsampled(float(mean), float(se), fraction, own) if np.isfinite(se) else None
+        for mean, se, own in zip(found.mean(axis=0), spread, found.T, strict=True)
     ]
 
 
-def _subset(rng: "np.random.Generator", n: int, size: int) -> NDArray[np.intp]:
-    return np.sort(rng.choice(n, size, replace=False, shuffle=False))
+def fraction_of(*given: Samples) -> float:
+    """The share of the rows in a subsample."""
+    return float(min(samples.n for samples in given) ** (-1 / 3))
+
+
+def _parts(samples: Samples, fraction: float, seed: int, place: int) -> Iterable[Samples]:
+    """Random parts; those of a reference are kept if there is room, with the trees made of them."""
+
+    def rows() -> list[NDArray[np.intp]]:
+        rng, size = stream(seed, "subsampling", str(place)), int(fraction * samples.n)
+        draws = (
+            rng.choice(samples.n, size, replace=False, shuffle=False) for _ in range(SUBSAMPLES)
+        )
+        return [np.sort(own) for own in draws]
+
+    if place or SUBSAMPLES * fraction * samples.points.nbytes > execution().memory / 32:
+        return map(samples.take, rows())
+    key = ("subsamples", fraction, seed)
+    return samples.once(key, lambda: [samples.take(own) for own in rows()])
 
 
 @dataclass(frozen=True)
@@ -134,9 +154,13 @@ def interval_of(
         return None, None, estimate.bias, ()
     if estimator.interval == "influence":
         se, resamples = influence_se(estimate, x, y), 0
+        if se is None and design is None:
+            se = estimate.se
         if design is not None and y is not None:
             se = design.se(estimate, x, y)
     elif estimator.interval == "blocks":
+        se, resamples = estimate.blocks.se if estimate.blocks else None, 0
+    elif estimator.interval == "two-way":
         se, resamples = estimate.se, 0
     else:
         se, resamples = found.se if found else None, SUBSAMPLES

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from divmatch.designs import Design, Exchange
-from divmatch.errors import InconclusiveError
+from divmatch.errors import InconclusiveError, SettingError
 from divmatch.estimator import Array, Estimator, Pooled
 from divmatch.intervals import normal_quantile
 from divmatch.kernels.execution import execution
@@ -162,9 +162,19 @@ def _compared(
     return np.concatenate(found), np.concatenate(larger)
 
 
+def pool_order(rows: int, seed: int) -> NDArray[np.intp]:
+    """The random order of the pool: x's rows are the first of those that it numbers."""
+    return np.asarray(stream(seed, "pool").permutation(rows), dtype=np.intp)
+
+
 def shuffled_pool(x: Samples, y: Samples, seed: int) -> tuple[Samples, NDArray[np.bool_]]:
     """The rows of both samples in random order, and which of them are of x."""
-    order = _order(x.n + y.n, seed)
+    for one in (x, y):
+        if one.n != len(one.points):
+            raise SettingError(
+                f"--permutations: {one.name} holds moments and no rows; leave it out"
+            )
+    order = pool_order(x.n + y.n, seed)
     points = np.concatenate([x.points, y.points])[order]
     weights = None
     if x.weights is not None or y.weights is not None:
@@ -175,11 +185,7 @@ def shuffled_pool(x: Samples, y: Samples, seed: int) -> tuple[Samples, NDArray[n
 
 def exchanged(design: Design, seed: int) -> Exchange:
     """What a design allows to exchange in the pool of the same seed."""
-    return design.exchange(_order(len(design.units), seed))
-
-
-def _order(n: int, seed: int) -> NDArray[np.intp]:
-    return np.asarray(stream(seed, "pool").permutation(n), dtype=np.intp)
+    return design.exchange(pool_order(len(design.units), seed))
 
 
 def _blocks(

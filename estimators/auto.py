@@ -8,6 +8,7 @@ import numpy as np
 from divmatch.errors import InconclusiveError
 from divmatch.estimator import Estimate, Estimator, Pooled, Quantity, influence_se
 from divmatch.estimators.balls import places
+from divmatch.estimators.categories import countable
 from divmatch.estimators.divergences import FDIV, KIND, KL, ORDER, RENYI, Kind, Order, Tsallis
 from divmatch.estimators.invariance import Invariant, represented
 from divmatch.estimators.label_estimates import (
@@ -17,7 +18,8 @@ from divmatch.estimators.label_estimates import (
     planned,
     renyi_reading,
 )
-from divmatch.estimators.rivals import Choice, Rival, choice
+from divmatch.estimators.planes import on_a_plane
+from divmatch.estimators.rivals import Choice, Rival, choice, enough
 from divmatch.record import Note
 from divmatch.samples import Samples
 
@@ -44,6 +46,9 @@ def kl_auto(
 
     Losses are compared free of the noise that the estimate itself does not have: the 1 / (2 k) of k
     labels, which averages out, and the overfitting of the moments, which is corrected for.
+
+    Columns of few values (at most 10, as the columns of a category have) whose distinct rows are well
+    filled are counted: the method discrete gives the value, inf where Q lacks a category of P.
 
     Use it unless you know better. It follows correlated, rounded, tied, discrete and skewed columns;
     a warning says when the methods that the evidence cannot tell apart disagree on the value, or when
@@ -102,7 +107,8 @@ def renyi_auto(
     """Renyi divergence of order a, by the method that held-out rows speak for.
 
     The choice among nnr, gaussian and classifier is made as by `kl --method auto`, on the rows and
-    not on the order. Zero if and only if the distributions agree; R_a grows with a.
+    not on the order; rows of few values are counted. Zero if and only if the distributions agree; R_a
+    grows with a.
 
     Use it unless you know better. Orders above 1 rest on the few rows where p/q is largest. A warning
     says when methods that the evidence cannot tell apart disagree. The p-value is that of the
@@ -164,7 +170,7 @@ def fdiv_auto(
     """f-divergence between two samples, by the method that held-out rows speak for.
 
     The choice among nnr, gaussian and classifier is made as by `kl --method auto`, on the rows and
-    not on the kind, so that several kinds share it.
+    not on the kind, so that several kinds share it; rows of few values are counted.
 
     Use it unless you know better. A warning says when methods that the evidence cannot tell apart
     disagree. The p-value is that of the method nnr.
@@ -219,6 +225,10 @@ def _auto(
     invariant: str | None,
     rng: "np.random.Generator",
 ) -> Estimate:
+    enough(x, y)
+    counted = countable(x, y) if invariant is None else None
+    if counted is not None:
+        return _of_counts(of, x, y, settings, counted)
     found = choice(x, y, invariant, rng)
     taken = _estimate(of, found.taken, settings, rng)
     near = {rival.name: _known(of, rival, settings, rng) for rival in found.others}
@@ -229,11 +239,21 @@ def _auto(
         *taken.notes,
         *_far_apart(taken, found),
         *_atoms(taken, x, y),
-        *_on_a_plane(x, y),
+        *on_a_plane(x, y),
         *_cursed(found.taken),
         *_disagreeing(taken, found.taken, near),
     )
     return replace(taken, params=params | ({"others": others} if others else {}), notes=notes)
+
+
+def _of_counts(
+    of: Quantity, x: Samples, y: Samples, settings: dict[str, object], reason: str
+) -> Estimate:
+    """Rows of few values need no model: their shares are the probabilities."""
+    estimator = of.methods["discrete"]
+    found = estimator(x, y, **estimator.checked(settings))
+    chosen = {"chosen": "discrete", "reason": reason, "losses": {}}
+    return replace(found, params=chosen | dict(found.params))
 
 
 def _estimate(
@@ -298,24 +318,6 @@ def _atoms(taken: Estimate, x: Samples, y: Samples) -> tuple[Note, ...]:
             )
             return (Note("W07", message),)
     return ()
-
-
-def _on_a_plane(x: Samples, y: Samples) -> tuple[Note, ...]:
-    """A column with one value in P that no row of Q has: P has no density where Q has one."""
-    value = x.points[0]
-    fixed = (x.points == value).all(axis=0) & ~(y.points == value).any(axis=0)
-    varies = y.points.min(axis=0) < y.points.max(axis=0)
-    columns = np.flatnonzero(fixed & varies)
-    if not len(columns):
-        return ()
-    label = x.columns[columns[0]] if x.columns else str(columns[0])
-    return (
-        Note(
-            "W02",
-            f"column '{label}' has one value in P, which no row of Q has: the divergence is inf, or the "
-            "largest that there is",
-        ),
-    )
 
 
 def _cursed(rival: Rival) -> tuple[Note, ...]:

@@ -130,7 +130,9 @@ def cs_u(
     return _estimate(x, y, bandwidth, given, bandwidth_given, invariant, unbiased=True)
 
 
-@CS.estimator("v", source="Príncipe 2010, Information Theoretic Learning; arXiv 2301.08970")
+@CS.estimator(
+    "v", source="Príncipe 2010, Information Theoretic Learning; arXiv 2301.08970", biased=1.0
+)
 def cs_v(
     x: Samples,
     y: Samples,

@@ -28,8 +28,8 @@ def groups_of(sample: Samples, x: str | None, y: str | None, form: str) -> Group
         raise SettingError(
             f"dcor: give --x and --y, {sample.name} has {sample.d} columns and not just two"
         )
-    first = None if x is None else _named(x, labels, sample.name)
-    others = [] if y is None else [_named(part, labels, sample.name) for part in y.split(";")]
+    first = None if x is None else named(x, labels, sample.name)
+    others = [] if y is None else [named(part, labels, sample.name) for part in y.split(";")]
     if first is None:
         first = (0,) if y is None else _rest(others, labels, "--y")
     if not others:
@@ -44,7 +44,7 @@ def groups_of(sample: Samples, x: str | None, y: str | None, form: str) -> Group
     return Groups((first, *others), x or texts[0], y or ";".join(texts[1:]))
 
 
-def _named(pattern: str, labels: Sequence[str], where: str) -> tuple[int, ...]:
+def named(pattern: str, labels: Sequence[str], where: str) -> tuple[int, ...]:
     """The columns that a pattern names: a category or a list stands for all of its columns."""
     members: dict[str, list[int]] = {}
     for position, label in enumerate(labels):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from divmatch.errors import InconclusiveError, SettingError
 from divmatch.estimator import Estimate, Labels, Pooled
-from divmatch.estimators.invariance import positions
+from divmatch.estimators.column_groups import named
 from divmatch.kernels.pairwise import Profile, cross_sums, log_sums, product, self_sums
 from divmatch.record import Note
 from divmatch.samples import Samples
@@ -31,7 +31,8 @@ DOMINANT = 0.1  # share of a mean that one row may have before a warning
 def split(samples: Samples, given: str) -> tuple[Samples, Samples]:
     """The given columns and the others, as samples of the same rows and weights."""
     where = f"--given {given}"
-    first = positions(samples, given, where)
+    labels = samples.columns or tuple(map(str, range(samples.d)))
+    first = named(given, labels, where)
     rest = tuple(c for c in range(samples.d) if c not in first)
     if not rest:
         raise SettingError(f"{where}: names all {samples.d} columns, none is left to compare")

@@ -78,7 +78,9 @@ def energy_u(
     )
 
 
-@ENERGY.estimator("v", source="Székely & Rizzo 2013, J. Stat. Plan. Inference 143, eq. (6)")
+@ENERGY.estimator(
+    "v", source="Székely & Rizzo 2013, J. Stat. Plan. Inference 143, eq. (6)", biased=1.0
+)
 def energy_v(
     x: Samples, y: Samples, *, power: Power = 1.0, invariant: Invariant = None
 ) -> Estimate:
@@ -119,6 +121,24 @@ def energy_v(
     return quadratic.estimate(
         Profile("distance", power), x, y, sign=1.0, unbiased=False, invariant=invariant
     )
+
+
+@energy_u.summarised
+def energy_u_summary(
+    x: Samples, y: Samples, *, power: float, invariant: str | None = None
+) -> Estimate | None:
+    """Sorted samples for one column."""
+    profile = Profile("distance", power)
+    return quadratic.on_the_line(profile, x, y, unbiased=True, invariant=invariant)
+
+
+@energy_v.summarised
+def energy_v_summary(
+    x: Samples, y: Samples, *, power: float, invariant: str | None = None
+) -> Estimate | None:
+    """Sorted samples for one column."""
+    profile = Profile("distance", power)
+    return quadratic.on_the_line(profile, x, y, unbiased=False, invariant=invariant)
 
 
 @energy_u.pooled

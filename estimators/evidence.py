@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from divmatch.errors import InconclusiveError
 from divmatch.estimators.folds import folds_of_rows
-from divmatch.estimators.gaussian import moments
 from divmatch.estimators.gaussian_forms import quadratic
 from divmatch.estimators.label_counts import Counts
+from divmatch.estimators.moments import moments
 from divmatch.samples import Samples
 
 Array = NDArray[np.float64]
@@ -113,62 +113,6 @@ class GaussianScore:
         forms = quadratic(rows - mean_q, inverse_q) - quadratic(rows - mean_p, inverse_p)
         scores: Array = 0.5 * (forms + log_q - log_p)
         return scores
-
-
-# --------------------------------------------------------------------------------- normality
-
-
-def looks_normal(samples: Samples, level: float = 1e-3) -> bool:
-    """Whether skewness and kurtosis of no column, no principal axis and no radius speak against it.
-
-    D'Agostino & Pearson's K² of every column and every principal axis, Mardia's kurtosis of the
-    radius, all at once by Bonferroni. Weighted rows count as 1 / Σ wᵢ².
-    """
-    size, d = samples.effective_size(), samples.d
-    if size < 20 or size <= 2 * d:
-        return True  # nothing can be said
-    try:
-        mean, _, factor = moments(samples)
-    except InconclusiveError:
-        return False
-    weights = samples.masses()
-    centred = samples.points - mean
-    axes = centred @ np.linalg.inv(factor).T
-    p_values = [_k_squared(column, weights, size) for column in (*centred.T, *axes.T)]
-    radius = np.einsum("ij,ij->i", axes, axes)
-    gap = float(weights @ radius**2) - d * (d + 2) * (size - 1) / (size + 1)
-    p_values.append(math.erfc(abs(gap) / math.sqrt(16.0 * d * (d + 2) / size)))
-    return min(p_values) * len(p_values) > level
-
-
-def _k_squared(values: Array, weights: Array, size: float) -> float:
-    """The p-value of D'Agostino & Pearson's omnibus test of normality (1973)."""
-    second = float(weights @ values**2)
-    skew = float(weights @ values**3) / second**1.5
-    kurtosis = float(weights @ values**4) / second**2
-    return math.exp(-0.5 * (_skew_score(skew, size) ** 2 + _kurtosis_score(kurtosis, size) ** 2))
-
-
-def _skew_score(skew: float, n: float) -> float:
-    """D'Agostino 1970: a standard normal score of the skewness of n normal values."""
-    y = skew * math.sqrt((n + 1) * (n + 3) / (6.0 * (n - 2)))
-    beta = 3.0 * (n * n + 27 * n - 70) * (n + 1) * (n + 3)
-    beta /= (n - 2.0) * (n + 5) * (n + 7) * (n + 9)
-    w = -1.0 + math.sqrt(2.0 * (beta - 1))
-    return math.asinh(y / math.sqrt(2.0 / (w - 1))) / math.sqrt(0.5 * math.log(w))
-
-
-def _kurtosis_score(kurtosis: float, n: float) -> float:
-    """Anscombe & Glynn 1983: a standard normal score of the kurtosis of n normal values."""
-    mean = 3.0 * (n - 1) / (n + 1)
-    variance = 24.0 * n * (n - 2) * (n - 3) / ((n + 1) ** 2 * (n + 3) * (n + 5))
-    x = (kurtosis - mean) / math.sqrt(variance)
-    beta = 6.0 * (n * n - 5 * n + 2) / ((n + 7) * (n + 9))
-    beta *= math.sqrt(6.0 * (n + 3) * (n + 5) / (n * (n - 2) * (n - 3)))
-    a = 6.0 + 8.0 / beta * (2.0 / beta + math.sqrt(1 + 4.0 / beta**2))
-    base = (1.0 - 2.0 / a) / (1.0 + x * math.sqrt(2.0 / (a - 4.0)))
-    root = math.copysign(abs(base) ** (1 / 3), base)
-    return (1.0 - 2.0 / (9.0 * a) - root) / math.sqrt(2.0 / (9.0 * a))
 
 
 # ------------------------------------------------------------------------------ coordinates

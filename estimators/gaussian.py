@@ -20,6 +20,8 @@ from divmatch.estimators.gaussian_forms import (
     renyi_form,
 )
 from divmatch.estimators.generators import generator
+from divmatch.estimators.moments import moments
+from divmatch.estimators.normality import gaussian_rows
 from divmatch.randomness import stream
 from divmatch.record import Note
 from divmatch.samples import Samples
@@ -27,7 +29,11 @@ from divmatch.samples import Samples
 Array = NDArray[np.float64]
 
 
-@KL.estimator("gaussian", source="closed form; Kullback 1959, Information Theory and Statistics")
+@KL.estimator(
+    "gaussian",
+    source="closed form; Kullback 1959, Information Theory and Statistics",
+    assumption=gaussian_rows,
+)
 def kl_gaussian(x: Samples, y: Samples, *, correction: Correction = "auto") -> Estimate:
     """KL(P || Q) between the Gaussians with the samples' means and covariances.
 
@@ -36,7 +42,8 @@ def kl_gaussian(x: Samples, y: Samples, *, correction: Correction = "auto") -> E
     Gaussians is zero if and only if means and covariances agree; the corrected number can be negative.
 
     Use it when both samples are close to Gaussian: no other method is as accurate then, in any
-    dimension. It sees nothing beyond the first two moments.
+    dimension. It sees nothing beyond the first two moments; a warning names a column that is plainly not
+    Gaussian.
 
     Parameters
     ----------
@@ -94,7 +101,17 @@ def kl_gaussian(x: Samples, y: Samples, *, correction: Correction = "auto") -> E
         terms_y=v @ along_gap - 0.5 * quadratic(v, seen),
         bias=0.0 if corrected or math.isnan(bias) else bias,
         params={"correction": "first-order" if corrected else "none"},
+        notes=() if correction == "none" or corrected else (_unknown_bias(y),),
     )
+
+
+def _unknown_bias(y: Samples) -> Note:
+    """Say that the value is too large by nobody knows how much."""
+    message = (
+        f"{y.effective_size():.3g} rows of {y.name} in {y.d} columns: the bias is infinite or unknown and "
+        "was left in the value; give more rows"
+    )
+    return Note("W38", message)
 
 
 def _unbiased(x: Samples, y: Samples, trace: float, form: float, log_ratio: float) -> float:
@@ -122,7 +139,9 @@ def _unbiased(x: Samples, y: Samples, trace: float, form: float, log_ratio: floa
 
 
 @RENYI.estimator(
-    "gaussian", source="closed form; Gil, Alajaji & Linder 2013, Information Sciences 249"
+    "gaussian",
+    source="closed form; Gil, Alajaji & Linder 2013, Information Sciences 249",
+    assumption=gaussian_rows,
 )
 def renyi_gaussian(
     x: Samples, y: Samples, *, alpha: Order = ORDER, tsallis: Tsallis = False
@@ -134,7 +153,8 @@ def renyi_gaussian(
     ln(p/q). Biased upward in small samples; the bias is not removed.
 
     Use it when both samples are close to Gaussian: no other method is as accurate then, in any
-    dimension. It sees nothing beyond the first two moments.
+    dimension. It sees nothing beyond the first two moments; a warning names a column that is plainly not
+    Gaussian.
 
     Parameters
     ----------
@@ -180,7 +200,11 @@ def renyi_gaussian(
     return _estimate(form, f"a S_Q + (1 - a) S_P is not positive definite at --alpha {alpha:g}")
 
 
-@FDIV.estimator("gaussian", source="closed forms and integrals; Nielsen & Nock 2014, IEEE SPL 21")
+@FDIV.estimator(
+    "gaussian",
+    source="closed forms and integrals; Nielsen & Nock 2014, IEEE SPL 21",
+    assumption=gaussian_rows,
+)
 def fdiv_gaussian(
     x: Samples, y: Samples, *, kind: Kind = KIND, rng: "np.random.Generator | None" = None
 ) -> Estimate:
@@ -191,7 +215,8 @@ def fdiv_gaussian(
     whose Monte Carlo error is reported. Biased upward in small samples; the bias is not removed.
 
     Use it when both samples are close to Gaussian: no other method is as accurate then, in any
-    dimension. It sees nothing beyond the first two moments.
+    dimension. It sees nothing beyond the first two moments; a warning names a column that is plainly not
+    Gaussian.
 
     Parameters
     ----------
@@ -277,33 +302,6 @@ def _framed(x: Samples, y: Samples) -> Frame:
         return x, frame(x.points, y.points, mean_p, cov_p, mean_q, chol_q)
 
     return y.once(("gaussian frame", id(x)), made)[1]
-
-
-# ------------------------------------------------------------------------------------- moments
-
-
-def moments(samples: Samples) -> tuple[Array, Array, Array]:
-    """Mean, unbiased covariance and its Cholesky factor; a singular one is refused."""
-    weights = samples.masses()
-    mean = weights @ samples.points
-    centred = samples.points - mean
-    left = 1.0 - float(weights @ weights)
-    if not left > 0:
-        raise InconclusiveError(f"{samples.name}: one row has no covariance; more rows are needed")
-    covariance = (centred * weights[:, None]).T @ centred / left
-    spread = np.sqrt(np.diag(covariance))
-    try:
-        if not (spread > 1e-13 * np.abs(mean)).all():  # rounding alone makes a constant vary
-            raise np.linalg.LinAlgError
-        factor = np.linalg.cholesky(covariance / np.outer(spread, spread))
-        if np.diag(factor).min() < 1e-7:  # rounding alone makes a singular matrix look regular
-            raise np.linalg.LinAlgError
-    except np.linalg.LinAlgError:
-        raise InconclusiveError(
-            f"{samples.name}: the covariance of {samples.d} columns from {samples.n} rows is singular; "
-            "leave out constant or repeated columns, or give more rows"
-        ) from None
-    return mean, covariance, factor * spread[:, None]
 
 
 def _inverse(factor: Array) -> Array:

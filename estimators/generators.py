@@ -72,6 +72,10 @@ def generator(kind: str) -> Generator:
             return FAMILIES[name](float(text))
         except ValueError:
             raise SettingError(f"--kind {kind}: '{text}' is not a number") from None
+    if name in FAMILIES:
+        raise SettingError(f"--kind {kind}: needs a number; write {name}:0.5")
+    if name in FIXED:
+        raise SettingError(f"--kind {kind}: {name} takes no number; write {name}")
     known = [*FIXED, *(f"{family}:A" for family in FAMILIES)]
     near = suggestion(name, [*FIXED, *FAMILIES])
     raise SettingError(f"--kind {kind}: expected one of {', '.join(known)}{near}")

@@ -10,8 +10,10 @@ from divmatch.errors import InconclusiveError
 from divmatch.estimator import Array, Estimate
 from divmatch.estimators.cells import Cells, Correction, Smooth, plug_in, spread_over, weighty
 from divmatch.estimators.divergences import FDIV, KIND, KL, ORDER, RENYI, Kind, Order, Tsallis
+from divmatch.estimators.left_over import flat_ratio
 from divmatch.estimators.partition import cells_of_equal_mass
 from divmatch.estimators.probabilities import Divergence, of_kind, of_order
+from divmatch.record import Note
 from divmatch.samples import Samples
 from divmatch.settings import Setting
 
@@ -24,7 +26,24 @@ SOURCE = "Wang, Kulkarni & Verdú 2005, IEEE Trans. Inf. Theory 51"
 ROWS_A_CELL = 15.0
 
 
-@KL.estimator("hist", source=SOURCE)
+def fine_cells(
+    x: Samples, y: Samples, *, bins: int | None = None, kind: str = "kl", **_: object
+) -> tuple[Note, ...]:
+    """A warning where the samples still differ inside the cells, found once for a pair."""
+    of = of_kind(kind)
+    by_p, by_q = of.dear[1] and not of.dear[0], of.dear[0] and not of.dear[1]
+
+    def made() -> tuple[Samples, tuple[Note, ...]]:
+        cells = _kept(x, y, bins, by_p, by_q)
+        p, q = cells.shares()
+        ratio = p / np.where(q > 0, q, 1.0)
+        return x, flat_ratio(cells.x, cells.y, ratio[cells.of_y])
+
+    notes: tuple[Note, ...] = y.once(("fine cells", id(x), bins, by_p, by_q), made)[1]
+    return notes
+
+
+@KL.estimator("hist", source=SOURCE, assumption=fine_cells)
 def kl_hist(
     x: Samples,
     y: Samples,
@@ -43,7 +62,8 @@ def kl_hist(
     cell, so ties and atoms are harmless.
 
     Use it for a few columns, with atoms or not. It sees no difference inside a cell, so it is too
-    small for distributions that differ at a finer scale than their cells, in many columns above all.
+    small for distributions that differ at a finer scale than their cells, in many columns above all; a
+    warning says when means or covariances still differ inside the cells.
 
     Parameters
     ----------
@@ -85,7 +105,7 @@ def kl_hist(
     return _estimate(x, y, of_kind("kl"), bins, correction, smooth)
 
 
-@RENYI.estimator("hist", source=SOURCE)
+@RENYI.estimator("hist", source=SOURCE, assumption=fine_cells)
 def renyi_hist(
     x: Samples,
     y: Samples,
@@ -107,7 +127,8 @@ def renyi_hist(
     cell, so ties and atoms are harmless.
 
     Use it for a few columns, with atoms or not. It sees no difference inside a cell, so it is too
-    small for distributions that differ at a finer scale than their cells, in many columns above all.
+    small for distributions that differ at a finer scale than their cells, in many columns above all; a
+    warning says when means or covariances still differ inside the cells.
 
     Parameters
     ----------
@@ -162,7 +183,7 @@ def renyi_hist(
     )
 
 
-@FDIV.estimator("hist", source=SOURCE)
+@FDIV.estimator("hist", source=SOURCE, assumption=fine_cells)
 def fdiv_hist(
     x: Samples,
     y: Samples,
@@ -182,7 +203,8 @@ def fdiv_hist(
     cell, so ties and atoms are harmless.
 
     Use it for a few columns, with atoms or not. It sees no difference inside a cell, so it is too
-    small for distributions that differ at a finer scale than their cells, in many columns above all.
+    small for distributions that differ at a finer scale than their cells, in many columns above all; a
+    warning says when means or covariances still differ inside the cells.
 
     Parameters
     ----------
@@ -237,12 +259,18 @@ def _estimate(
     most: bool = False,
 ) -> Estimate:
     by_p, by_q = of.dear[1] and not of.dear[0], of.dear[0] and not of.dear[1]
+    cells = _kept(x, y, bins, by_p, by_q)
+    found = plug_in(of, cells, correction, smooth, most=most)
+    # the number asked for: fewer may be found, and another sample may find more
+    wanted = bins or automatic_bins(cells.x, cells.y)
+    return spread_over(replace(found, params={**found.params, "bins": wanted}), x, y)
+
+
+def _kept(x: Samples, y: Samples, bins: int | None, by_p: bool, by_q: bool) -> Cells:
+    """The cells, found once for a pair."""
     key = ("histogram", id(x), bins, by_p, by_q)
     kept: tuple[Samples, Cells] = y.once(key, lambda: (x, _cells(x, y, bins, by_p, by_q)))
-    found = plug_in(of, kept[1], correction, smooth, most=most)
-    # the number asked for: fewer may be found, and another sample may find more
-    wanted = bins or automatic_bins(kept[1].x, kept[1].y)
-    return spread_over(replace(found, params={**found.params, "bins": wanted}), x, y)
+    return kept[1]
 
 
 def automatic_bins(x: Samples, y: Samples) -> int:
@@ -265,6 +293,11 @@ def _cells(x: Samples, y: Samples, bins: int | None, by_p: bool, by_q: bool) -> 
         shares = float(by_p), float(by_q)
     weights = np.concatenate([shares[0] * x.masses(), shares[1] * y.masses()])
     cell, count = cells_of_equal_mass(points, weights, bins or automatic_bins(x, y))
+    if count == 1:
+        raise InconclusiveError(
+            f"{x.name} and {y.name}: all rows fall into one cell, which tells nothing apart; use --method "
+            "discrete for few values, or give more rows"
+        )
 
     def name(place: int) -> str:
         return _box(points[cell == place])

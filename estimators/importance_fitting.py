@@ -35,7 +35,7 @@ def kl_ulsif(
 
     Use it for a second opinion in few columns, where p/q has no simple form: with several modes or
     edges it is nearer than classifier. It falls short in more than a few columns, and where few rows
-    of Q carry the ratio.
+    of Q carry the ratio; a warning says when Q weighted by the ratio has not the moments of P.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def kl_ulsif(
     found = held_out_ratios(x, y, folds, rng, invariant)
     scores = found.judged
     of_y, _ = ratios(y, scores.y)
-    notes = (*scores.notes(), *raised(x, found.x))
+    notes = (*found.notes(), *raised(x, found.x))
     value = float(x.masses() @ scores.x)
     return Estimate(value, scores.x, -of_y, params=found.params(), notes=notes)
 
@@ -149,7 +149,7 @@ def renyi_ulsif(
     scores = found.judged
     of_x, log_x = powers(x.masses(), (alpha - 1.0) * scores.x)
     of_y, _ = powers(y.masses(), alpha * scores.y)
-    notes = (*scores.notes(), *raised(x, found.x), *heavy(x, of_x))
+    notes = (*found.notes(), *raised(x, found.x), *heavy(x, of_x))
     value, factor = log_x / (alpha - 1.0), alpha / (alpha - 1.0)
     return replace(
         of_renyi(value, factor * of_x, -of_y, alpha, tsallis, notes), params=found.params()
@@ -220,7 +220,7 @@ def fdiv_ulsif(
     if f.name == "chi2":
         return _least_squares(x, y, found)
     made = variational_bound(x, y, found.judged, f, 0.0, kind)
-    notes = (*made.notes, *raised(x, found.x), *raised(y, found.y))
+    notes = (*made.notes, *found.flat, *raised(x, found.x), *raised(y, found.y))
     return replace(made, params=found.params(), notes=notes)
 
 
@@ -228,5 +228,5 @@ def _least_squares(x: Samples, y: Samples, found: Ratios) -> Estimate:
     """The bound of chi2, in which ratios of any sign are allowed."""
     squares = found.y**2
     value = 2.0 * float(x.masses() @ found.x) - float(y.masses() @ squares) - 1.0
-    notes = (*found.judged.notes(), *heavy(y, squares))
+    notes = (*found.notes(), *heavy(y, squares))
     return Estimate(value, 2.0 * found.x, -squares, params=found.params(), notes=notes)

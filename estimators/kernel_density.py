@@ -10,8 +10,8 @@ from divmatch.errors import InconclusiveError
 from divmatch.estimator import Estimate
 from divmatch.estimators.cells import spread_over, weighty
 from divmatch.estimators.divergences import FDIV, KIND, KL, ORDER, RENYI, Kind, Order, Tsallis
-from divmatch.estimators.gaussian import moments
 from divmatch.estimators.generators import Generator, generator
+from divmatch.estimators.moments import moments
 from divmatch.kernels.densities import log_kernel_sums
 from divmatch.record import Note
 from divmatch.samples import Samples

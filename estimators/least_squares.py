@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from divmatch.estimators.critics import Scores, accurate, gains, middled
 from divmatch.estimators.folds import Deal, dealt, median_distance, placed_rows
 from divmatch.estimators.invariance import represented
+from divmatch.estimators.left_over import flat_ratio, outdone
 from divmatch.kernels.execution import in_order, steps_of
 from divmatch.record import Note
 from divmatch.samples import Samples
@@ -35,6 +36,7 @@ class Ratios:
 
     ``widths`` and ``ridges`` are what was chosen for every fold; ``judged`` are the logarithms of the
     ratios, where too small ones were raised, with what says how well they tell the samples apart.
+    ``flat`` warns where they do not carry Q over to P.
     """
 
     x: Array
@@ -42,6 +44,11 @@ class Ratios:
     widths: tuple[float, ...]
     ridges: tuple[float, ...]
     judged: Scores
+    flat: tuple[Note, ...] = ()
+
+    def notes(self) -> tuple[Note, ...]:
+        """Warnings about the ratios as such."""
+        return (*self.judged.notes(), *self.flat)
 
     def params(self) -> dict[str, list[float]]:
         """What was chosen for every fold."""
@@ -91,6 +98,7 @@ def _cross_fitted(x: Samples, y: Samples, folds: int, rng: "np.random.Generator"
         widths=tuple(kernels.scale * WIDTHS[i // len(RIDGES)] for i in best),
         ridges=tuple(candidates[i % len(RIDGES)] for i in best),
         judged=Scores(*placed_rows(x, y, deal, scores), gain, gain, accuracy, True),
+        flat=flat_ratio(x, y, of_y) or outdone(x, y, placed_rows(x, y, deal, scores), rng),
     )
 
 

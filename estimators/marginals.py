@@ -12,10 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from divmatch.kernels.merging import gaps, ordered
+
 Array = NDArray[np.float64]
 BINS = 10  # quantile bins of the reference
 PSEUDO_COUNT = 0.5  # added to every bin or category: no share is zero
 EXACT_UP_TO = 10_000  # rows up to which the Kolmogorov-Smirnov p-value is exact, as in SciPy
+SERIES_FROM = 20_000  # rows from which a series stands for SciPy's sum of as many terms
+TAIL = (2.2, 18.0)  # n·d² where SciPy takes that sum, and from where its p-value is 0
+HUGE = 1e200  # numbers above which sums of them could overflow
 SMALLEST = float(np.finfo(float).tiny)  # a p-value is above zero, whatever underflows
 FEW = 5.0  # expected counts below which the chi-square p-value is rough
 
@@ -35,13 +40,15 @@ class Found:
 class Pair:
     """One column of P and of Q: the values that are there, and how many are missing.
 
-    Numbers are sorted; categories are counts over the union of the words.
+    Numbers are sorted, ``lines`` are the same with infinity behind them; categories are counts over
+    the union of the words.
     """
 
     x: Array
     y: Array
     missing: tuple[int, int]
     categories: bool = False
+    lines: tuple[Array, Array] | None = None
 
     @property
     def present(self) -> tuple[int, int]:
@@ -51,24 +58,31 @@ class Pair:
         return len(self.x), len(self.y)
 
     @cached_property
-    def gaps(self) -> tuple[Array, Array]:
-        """All numbers, ascending, and F − G at each, right of its copies."""
-        grid = np.concatenate([self.x, self.y])
-        grid.sort(kind="stable")  # two runs: a merge
-        f = np.searchsorted(self.x, grid, side="right") / len(self.x)
-        f -= np.searchsorted(self.y, grid, side="right") / len(self.y)
-        return grid, f
+    def gaps(self) -> tuple[float, float]:
+        """∫ |F − G| in units of ``largest``, and the largest |F − G|."""
+        lines = self.lines or (ordered(self.x), ordered(self.y))
+        if self.largest > 1.0:  # sums must not overflow
+            lines = (lines[0] / self.largest, lines[1] / self.largest)
+        return gaps(*lines)
+
+    @cached_property
+    def largest(self) -> float:
+        """The largest number where a sum of many could overflow, else 1."""
+        largest = float(np.abs([*self.x[[0, -1]], *self.y[[0, -1]]]).max())
+        return largest if largest > HUGE else 1.0
 
 
 def numbers(x: NDArray[Any], y: NDArray[Any]) -> Pair:
     """A pair of columns of numbers, NaN where missing."""
-    kept = []
+    lines = []
     for values in (x, y):
-        there = np.asarray(values, dtype=np.float64)
-        there = there[~np.isnan(there)]
-        there.sort()
-        kept.append(there)
-    return Pair(kept[0], kept[1], (len(x) - len(kept[0]), len(y) - len(kept[1])))
+        line = ordered(np.asarray(values, dtype=np.float64))
+        there = int(np.searchsorted(line[:-1], np.nan))  # NaN is sorted behind all numbers
+        line[there] = np.inf
+        lines.append(line[: there + 1])
+    first, second = lines[0][:-1], lines[1][:-1]
+    missing = (len(x) - len(first), len(y) - len(second))
+    return Pair(first, second, missing, lines=(lines[0], lines[1]))
 
 
 def categories(
@@ -93,18 +107,14 @@ def categories(
 def wasserstein(pair: Pair) -> Found:
     """∫ |F − G| dx in units of the reference: its interquartile range, or its standard deviation."""
     unit, note = reference_unit(pair.x)
-    grid, gaps = pair.gaps
-    largest = max(1.0, float(np.abs(grid[[0, -1]]).max()))  # sums must not overflow
-    steps = grid[1:] / largest - grid[:-1] / largest
-    area = float(np.sum(np.abs(gaps[:-1]) * steps)) * (largest / unit)
-    return Found(area, method="exact", note=note)
+    return Found(pair.gaps[0] * (pair.largest / unit), method="exact", note=note)
 
 
 def reference_unit(x: Array) -> tuple[float, tuple[str, str] | None]:
     """What W₁ is divided by, and what to say if it is not the interquartile range."""
-    low, high = np.quantile(x, [0.25, 0.75])
+    low, high = quartile(x, 0.25), quartile(x, 0.75)
     if high > low:
-        return float(high - low), None
+        return high - low, None
     if x[0] < x[-1]:
         largest = float(np.abs(x[[0, -1]]).max())
         return largest * float(np.std(x / largest)), (
@@ -112,6 +122,14 @@ def reference_unit(x: Array) -> tuple[float, tuple[str, str] | None]:
             "has zero IQR in the reference; W1 is in its standard deviations",
         )
     return 1.0, ("W21", "is constant in the reference; W1 is in the column's own unit")
+
+
+def quartile(x: Array, share: float) -> float:
+    """The quantile of sorted numbers, with the digits of `numpy.quantile`."""
+    place = share * (len(x) - 1)
+    below = math.floor(place)
+    low, high, part = float(x[below]), float(x[min(below + 1, len(x) - 1)]), place - below
+    return low + (high - low) * part if part < 0.5 else high - (high - low) * (1 - part)
 
 
 def jensen_shannon(pair: Pair, bins: int) -> Found:
@@ -167,15 +185,32 @@ def kolmogorov_smirnov(pair: Pair) -> Found:
 
     from scipy import stats
 
-    value = float(np.abs(pair.gaps[1]).max())
+    value = pair.gaps[1]
     n, m = pair.present
     if max(n, m) <= EXACT_UP_TO:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # exact failed: SciPy goes on without
             p = float(stats.ks_2samp(pair.x, pair.y).pvalue)
         return Found(value, _above_zero(p), "exact")
-    p = float(stats.kstwo.sf(value, np.round(n * m / (n + m))))
+    size = round(n * m / (n + m))
+    tail = size * value * value
+    if size >= SERIES_FROM and TAIL[0] <= tail < TAIL[1]:
+        p = 2.0 * _smirnov_tail(size, value)
+    else:
+        p = float(stats.kstwo.sf(value, size))
     return Found(value, _above_zero(p), "asymptotic")
+
+
+def _smirnov_tail(n: int, d: float) -> float:
+    """P(D⁺ > d) of n rows by Lauwerier's series (1963) up to n^(-3/2), where the exact sum has n terms.
+
+    From 20,000 rows its relative error is below 2e-5 down to p = 1e-16, and below 1e-7 at p = 1e-5.
+    """
+    z, s = d * math.sqrt(n), 1.0 / math.sqrt(n)
+    first = -2 * z / 3
+    second = 2 * z**2 / 3 * (1 - 2 * z**2 / 3)
+    third = 4 * z / 9 * (1 / 5 - 19 * z**2 / 15 + 2 * z**4 / 3)
+    return math.exp(-2 * z * z) * (1 + s * (first + s * (second + s * third)))
 
 
 def cramer_von_mises(pair: Pair) -> Found:

@@ -114,7 +114,7 @@ def mmd_u(
     return _estimate(x, y, kernel, bandwidth, invariant, unbiased=True)
 
 
-@MMD.estimator("v", source="Gretton et al. 2012, JMLR 13, eq. (5)")
+@MMD.estimator("v", source="Gretton et al. 2012, JMLR 13, eq. (5)", biased=1.0)
 def mmd_v(
     x: Samples,
     y: Samples,

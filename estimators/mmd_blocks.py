@@ -1,7 +1,6 @@
 """Maximum mean discrepancy from blocks of rows: cheap, with normal intervals that hold at P = Q."""
 
 import math
-from collections.abc import Mapping
 from copy import deepcopy
 from typing import Annotated, Any
 
@@ -9,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from divmatch.errors import InconclusiveError
-from divmatch.estimator import Estimate
+from divmatch.estimator import Blocks, Estimate
 from divmatch.estimators import quadratic
 from divmatch.estimators.kernel_names import Kernel
 from divmatch.estimators.mmd import MMD, Bandwidth, Chosen, chosen_form
@@ -81,7 +80,7 @@ def mmd_linear(
     pairs = min(len(own) for own in rows) // 2
     rows = rows[0][: 2 * pairs], rows[1][: 2 * pairs]
     sums = pair_sums(chosen.form.profile, *_picked(x, y, rows))
-    return _of_blocks(*sums, chosen, {"blocks": pairs})
+    return _of_blocks(*sums, rows[0], chosen)
 
 
 @MMD.estimator("block", source="Zaremba, Gretton & Blaschko 2013, NeurIPS 26", interval="blocks")
@@ -143,7 +142,7 @@ def mmd_block(
     edges = _edges(len(rows[0]), blocks), _edges(len(rows[1]), blocks)
     parts = _picked(x, y, rows)
     sums = block_sums(chosen.form.profile, *parts, edges)
-    return _of_blocks(sums, _pair_masses(*parts[2:], edges), chosen, {"blocks": blocks})
+    return _of_blocks(sums, _pair_masses(*parts[2:], edges), rows[0], chosen)
 
 
 @MMD.estimator("subsets", source="Bińkowski et al. 2018, ICLR (arXiv 1801.01401)")
@@ -266,18 +265,16 @@ def _pair_masses(a: Array, b: Array, edges: tuple[Edges, Edges]) -> Array:
     return np.column_stack([of_a**2 - squares[0], of_b**2 - squares[1], of_a * of_b])
 
 
-def _of_blocks(sums: Array, masses: Array, chosen: Chosen, shown: Mapping[str, Any]) -> Estimate:
-    """The contrast of the weighted means over all blocks, its error from the spread of the blocks."""
-    blocks, totals = len(sums), masses.sum(axis=0)
+def _of_blocks(sums: Array, masses: Array, rows: Any, chosen: Chosen) -> Estimate:
+    """The contrast of the weighted means over all blocks, with what each block adds to it."""
+    count, totals = len(sums), masses.sum(axis=0)
     means = sums.sum(axis=0) / totals
     signs = chosen.form.sign * np.array([-1.0, -1.0, 2.0])
     value = float(means @ signs)
-    away = blocks * ((sums - means * masses) / totals) @ signs
-    se = float(away.std(ddof=1)) / math.sqrt(blocks) if blocks > 1 else None
     return Estimate(
         value,
-        se=se,
-        params={**chosen.params, **shown},
+        blocks=Blocks(count * ((sums - means * masses) / totals) @ signs, rows),
+        params={**chosen.params, "blocks": count},
         notes=(*chosen.notes, *quadratic.negative(value)),
         exact=False,
     )

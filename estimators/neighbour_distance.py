@@ -11,6 +11,7 @@ from divmatch.errors import InconclusiveError, SampleError, counted
 from divmatch.estimator import Estimate
 from divmatch.estimators.divergences import KL, NeighbourNumber
 from divmatch.estimators.invariance import Invariant, represented
+from divmatch.estimators.scales import comparable
 from divmatch.kernels.neighbours import Neighbours
 from divmatch.randomness import stream
 from divmatch.record import Note
@@ -45,6 +46,7 @@ def bias_rate(d: int) -> float:
     source="Wang, Kulkarni & Verdú 2009, IEEE Trans. Inf. Theory 55; Pérez-Cruz 2008, ISIT",
     interval="subsampling",
     rate=bias_rate,
+    assumption=comparable,
 )
 def kl_knn(
     x: Samples,
@@ -121,6 +123,7 @@ def kl_knn(
     source="Wang, Kulkarni & Verdú 2009, IEEE Trans. Inf. Theory 55",
     interval="subsampling",
     rate=bias_rate,
+    assumption=comparable,
 )
 def kl_knn_reduced(
     x: Samples,

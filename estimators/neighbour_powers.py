@@ -20,6 +20,7 @@ from divmatch.estimators.divergences import (
 from divmatch.estimators.invariance import Invariant, represented
 from divmatch.estimators.neighbour_distance import Densities, Ties, densities, kth
 from divmatch.estimators.powers import kinds, powers_of
+from divmatch.estimators.scales import comparable
 from divmatch.record import Note
 from divmatch.samples import Samples
 
@@ -29,7 +30,7 @@ SOURCE = "Póczos & Schneider 2011, AISTATS, PMLR 15:609"
 LARGEST = 700.0  # logarithms up to which exp is finite
 
 
-@RENYI.estimator("knn", source=SOURCE, interval="subsampling")
+@RENYI.estimator("knn", source=SOURCE, interval="subsampling", assumption=comparable)
 def renyi_knn(
     x: Samples,
     y: Samples,
@@ -112,7 +113,7 @@ def renyi_knn(
     return Estimate(value, params=params, notes=found.notes)
 
 
-@FDIV.estimator("knn", source=SOURCE, interval="subsampling")
+@FDIV.estimator("knn", source=SOURCE, interval="subsampling", assumption=comparable)
 def fdiv_knn(
     x: Samples,
     y: Samples,

@@ -26,6 +26,7 @@ from divmatch.estimators.label_estimates import (
     renyi_reading,
     sizes,
 )
+from divmatch.estimators.scales import comparable
 from divmatch.samples import Samples
 from divmatch.settings import Setting
 
@@ -41,7 +42,7 @@ SOURCE = "Noshad, Moon, Sekeh & Hero 2017, arXiv:1702.05222"
 ALONE = np.ones(1)
 
 
-@KL.estimator("nnr", source=SOURCE)
+@KL.estimator("nnr", source=SOURCE, assumption=comparable)
 def kl_nnr(
     x: Samples,
     y: Samples,
@@ -107,7 +108,7 @@ def kl_nnr(
     return _nnr(f_reading("kl", form, ratio_floor), x, y, k, invariant)
 
 
-@RENYI.estimator("nnr", source=SOURCE)
+@RENYI.estimator("nnr", source=SOURCE, assumption=comparable)
 def renyi_nnr(
     x: Samples,
     y: Samples,
@@ -179,7 +180,7 @@ def renyi_nnr(
     return _nnr(renyi_reading(alpha, tsallis, form, ratio_floor), x, y, k, invariant)
 
 
-@FDIV.estimator("nnr", source=SOURCE)
+@FDIV.estimator("nnr", source=SOURCE, assumption=comparable)
 def fdiv_nnr(
     x: Samples,
     y: Samples,

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from divmatch.errors import SettingError
+from divmatch.errors import InconclusiveError, SettingError, counted
 from divmatch.estimator import Estimate, Labels, Pooled
 from divmatch.estimators.divergences import FDIV, KIND, KL, ORDER, RENYI, Kind, Order, Tsallis
 from divmatch.estimators.invariance import Invariant, represented
@@ -20,6 +20,7 @@ from divmatch.estimators.label_estimates import (
     sizes,
 )
 from divmatch.estimators.neighbour_ratio import SOURCE, RatioFloor
+from divmatch.estimators.scales import comparable
 from divmatch.samples import Samples
 from divmatch.settings import Setting
 
@@ -36,7 +37,7 @@ LARGEST_NORM = 5.0  # of the weights: beyond it they multiply noise more than th
 FORMS = {"reduced": "gamma", "paper": "paper"}
 
 
-@KL.estimator("nnr-ensemble", source=SOURCE)
+@KL.estimator("nnr-ensemble", source=SOURCE, assumption=comparable)
 def kl_nnr_ensemble(
     x: Samples,
     y: Samples,
@@ -94,7 +95,7 @@ def kl_nnr_ensemble(
     return _ensemble(f_reading("kl", FORMS[ensemble], ratio_floor), x, y, ensemble, invariant)
 
 
-@RENYI.estimator("nnr-ensemble", source=SOURCE)
+@RENYI.estimator("nnr-ensemble", source=SOURCE, assumption=comparable)
 def renyi_nnr_ensemble(
     x: Samples,
     y: Samples,
@@ -158,7 +159,7 @@ def renyi_nnr_ensemble(
     return _ensemble(reading, x, y, ensemble, invariant)
 
 
-@FDIV.estimator("nnr-ensemble", source=SOURCE)
+@FDIV.estimator("nnr-ensemble", source=SOURCE, assumption=comparable)
 def fdiv_nnr_ensemble(
     x: Samples,
     y: Samples,
@@ -237,6 +238,11 @@ def members(rows: int, d: int, ensemble: str) -> tuple[tuple[int, ...], Array]:
     powers = [2] if ensemble == "reduced" else list(range(1, d + 1))
     lengths = np.linspace(SHORTEST, LONGEST, max(MEMBERS, 2 * len(powers)))
     ks = np.unique(np.maximum(SMALLEST_K, np.floor(lengths * math.sqrt(rows)))).astype(int)
+    if len(ks) <= len(powers):
+        raise InconclusiveError(
+            f"{counted(rows, 'row')} in the smaller sample: too few for several numbers of neighbours; give "
+            "more rows or take --method nnr"
+        )
     lengths = ks / math.sqrt(rows)
     system = np.array([np.ones(len(ks)), *(lengths ** (i / d) for i in powers)])
     target = np.eye(len(system))[0]

@@ -14,7 +14,6 @@ from divmatch.estimators.evidence import (
     Rows,
     correlated,
     evidence,
-    looks_normal,
     normal_scores,
     of_gaussians,
     of_labels,
@@ -25,6 +24,7 @@ from divmatch.estimators.invariance import represented
 from divmatch.estimators.label_counts import unseen_x
 from divmatch.estimators.label_estimates import automatic, sizes, weighted_rows
 from divmatch.estimators.label_estimates import counted as counted_labels
+from divmatch.estimators.normality import looks_normal
 from divmatch.samples import Samples
 
 FOLDS = 5
@@ -64,7 +64,8 @@ def choice(x: Samples, y: Samples, invariant: str | None, rng: "np.random.Genera
     return found
 
 
-def _enough(x: Samples, y: Samples) -> None:
+def enough(x: Samples, y: Samples) -> None:
+    """Refuse samples that are too small to choose a method by."""
     for samples, size in zip((x, y), sizes(x, y), strict=True):
         if size < LEAST_ROWS:
             raise InconclusiveError(
@@ -74,7 +75,6 @@ def _enough(x: Samples, y: Samples) -> None:
 
 
 def _chosen(x: Samples, y: Samples, invariant: str | None, rng: "np.random.Generator") -> Choice:
-    _enough(x, y)
     normal = looks_normal(x) and looks_normal(y)
     rivals = _rivals(x, y, invariant, rng)
     if normal:

@@ -1,10 +1,12 @@
 """Rows in a random order that does not depend on the order in which they came."""
 
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from divmatch.kernels.hashing import mixed
 from divmatch.samples import Samples
 
 Places = NDArray[np.intp]
@@ -19,20 +21,20 @@ def lexicographic(points: NDArray[Any], masses: NDArray[Any]) -> Places:
 
 
 def both_shuffled(x: Samples, y: Samples, rng: "np.random.Generator") -> tuple[Places, Places]:
-    """The same of two samples, whichever of them is called x."""
-    if _before(y, x):
-        second, first = shuffled(y, rng), shuffled(x, rng)
-        return first, second
-    return shuffled(x, rng), shuffled(y, rng)
+    """The same of two samples; the order of each does not depend on the other one.
+
+    Two samples of the same rows are in two orders: no row must meet its copy.
+    """
+    first = shuffled(x, deepcopy(rng))
+    if _alike(x, y):
+        rng.integers(2**63)
+    return first, shuffled(y, rng)
 
 
-def _before(x: Samples, y: Samples) -> bool:
-    """An order of two samples by the rows that carry weight: their number, then their numbers."""
+def _alike(x: Samples, y: Samples) -> bool:
+    """Whether the numbers of the rows that carry weight are the same."""
     left, right = (np.sort(s.points[s.masses() > 0], axis=None) for s in (x, y))
-    if len(left) != len(right):
-        return len(left) < len(right)
-    apart = np.flatnonzero(left != right)
-    return len(apart) > 0 and bool(left[apart[0]] < right[apart[0]])
+    return bool(np.array_equal(left, right))
 
 
 def shuffled(samples: Samples, rng: "np.random.Generator") -> Places:
@@ -45,19 +47,11 @@ def shuffled(samples: Samples, rng: "np.random.Generator") -> Places:
     rows = np.sort(samples.points[order], axis=1) + 0.0  # no minus zero
     hashes = np.full(len(order), rng.integers(2**63), dtype=np.uint64)
     for column in np.ascontiguousarray(rows.T):
-        hashes = _mixed(hashes ^ column.view(np.uint64))
-    hashes = _mixed(hashes ^ hashes.sum())  # another sample, another order also of rows they share
+        hashes = mixed(hashes ^ column.view(np.uint64))
+    hashes = mixed(hashes ^ hashes.sum())  # another sample, another order also of rows they share
     grouped = np.argsort(hashes, kind="stable")
     fresh = np.flatnonzero(np.diff(hashes[grouped], prepend=~hashes[grouped[:1]]))
     counts = np.arange(len(order)) - np.repeat(fresh, np.diff(np.append(fresh, len(order))))
-    hashes[grouped] = _mixed(hashes[grouped] + counts.astype(np.uint64))
+    hashes[grouped] = mixed(hashes[grouped] + counts.astype(np.uint64))
     found: Places = order[np.argsort(hashes, kind="stable")]
     return found
-
-
-def _mixed(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Finalisation of SplitMix64 (Steele, Lea & Flood 2014), a bijection that spreads every bit."""
-    z = numbers + np.uint64(0x9E3779B97F4A7C15)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))

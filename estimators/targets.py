@@ -12,6 +12,7 @@ from divmatch.samples import Points
 
 GRAMMAR = "expected gaussian:MEAN,COV (numbers or .npy files) or mixture:FILE.npz"
 PARTS = ("weights", "means", "covariances")  # the arrays of a mixture's file
+MASS = 1e-4  # how far a sum of weights may be from 1: what float32 loses
 SYMMETRIC = 1e-8  # how far a covariance may be from its transpose, relative to its largest number
 
 
@@ -102,6 +103,11 @@ def _mixture(file: str, d: int) -> list[tuple[float, Component]]:
     k = weights.size
     if weights.ndim != 1 or not k or not (weights >= 0).all() or not weights.sum() > 0:
         raise SettingError(f"--target: {file}::weights must be numbers of at least 0, not all 0")
+    total = float(weights.sum())
+    if abs(total - 1.0) > MASS:
+        raise SettingError(
+            f"--target: {file}::weights sum to {total:.6g}, expected 1; divide them by their sum"
+        )
     if means.shape != (k, d):
         raise SettingError(
             f"--target: {file}::means has shape {means.shape}, expected ({k}, {d}): one mean a "

@@ -23,11 +23,12 @@ Two profiles take rows that hold a point x and then a score t of the same length
 stein-imq are the Stein kernels of k = gaussian and imq,
 h = t·t' k + t·∇'k + t'·∇k + tr ∇∇'k, at most 2⁻⁵² of its terms off when points coincide.
 
-Distances come from differences, not from |x|² + |y|² − 2 x·y: equal rows are at distance zero
-wherever they lie. Results of tiles are added in a fixed order: same digits for any number of threads.
+Equal rows are at distance zero wherever they lie: squares that |x|² + |y|² − 2 x·y would give with
+fewer digits come from differences. Results of tiles are added in a fixed order: same digits for any
+number of threads.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Literal
@@ -74,6 +75,12 @@ class Profile:
     scales: tuple[float, ...] = ()
 
     @property
+    def of_distance(self) -> bool:
+        """Whether it is a function of the Euclidean distance, which others can share."""
+        others = ("cityblock", "laplace", "poly", "bundle", "stein-gaussian", "stein-imq")
+        return self.name not in others
+
+    @property
     def at_zero(self) -> float:
         """Its value for two equal points; poly has one for every point, see `own`."""
         return {"distance": 0.0, "cityblock": 0.0, "imq": 1.0 / self.scale}.get(self.name, 1.0)
@@ -90,23 +97,34 @@ def cross_sums(profile: Profile, x: Array, y: Array, a: Array, b: Array) -> tupl
     """(K b, Kᵀ a) for K = profile(xᵢ, yⱼ); shapes (n,), (m,). Time O(n·m·d), memory O(n + m)."""
     if _on_a_line(profile, x):
         return line.distance_sums(x[:, 0], y[:, 0], b), line.distance_sums(y[:, 0], x[:, 0], a)
-    grid = Grid(profile, x, y)
+    return all_cross_sums((profile,), x, y, a, b)[0]
+
+
+def all_cross_sums(
+    profiles: Sequence[Profile], x: Array, y: Array, a: Array, b: Array
+) -> list[tuple[Array, Array]]:
+    """`cross_sums` of several profiles that are functions of one distance, which is found once."""
+    grid = Grid(profiles[0], x, y)
     weights_x, weights_y = grid.moved(a), grid.moved(b)
 
-    def panel(rows: slice) -> tuple[Any, Any]:
-        along, down = 0.0, []
+    def panel(rows: slice) -> list[tuple[Any, Any]]:
+        along: list[Any] = [0.0] * len(profiles)
+        down: list[list[Any]] = [[] for _ in profiles]
         for columns in grid.columns():
-            tile = grid.tile(rows, columns)
-            along = along + tile @ weights_y[columns]
-            down.append(weights_x[rows] @ tile)
-        return to_host(along), np.concatenate([to_host(part) for part in down])
+            for k, tile in enumerate(grid.tiles(profiles, rows, columns)):
+                along[k] = along[k] + tile @ weights_y[columns]
+                down[k].append(to_host(weights_x[rows] @ tile))
+        return [
+            (to_host(one), np.concatenate(parts)) for one, parts in zip(along, down, strict=True)
+        ]
 
-    down_total = np.zeros(len(y))
-    along_parts = []
-    for along, down in in_order(panel, grid.rows(), work=grid.work):
-        along_parts.append(along)
-        down_total += down
-    return np.concatenate(along_parts), down_total
+    totals = [np.zeros(len(y)) for _ in profiles]
+    found: list[list[Array]] = [[] for _ in profiles]
+    for parts in in_order(panel, grid.rows(), work=grid.work):
+        for k, (along, down) in enumerate(parts):
+            found[k].append(along)
+            totals[k] += down
+    return [(np.concatenate(one), total) for one, total in zip(found, totals, strict=True)]
 
 
 def self_sums(profile: Profile, x: Array, a: Array) -> Array:
@@ -114,24 +132,30 @@ def self_sums(profile: Profile, x: Array, a: Array) -> Array:
     if _on_a_line(profile, x):
         values = x[:, 0]
         return line.distance_sums(values, values, a)
-    grid = Grid(profile, x, x)
+    return all_self_sums((profile,), x, a)[0]
+
+
+def all_self_sums(profiles: Sequence[Profile], x: Array, a: Array) -> list[Array]:
+    """`self_sums` of several profiles that are functions of one distance, which is found once."""
+    grid = Grid(profiles[0], x, x)
     weights = grid.moved(a)
 
     def panel(rows: slice) -> tuple[slice, NDArray[Any]]:
-        sums = np.zeros(len(x) - rows.start)
-        sums[: rows.stop - rows.start] = to_host(grid.tile(rows, rows) @ weights[rows])
+        sums = np.zeros((len(profiles), len(x) - rows.start))
+        size = rows.stop - rows.start
+        for k, tile in enumerate(grid.tiles(profiles, rows, rows)):
+            sums[k, :size] = to_host(tile @ weights[rows])
         for columns in grid.columns(rows.stop):
-            tile = grid.tile(rows, columns)
-            sums[: rows.stop - rows.start] += to_host(tile @ weights[columns])
-            sums[columns.start - rows.start : columns.stop - rows.start] += to_host(
-                weights[rows] @ tile
-            )
+            place = slice(columns.start - rows.start, columns.stop - rows.start)
+            for k, tile in enumerate(grid.tiles(profiles, rows, columns)):
+                sums[k, :size] += to_host(tile @ weights[columns])
+                sums[k, place] += to_host(weights[rows] @ tile)
         return rows, sums
 
-    total = np.zeros(len(x))
+    total = np.zeros((len(profiles), len(x)))
     for rows, sums in in_order(panel, grid.rows(), work=grid.work):
-        total[rows.start :] += sums
-    return total
+        total[:, rows.start :] += sums
+    return list(total)
 
 
 def quadratic_forms(profile: Profile, z: Array, v: Array, w: Array) -> tuple[Array, Array, float]:
@@ -246,3 +270,12 @@ class Grid:
         return self.twin.tile(
             self.x[rows], self.y[columns], profile.name, profile.scale, profile.scales
         )
+
+    def tiles(self, profiles: Sequence[Profile], rows: slice, columns: slice) -> Iterator[Any]:
+        """The same of several profiles, with the same digits, from one block of squared distances."""
+        if len(profiles) == 1:
+            yield self.tile(rows, columns)
+            return
+        squares = self.twin.squared_distances(self.x[rows], self.y[columns])
+        for profile in profiles:
+            yield self.twin.shaped(squares, profile.name, profile.scale)

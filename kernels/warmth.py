@@ -53,6 +53,14 @@ def kernels() -> list[tuple[str, Callable[[], object]]]:
         ("row_moments", partial(cpu.row_moments, tile, 1.0, np.zeros(6), zeros, zeros)),
         ("entries_above", partial(cpu.entries_above, tile, 1.0, np.zeros(6), zeros)),
     ]
+    line, cuts = np.array([0.0, 1.0, 2.0, np.inf]), np.array([0, 3])
+    calls += [
+        (
+            "distance_walk",
+            partial(cpu.distance_walk, line, line, cuts, cuts, 0.0, 0.0, np.empty((1, 6))),
+        ),
+        ("gap_walk", partial(cpu.gap_walk, line, line, cuts, cuts, np.empty((1, 2)))),
+    ]
     calls += [
         (f"row_sums of {source}, {bits} bits", partial(_row_sums, source, f"f{bits // 8}"))
         for source in ("probabilities", "logits")

@@ -7,8 +7,16 @@ from divmatch.kernels.cpu.couplings import (
     row_moments,
 )
 from divmatch.kernels.cpu.crossing import crossing
+from divmatch.kernels.cpu.merging import distance_walk, gap_walk
 from divmatch.kernels.cpu.neighbours import count_within, indexed, nearest, rows_at_once
-from divmatch.kernels.cpu.pairwise import TILE_COLUMNS, TILE_ROWS, bundle_sums, tile
+from divmatch.kernels.cpu.pairwise import (
+    TILE_COLUMNS,
+    TILE_ROWS,
+    bundle_sums,
+    shaped,
+    squared_distances,
+    tile,
+)
 from divmatch.kernels.cpu.plane import dominated
 from divmatch.kernels.cpu.rows import row_sums
 
@@ -20,12 +28,16 @@ __all__ = [
     "count_within",
     "coupled_sums",
     "crossing",
+    "distance_walk",
     "dominated",
     "entries_above",
+    "gap_walk",
     "indexed",
     "nearest",
     "row_moments",
     "row_sums",
     "rows_at_once",
+    "shaped",
+    "squared_distances",
     "tile",
 ]

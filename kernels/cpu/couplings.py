@@ -11,7 +11,7 @@ from divmatch.kernels.cpu.jit import compiled
 
 Array = NDArray[np.float64]
 
-COUPLING_ENTRIES = 122_880  # of a tile, so that it stays in the cache
+COUPLING_ENTRIES = 49_152  # of a tile, so that it stays in the cache
 # sums between these lost no digits to a poor shift, by the bytes of a number
 TRUSTED = {4: (1e-14, 1e30), 8: (1e-250, 1e250)}
 

@@ -1,4 +1,4 @@
-"""Compiled twin of `divmatch.kernels.gpu.pairwise`: one fused loop a row, vectorised over columns."""
+"""Compiled twin of `divmatch.kernels.gpu.pairwise`: loops over rows, vectorised over columns."""
 
 import math
 
@@ -12,6 +12,8 @@ Array = NDArray[np.float64]
 
 TILE_ROWS = 256
 TILE_COLUMNS = 512
+PRODUCT_COLUMNS = 16  # columns from which a product is faster than differences
+NEAR = 0.0625  # of |x|² + |y|²: below it their difference has lost digits
 
 
 def tile(x: Array, y: Array, profile: str, scale: float, scales: tuple[float, ...] = ()) -> Array:
@@ -19,6 +21,39 @@ def tile(x: Array, y: Array, profile: str, scale: float, scales: tuple[float, ..
     if profile == "poly":
         base: Array = x @ y.T / x.shape[1] + 1.0
         return base * base * base
+    if profile in ("stein-gaussian", "stein-imq", "laplace", "bundle", "cityblock"):
+        return _by_columns(x, y, profile, scale, scales)
+    return shaped(squared_distances(x, y), profile, scale)
+
+
+def shaped(squares: Array, profile: str, scale: float) -> Array:
+    """See `divmatch.kernels.pairwise`."""
+    out = np.empty_like(squares)
+    if profile == "gaussian":
+        gaussian(-0.5 / scale**2, squares, out)
+    elif profile == "imq":
+        imq(scale * scale, squares, out)
+    elif profile == "mix":
+        mix(-0.5 / (16.0 * scale**2), squares, out)
+    elif profile == "rq":
+        rational(0.5 / scale**2, squares, out)
+    elif profile == "matern12":
+        matern(-1.0 / scale, 0.0, 0.0, squares, out)
+    elif profile == "matern32":
+        matern(-math.sqrt(3.0) / scale, 1.0, 0.0, squares, out)
+    elif profile == "matern52":
+        matern(-math.sqrt(5.0) / scale, 1.0, 1.0 / 3.0, squares, out)
+    elif scale == 1.0:
+        np.sqrt(squares, out=out)
+    elif scale == 2.0:
+        return squares
+    else:
+        np.power(squares, 0.5 * scale, out=out)  # vectorised, which the compiler's is not
+    return out
+
+
+def _by_columns(x: Array, y: Array, profile: str, scale: float, scales: tuple[float, ...]) -> Array:
+    """Profiles that need more than the squared distance."""
     out = np.empty((len(x), len(y)))
     columns = np.ascontiguousarray(y.T)
     if profile == "stein-gaussian":
@@ -29,29 +64,28 @@ def tile(x: Array, y: Array, profile: str, scale: float, scales: tuple[float, ..
         cityblock(x, columns, out)
     elif profile == "laplace":
         laplace(x, columns, -1.0 / scale, out)
-    elif profile == "gaussian":
-        gaussian(x, columns, -0.5 / scale**2, out)
-    elif profile == "imq":
-        imq(x, columns, scale * scale, out)
-    elif profile == "mix":
-        mix(x, columns, -0.5 / (16.0 * scale**2), out)
-    elif profile == "bundle":
-        bundle(x, columns, *factors(scales), out)
-    elif profile == "rq":
-        rational(x, columns, 0.5 / scale**2, out)
-    elif profile == "matern12":
-        matern(x, columns, -1.0 / scale, 0.0, 0.0, out)
-    elif profile == "matern32":
-        matern(x, columns, -math.sqrt(3.0) / scale, 1.0, 0.0, out)
-    elif profile == "matern52":
-        matern(x, columns, -math.sqrt(5.0) / scale, 1.0, 1.0 / 3.0, out)
-    elif scale == 1.0:
-        distance(x, columns, out)
     else:
-        squares(x, columns, out)
-        if scale != 2.0:
-            np.power(out, 0.5 * scale, out=out)  # NumPy's is vectorised, the compiler's not
+        bundle(x, columns, *factors(scales), out)
     return out
+
+
+def squared_distances(x: Array, y: Array) -> Array:
+    """|xᵢ − yⱼ|²: with many columns from a product of the centred rows, where that loses no digits.
+
+    |x|² + |y|² − 2 x·y is wrong by some units in the last place of |x|² + |y|². Squares below a
+    sixteenth of that are computed from differences: near rows keep their digits, equal rows their
+    zero.
+    """
+    if x.shape[1] < PRODUCT_COLUMNS:
+        out = np.empty((len(x), len(y)))
+        squares(x, np.ascontiguousarray(y.T), out)
+        return out
+    centre = y.mean(axis=0)
+    left, right = x - centre, y - centre
+    made: Array = left @ right.T
+    norms_x, norms_y = np.einsum("ij,ij->i", left, left), np.einsum("ij,ij->i", right, right)
+    expanded(x, y, norms_x, norms_y, made)
+    return made
 
 
 @inlined
@@ -82,60 +116,63 @@ def squares(x: Array, columns: Array, out: Array) -> None:
 
 
 @compiled
-def distance(x: Array, columns: Array, out: Array) -> None:
-    """|xᵢ − yⱼ|."""
+def expanded(x: Array, y: Array, norms_x: Array, norms_y: Array, out: Array) -> None:
+    """|xᵢ − yⱼ|² from the products of centred rows in ``out``; near ones from differences."""
     for i in range(x.shape[0]):
-        square_row(x[i], columns, out[i])
+        near = 0
         for j in range(out.shape[1]):
-            out[i, j] = math.sqrt(out[i, j])
+            size = norms_x[i] + norms_y[j]
+            out[i, j] = size - 2.0 * out[i, j]
+            near += 0 if out[i, j] > NEAR * size else 1
+        if near > 0:
+            for j in range(out.shape[1]):
+                if not out[i, j] > NEAR * (norms_x[i] + norms_y[j]):
+                    total = 0.0
+                    for c in range(x.shape[1]):
+                        gap = x[i, c] - y[j, c]
+                        total += gap * gap
+                    out[i, j] = total
 
 
 @compiled
-def gaussian(x: Array, columns: Array, factor: float, out: Array) -> None:
-    """exp(factor |xᵢ − yⱼ|²)."""
-    for i in range(x.shape[0]):
-        square_row(x[i], columns, out[i])
+def gaussian(factor: float, squares: Array, out: Array) -> None:
+    """exp(factor r²), of squares r²."""
+    for i in range(out.shape[0]):
         for j in range(out.shape[1]):
-            out[i, j] = exponential(factor * out[i, j])
+            out[i, j] = exponential(factor * squares[i, j])
 
 
 @compiled
-def imq(x: Array, columns: Array, offset: float, out: Array) -> None:
-    """(offset + |xᵢ − yⱼ|²)^(−1/2)."""
-    for i in range(x.shape[0]):
-        square_row(x[i], columns, out[i])
+def imq(offset: float, squares: Array, out: Array) -> None:
+    """(offset + r²)^(−1/2)."""
+    for i in range(out.shape[0]):
         for j in range(out.shape[1]):
-            out[i, j] = 1.0 / math.sqrt(offset + out[i, j])
+            out[i, j] = 1.0 / math.sqrt(offset + squares[i, j])
 
 
 @compiled
-def rational(x: Array, columns: Array, factor: float, out: Array) -> None:
-    """1 / (1 + factor |xᵢ − yⱼ|²)."""
-    for i in range(x.shape[0]):
-        square_row(x[i], columns, out[i])
+def rational(factor: float, squares: Array, out: Array) -> None:
+    """1 / (1 + factor r²)."""
+    for i in range(out.shape[0]):
         for j in range(out.shape[1]):
-            out[i, j] = 1.0 / (1.0 + factor * out[i, j])
+            out[i, j] = 1.0 / (1.0 + factor * squares[i, j])
 
 
 @compiled
-def matern(
-    x: Array, columns: Array, factor: float, linear: float, square: float, out: Array
-) -> None:
-    """(1 + linear u + square u²) exp(−u) with −u = factor |xᵢ − yⱼ|."""
-    for i in range(x.shape[0]):
-        square_row(x[i], columns, out[i])
+def matern(factor: float, linear: float, square: float, squares: Array, out: Array) -> None:
+    """(1 + linear u + square u²) exp(−u) with −u = factor r."""
+    for i in range(out.shape[0]):
         for j in range(out.shape[1]):
-            u = factor * math.sqrt(out[i, j])
+            u = factor * math.sqrt(squares[i, j])
             out[i, j] = (1.0 - u * (linear - square * u)) * exponential(u)
 
 
 @compiled
-def mix(x: Array, columns: Array, factor: float, out: Array) -> None:
+def mix(factor: float, squares: Array, out: Array) -> None:
     """Mean of gaussians whose exponents are factor·{1, 4, 16, 64, 256}: powers of one exponential."""
-    for i in range(x.shape[0]):
-        square_row(x[i], columns, out[i])
+    for i in range(out.shape[0]):
         for j in range(out.shape[1]):
-            e1 = exponential(factor * out[i, j])
+            e1 = exponential(factor * squares[i, j])
             e4 = (e1 * e1) * (e1 * e1)
             e16 = (e4 * e4) * (e4 * e4)
             e64 = (e16 * e16) * (e16 * e16)

@@ -25,7 +25,18 @@ def tile(x: Any, y: Any, profile: str, scale: float, scales: tuple[float, ...] =
         return _summed(xp, x, y, xp.abs)
     if profile == "laplace":
         return xp.exp(_summed(xp, x, y, xp.abs) / -scale)
-    squares = _summed(xp, x, y, xp.square)
+    return shaped(squared_distances(x, y), profile, scale)
+
+
+def squared_distances(x: Any, y: Any) -> Any:
+    """See `divmatch.kernels.pairwise`."""
+    xp = array_module(x)
+    return _summed(xp, x, y, xp.square)
+
+
+def shaped(squares: Any, profile: str, scale: float) -> Any:
+    """See `divmatch.kernels.pairwise`."""
+    xp = array_module(squares)
     if profile == "gaussian":
         return xp.exp(squares / (-2.0 * scale * scale))
     if profile == "imq":

@@ -12,8 +12,10 @@ SUITES = (
     "bench_startup",
     "bench_neighbours",
     "bench_pairwise",
+    "bench_line",
     "bench_dependence",
     "bench_sliced",
+    "bench_frechet",
     "bench_probs",
     "bench_critics",
     "bench_kl",
@@ -21,6 +23,7 @@ SUITES = (
     "bench_coverage",
     "bench_prdc",
     "bench_marginals",
+    "bench_score",
 )
 PACKAGES = (
     "divmatch",

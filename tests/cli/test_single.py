@@ -118,3 +118,10 @@ def test_output_never_replaces_the_scores(here, scored):
     (scored / "scores.csv").write_text("a\n1\n")
     code, _, errors = here("ksd p.npy --scores scores.csv -o scores.csv")
     assert (code, "is the input" in errors) == (2, True)
+
+
+def test_best_of_n_tells_the_number_of_prompts_once(here, data):
+    np.save(data / "eps.npy", np.linspace(0.1, 0.5, 20))
+    code, out, _ = here("best-of-n eps.npy -n 4")
+    assert code == 0
+    assert "n = 20   " in out

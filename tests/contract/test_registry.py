@@ -10,7 +10,7 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from divmatch.catalogue import QUANTITIES, SINGLES, STATISTICS
+from divmatch.catalogue import QUANTITIES, SHAPED, SINGLES, STATISTICS
 from divmatch.errors import DivmatchError, SampleError
 from divmatch.estimator import quantity
 from divmatch.inference import function_of, infer
@@ -19,9 +19,9 @@ from divmatch.record import CODES
 from divmatch.samples import as_samples
 from tests.tolerances import LUCK, ROUNDING, SAME
 
-CATALOGUE = QUANTITIES | SINGLES | STATISTICS
+CATALOGUE = QUANTITIES | SINGLES | SHAPED | STATISTICS
 NAMES = [name for name in QUANTITIES | STATISTICS if find_spec(CATALOGUE[name][0])]
-DECLARED = [*NAMES, *SINGLES]  # test_single.py measures those of one sample
+DECLARED = [*NAMES, *SINGLES, *SHAPED]  # test_single.py and test_shaped.py measure the others
 METHODS = [(name, method) for name in NAMES for method in quantity(name).methods]
 
 # methods of all quantities, and those for a density that is known

@@ -32,6 +32,21 @@ def prepare(folder: Path) -> None:
     _visits(rng, folder)
     for name, rows in (("train", 300), ("test", 200)):
         np.save(folder / f"{name}.npy", rng.normal(size=(rows, 4)))
+    _models(folder)
+
+
+def _models(folder: Path) -> None:
+    """Two embeddings of the same things, classes, a latent space, margins of models."""
+    rng = np.random.default_rng(2)
+    text = rng.normal(size=(120, 6))
+    np.save(folder / "text.npy", text)
+    np.save(folder / "image.npy", text[:, :4] + rng.normal(0.0, 0.5, size=(120, 4)))
+    np.save(folder / "classes.npy", np.arange(300) % 3)
+    np.save(folder / "means.npy", rng.normal(0.0, 0.8, size=(150, 2)))
+    np.save(folder / "sds.npy", np.full((150, 2), 0.6))
+    np.save(folder / "logvars.npy", np.full((150, 2), 2 * np.log(0.6)))
+    for name, shift in (("unlearned", 0.3), ("oracle", 0.0)):
+        np.save(folder / f"{name}.npy", rng.normal(shift, 1.0, size=(60, 40)))
 
 
 def _visits(rng: np.random.Generator, folder: Path) -> None:

@@ -9,7 +9,7 @@ import divmatch
 from divmatch.errors import InconclusiveError
 from divmatch.estimator import parse_metric, quantity
 from divmatch.estimators import rivals
-from divmatch.estimators.evidence import looks_normal
+from divmatch.estimators.normality import looks_normal
 from divmatch.inference import infer_all
 from divmatch.kernels.execution import executing
 from divmatch.samples import as_samples

@@ -276,3 +276,48 @@ def test_power_outside_its_range_is_refused(power):
 def test_weights_of_any_scale_are_the_same_bits():
     x, y = [[0.0], [1.0], [5.0]], [[2.0], [3.0]]
     assert SAME(energy(x, y, a=[1, 2, 1]), energy(x, y, a=[4, 8, 4]))
+
+
+# ------------------------------------------------------------------------------- one column
+
+
+@METHODS
+@MANY
+@given(pair=samples(columns=(1,)))
+def test_summary_has_the_value_and_the_standard_error_of_the_rows(method, pair):
+    x, y = (as_samples(part, name) for part, name in zip(pair, "xy", strict=True))
+    chosen = quantity("energy").chosen(method)
+    brief, whole = chosen.summary(x, y, power=1.0), chosen(x, y, power=1.0)
+    assert brief.terms_x is None
+    assert brief.value == whole.value
+    scale = 1 + np.abs(np.concatenate(pair)).max()
+    assert influence_se(brief, x, y) == pytest.approx(
+        influence_se(whole, x, y), abs=ROUNDING(24, scale=scale**2) ** 0.5
+    )
+
+
+def test_summary_leaves_weighted_rows_to_the_influences():
+    x, y = np.arange(5.0), np.arange(4.0)
+    chosen = quantity("energy").chosen(None)
+    weighted = as_samples(x, "x", [1, 2, 3, 4, 5])
+    assert chosen.summary(weighted, as_samples(y, "y"), power=1.0).terms_x is not None
+
+
+@METHODS
+def test_weights_of_one_column_equal_repeated_rows(method):
+    rng = np.random.default_rng(7)
+    x, y, times = rng.normal(size=30), rng.normal(size=25), rng.integers(1, 4, 30)
+    if method == "v":  # u leaves out the pairs of a row with its copies
+        again = energy(np.repeat(x, times), y, "v")
+        assert energy(x, y, "v", a=times) == pytest.approx(again, abs=ROUNDING(90, scale=20))
+    same = energy(x, y, method, a=np.full(30, 2.0))
+    assert same == pytest.approx(energy(x, y, method), abs=ROUNDING(60, scale=20))
+
+
+def test_a_million_numbers_keep_their_digits():
+    """x and y interleave with one step between them: F − G is 1/n on every other gap."""
+    n = 500_000
+    x, y = np.arange(0.0, 2.0 * n, 2.0), np.arange(1.0, 2.0 * n, 2.0)
+    rng = np.random.default_rng(0)
+    found = divmatch.energy(rng.permutation(x), rng.permutation(y), method="v").value
+    assert found == pytest.approx(2.0 / n, rel=1e-12)

@@ -205,3 +205,24 @@ def test_any_scale_gives_the_same_number(name, scale):
     expected = found(name, x, y)
     made = found(name, x * scale, y * scale)
     assert made.value == pytest.approx(expected.value, rel=1e-9)
+
+
+@pytest.mark.parametrize("rows", [20_000, 60_000])
+@pytest.mark.parametrize("tail", [2.3, 6.0, 12.0, 17.5])
+def test_series_equals_the_sum_of_all_terms(rows, tail):
+    d = (tail / rows) ** 0.5
+    expected = stats.kstwo.sf(d, rows)
+    assert marginals._smirnov_tail(rows, d) * 2 == pytest.approx(expected, rel=0.4 / rows)
+
+
+@pytest.mark.parametrize("share", [0.25, 0.4, 0.75])
+@pytest.mark.parametrize("rows", [1, 2, 5, 1000])
+def test_quartiles_are_those_of_numpy(rows, share):
+    x = np.sort(np.random.default_rng(rows).normal(size=rows))
+    assert marginals.quartile(x, share) == np.quantile(x, share)
+
+
+def test_missing_values_are_left_out_wherever_they_stand():
+    x = np.array([3.0, np.nan, 1.0, 2.0, np.nan])
+    pair = marginals.numbers(x, np.array([np.nan, 5.0]))
+    assert (pair.x.tolist(), pair.y.tolist(), pair.missing) == ([1.0, 2.0, 3.0], [5.0], (2, 1))

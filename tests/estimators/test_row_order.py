@@ -46,3 +46,16 @@ def test_swapped_samples_are_in_the_same_orders():
     left, right = both_shuffled(x, y, stream(0, "test")), both_shuffled(y, x, stream(0, "test"))
     assert (left[0] == right[1]).all()
     assert (left[1] == right[0]).all()
+
+
+def test_order_of_the_reference_does_not_depend_on_the_candidate():
+    """So that blocks of two candidates hold the same rows of it."""
+    x, *others = (as_samples(np.random.default_rng(s).normal(size=20), "x") for s in (4, 5, 6))
+    found = [both_shuffled(x, y, stream(0, "test"))[0] for y in others]
+    assert (found[0] == found[1]).all()
+
+
+def test_a_sample_and_its_copy_are_in_two_orders():
+    x = as_samples(np.random.default_rng(7).normal(size=20), "x")
+    first, second = both_shuffled(x, x, stream(0, "test"))
+    assert (first != second).any()

@@ -176,7 +176,7 @@ def test_mixture_target_has_the_scores_of_its_density(tmp_path, form):
         "diagonals": np.array([[1.0, 2.0, 3.0], [0.5, 0.5, 1.0], [1.0, 1.0, 1.0]]),
         "matrices": np.stack([COVARIANCE, np.eye(3), 2 * COVARIANCE]),
     }[form]
-    np.savez(tmp_path / "m.npz", weights=[2.0, 1.0, 1.0], means=means, covariances=spread)
+    np.savez(tmp_path / "m.npz", weights=[0.5, 0.25, 0.25], means=means, covariances=spread)
     laws = [
         multivariate_normal(m, c if np.ndim(c) == 2 else np.diag(np.broadcast_to(c, 3)))
         for m, c in zip(means, spread, strict=True)
@@ -192,7 +192,7 @@ def test_mixture_target_has_the_scores_of_its_density(tmp_path, form):
 
 
 def test_scores_of_a_mixture_are_numbers_where_its_density_is_zero(tmp_path):
-    np.savez(tmp_path / "m.npz", weights=[1, 1], means=[[0.0], [1.0]], covariances=[1.0, 1.0])
+    np.savez(tmp_path / "m.npz", weights=[0.5, 0.5], means=[[0.0], [1.0]], covariances=[1.0, 1.0])
     found = targets.scores(f"mixture:{tmp_path / 'm.npz'}", np.array([[1e5]]))
     assert found == pytest.approx(np.array([[1 - 1e5]]), abs=ROUNDING(1, scale=1e5))
 
@@ -219,6 +219,7 @@ def test_target_and_its_scores_are_one():
         ("gaussian:0,holes.npy", "holes.npy: expected finite numbers"),
         ("gaussian:0,words.npy", "words.npy: expected finite numbers"),
         ("mixture:negative.npz", "weights must be numbers of at least 0"),
+        ("mixture:half.npz", "half.npz::weights sum to 0.5, expected 1"),
         ("mixture:few.npz", r"means has shape \(2, 3\), expected \(2, 2\)"),
         ("mixture:flat.npz", "covariances has shape"),
     ],
@@ -231,8 +232,9 @@ def test_target_that_is_none_is_one_line(tmp_path, monkeypatch, target, message)
     np.save("holes.npy", np.array([1.0, np.nan]))
     np.save("words.npy", np.array(["a", "b"]))
     np.savez("negative.npz", weights=[-1, 1], means=np.zeros((2, 2)), covariances=np.ones(2))
-    np.savez("few.npz", weights=[1, 1], means=np.zeros((2, 3)), covariances=np.ones(2))
-    np.savez("flat.npz", weights=[1, 1], means=np.zeros((2, 2)), covariances=np.ones(3))
+    np.savez("half.npz", weights=[0.2, 0.3], means=np.zeros((2, 2)), covariances=np.ones(2))
+    np.savez("few.npz", weights=[0.5, 0.5], means=np.zeros((2, 3)), covariances=np.ones(2))
+    np.savez("flat.npz", weights=[0.5, 0.5], means=np.zeros((2, 2)), covariances=np.ones(3))
     with pytest.raises(DivmatchError, match=message) as caught:
         divmatch.ksd(normal(12, 10, 2), target=target)
     assert "\n" not in str(caught.value)

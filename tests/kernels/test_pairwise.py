@@ -11,6 +11,8 @@ from divmatch.kernels import cpu, gpu, pairwise
 from divmatch.kernels.execution import executing
 from divmatch.kernels.pairwise import (
     Profile,
+    all_cross_sums,
+    all_self_sums,
     cross_sums,
     log_sums,
     matched,
@@ -41,7 +43,7 @@ EVERY_PROFILE = pytest.mark.parametrize(
     "profile", PROFILES, ids=[f"{p.name} {p.scale}" for p in PROFILES]
 )
 BORDERS = pytest.mark.parametrize("n", [255, 256, 257, 513])
-COLUMNS = pytest.mark.parametrize("d", [1, 2, 3, 4, 7])
+COLUMNS = pytest.mark.parametrize("d", [1, 2, 3, 4, 7, 20])
 
 
 @pytest.fixture(params=["array module", "compiled"])
@@ -331,3 +333,26 @@ def test_nothing_of_the_size_of_all_pairs_is_allocated(work):
 def test_profile_at_zero_is_its_value_for_equal_rows():
     for profile in PROFILES:
         assert profile.at_zero == pytest.approx(plain(profile)([1.0], [1.0]), abs=ROUNDING(1))
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e3, 1e9])
+@pytest.mark.parametrize("twin", [cpu, gpu], ids=["compiled", "array module"])
+def test_squares_of_many_columns_keep_their_digits(twin, offset):
+    """Far from zero, in tight clusters, among outliers: as exact as differences are."""
+    x, y = rows(60, 24) + offset, rows(70, 24, 1) + offset
+    x[:30] = x[0] + 1e-7 * rows(30, 24, 2)  # most of their neighbours are near
+    y[:5], y[5] = x[:5], 1e12
+    exact = cdist(x, y, "sqeuclidean")
+    found = twin.squared_distances(x, y)
+    assert (np.diag(found)[:5] == 0).all()
+    assert found == pytest.approx(exact, rel=64 * np.finfo(float).eps)
+
+
+@pytest.mark.parametrize("engine", ["array module", "compiled"], indirect=True)
+def test_profiles_that_share_distances_have_their_digits(engine):
+    x, y, a, b = rows(300, 20), rows(280, 20, 1), np.full(300, 1 / 300), np.full(280, 1 / 280)
+    both = [Profile("distance", 1.0), Profile("gaussian", 5.0), Profile("imq", 2.0)]
+    across, own = all_cross_sums(both, x, y, a, b), all_self_sums(both, x, a)
+    for profile, sums, among in zip(both, across, own, strict=True):
+        assert SAME(np.concatenate(cross_sums(profile, x, y, a, b)), np.concatenate(sums))
+        assert SAME(self_sums(profile, x, a), among)

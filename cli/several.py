@@ -1,0 +1,91 @@
+"""What compare, rank and matrix share: one metric, and files that are read once and encoded together."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+
+from divmatch.cli.main import printable
+from divmatch.cli.options import option
+from divmatch.cli.session import Session
+from divmatch.errors import SettingError
+from divmatch.estimator import Estimator, parse_metric
+from divmatch.samples import Samples
+
+METRIC = "energy"
+UNREACHABLE = 1e9  # times as many rows: nobody has them
+
+
+def metric_option() -> click.Option:
+    """--metric, in the grammar of --metrics."""
+    return option(
+        "--metric",
+        metavar="NAME",
+        default=METRIC,
+        show_default=True,
+        help="Divergence, with settings if wanted: energy, mmd:kernel=laplace, kl:method=nnr.",
+    )
+
+
+def chosen_metric(options: Mapping[str, Any]) -> tuple[Estimator, dict[str, Any]]:
+    """The estimator and the checked settings of --metric."""
+    try:
+        return parse_metric(options["metric"])
+    except SettingError as error:
+        raise SettingError(f"--metric: {error}") from None
+
+
+def refuse_two_streams(names: Sequence[str | None]) -> None:
+    """Standard input can be read once."""
+    from divmatch.places import STANDARD_INPUT
+
+    if sum((name or "").partition("::")[0] in STANDARD_INPUT for name in names) > 1:
+        raise SettingError("-: standard input can be read only once; save an input to a file")
+
+
+def read_all(session: Session, paths: Sequence[str], roles: Sequence[str]) -> tuple[Samples, ...]:
+    """All files as samples with the same columns, on the scale of the first."""
+    from divmatch.encoding import encode
+    from divmatch.files import check_readable, read_table
+
+    check_readable(list(paths))
+    session.spare(paths)
+    reading = session.reading()
+    tables = (read_table(path, reading, role=role) for path, role in zip(paths, roles, strict=True))
+    return encode(*tables, reading=reading)
+
+
+def numbered(names: Sequence[str]) -> list[str]:
+    """Names as they are shown; equal ones are numbered."""
+    shown = [printable(name) for name in names]
+    times = [shown[: k + 1].count(name) for k, name in enumerate(shown)]
+    return [name if n == 1 else f"{name} ({n})" for name, n in zip(shown, times, strict=True)]
+
+
+def inputs_of(
+    session: Session, samples: Sequence[Samples], roles: Sequence[str]
+) -> list[dict[str, Any]]:
+    """The inputs of the document; fingerprints only for the format that carries them."""
+    from divmatch.provenance import input_info
+
+    both = zip(samples, roles, strict=True)
+    if session.needs_inputs():
+        return [input_info(one, role) for one, role in both]
+    return [{"role": role, "name": one.name} for one, role in both]
+
+
+def rows_to_settle(growth: float | None, n: Sequence[int]) -> list[int] | None:
+    """Rows of each sample that would settle a gap, to two digits; none beyond any number of rows."""
+    if growth is None or not growth < UNREACHABLE:
+        return None
+    return [int(float(f"{max(growth * rows, 2.0):.2g}")) for rows in n]
+
+
+def settled_by(growth: float | None, n: Sequence[int]) -> str:
+    """`about 160000 rows each`, or how many times as many where the sizes differ."""
+    rows = rows_to_settle(growth, n)
+    if growth is None or rows is None:
+        return "no number of rows"
+    return (
+        f"about {rows[0]} rows each" if len(set(n)) == 1 else f"about {growth:.2g} times the rows"
+    )
