@@ -324,3 +324,11 @@ def test_standard_error_is_the_spread_of_samples(debiased):
     spread = np.std([f.value for f in found], ddof=1)
     claimed = np.mean([f.se for f in found])
     assert claimed == pytest.approx(spread, abs=LUCK(spread / math.sqrt(400)))
+
+
+def test_first_sweeps_are_made_in_float32_and_the_last_are_not(monkeypatch):
+    from divmatch.kernels import couplings
+
+    monkeypatch.setattr(couplings, "COMPILED_FROM", 0.0)
+    params = divmatch.sinkhorn(*pair(60, 50, d=3), debiased=False).params
+    assert 0 < params["sweeps_in_float32"] < params["sweeps"]
