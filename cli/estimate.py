@@ -110,12 +110,14 @@ def setting_option(of: Quantity, setting: Setting) -> click.Option:
     ]
     only = "" if len(having) == len(of.methods) else f" ({', '.join(having)})"
     value = of.on_command.get(setting.name, setting.default)
-    default = "" if value is None else f"  [default: {value}]"
+    shown = {True: "yes", False: "no"}[value] if isinstance(value, bool) else value
+    default = "" if value is None else f"  [default: {shown}]"
     unit = f" [{setting.unit}]" if setting.unit else ""
     limits = f", {setting.range}" if setting.range else ""
     text = f"{setting.meaning[:1].upper()}{setting.meaning[1:]}{limits}{unit}.{only}{default}"
     if bool in setting.types:
-        return click.Option([setting.flag, setting.name], is_flag=True, default=None, help=text)
+        flags = f"{setting.flag}/--no-{setting.flag[2:]}" if setting.default else setting.flag
+        return click.Option([flags, setting.name], is_flag=True, default=None, help=text)
     return click.Option(
         [setting.flag, setting.name],
         metavar=setting.metavar,

@@ -48,6 +48,8 @@ CODES = {
     "W38": "too few rows for a bias to be known",
     "W39": "rows without a partner were left out",
     "W40": "so few groups or splits that the interval is rough or no p-value can be small",
+    "W47": "an iteration was not converged: the value decides no limit",
+    "W48": "most of the mass was not transported",
     "W41": "what was left to the data came out differently for samples that are compared",
     "W42": "rows that a method takes for Gaussian are plainly not",
     "W43": "the fitted ratio does not carry Q over to P: the value falls short",
@@ -65,6 +67,8 @@ CODES = {
     "E00": "a sample set could not be scored",
     "E01": "the data allow no number",
 }
+
+UNDECIDED = frozenset({"W47"})  # warnings with which a value decides no limit
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ A *profile* is the function of the distance that is summed. With r the Euclidean
 r₁ the city-block distance and s the scale:
 
 ========== =====================================
-distance   r^s (0 < s < 2)
+distance   r^s (0 < s <= 2)
+cityblock  r₁
 gaussian   exp(−r² / (2 s²))
 laplace    exp(−r₁ / s)
 imq        (s² + r²)^(−1/2)
@@ -42,6 +43,7 @@ from divmatch.kernels.execution import in_order, steps_of
 Array = NDArray[np.float64]
 ProfileName = Literal[
     "distance",
+    "cityblock",
     "gaussian",
     "laplace",
     "imq",
@@ -75,12 +77,13 @@ class Profile:
     @property
     def of_distance(self) -> bool:
         """Whether it is a function of the Euclidean distance, which others can share."""
-        return self.name not in ("laplace", "poly", "bundle", "stein-gaussian", "stein-imq")
+        others = ("cityblock", "laplace", "poly", "bundle", "stein-gaussian", "stein-imq")
+        return self.name not in others
 
     @property
     def at_zero(self) -> float:
         """Its value for two equal points; poly has one for every point, see `own`."""
-        return {"distance": 0.0, "imq": 1.0 / self.scale}.get(self.name, 1.0)
+        return {"distance": 0.0, "cityblock": 0.0, "imq": 1.0 / self.scale}.get(self.name, 1.0)
 
     def own(self, x: Array) -> Array:
         """Its value for every row and itself, shape (n,)."""

@@ -8,6 +8,7 @@ import numpy as np
 
 PROFILES = (
     "distance",
+    "cityblock",
     "gaussian",
     "laplace",
     "imq",
@@ -43,6 +44,15 @@ def kernels() -> list[tuple[str, Callable[[], object]]]:
     ones = np.ones(len(points))
     calls.append(("count_within", partial(cpu.count_within, index, points, ones)))
     calls.append(("crossing", partial(cpu.crossing, index, points, ones, ones, ones)))
+    tile, zeros = np.ones((4, 6)), np.zeros(4)
+    calls += [
+        (
+            "coupled_sums",
+            partial(cpu.coupled_sums, tile, 1.0, np.zeros(6), zeros, zeros, zeros, zeros, 1.0),
+        ),
+        ("row_moments", partial(cpu.row_moments, tile, 1.0, np.zeros(6), zeros, zeros)),
+        ("entries_above", partial(cpu.entries_above, tile, 1.0, np.zeros(6), zeros)),
+    ]
     line, cuts = np.array([0.0, 1.0, 2.0, np.inf]), np.array([0, 3])
     calls += [
         (

@@ -1,5 +1,11 @@
 """Numba twins."""
 
+from divmatch.kernels.cpu.couplings import (
+    COUPLING_ENTRIES,
+    coupled_sums,
+    entries_above,
+    row_moments,
+)
 from divmatch.kernels.cpu.crossing import crossing
 from divmatch.kernels.cpu.merging import distance_walk, gap_walk, sign_walk
 from divmatch.kernels.cpu.neighbours import count_within, indexed, nearest, rows_at_once
@@ -15,16 +21,20 @@ from divmatch.kernels.cpu.plane import dominated
 from divmatch.kernels.cpu.rows import row_sums
 
 __all__ = [
+    "COUPLING_ENTRIES",
     "TILE_COLUMNS",
     "TILE_ROWS",
     "bundle_sums",
     "count_within",
+    "coupled_sums",
     "crossing",
     "distance_walk",
     "dominated",
+    "entries_above",
     "gap_walk",
     "indexed",
     "nearest",
+    "row_moments",
     "row_sums",
     "rows_at_once",
     "shaped",

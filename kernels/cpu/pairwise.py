@@ -21,7 +21,7 @@ def tile(x: Array, y: Array, profile: str, scale: float, scales: tuple[float, ..
     if profile == "poly":
         base: Array = x @ y.T / x.shape[1] + 1.0
         return base * base * base
-    if profile in ("stein-gaussian", "stein-imq", "laplace", "bundle"):
+    if profile in ("stein-gaussian", "stein-imq", "laplace", "bundle", "cityblock"):
         return _by_columns(x, y, profile, scale, scales)
     return shaped(squared_distances(x, y), profile, scale)
 
@@ -45,6 +45,8 @@ def shaped(squares: Array, profile: str, scale: float) -> Array:
         matern(-math.sqrt(5.0) / scale, 1.0, 1.0 / 3.0, squares, out)
     elif scale == 1.0:
         np.sqrt(squares, out=out)
+    elif scale == 2.0:
+        return squares
     else:
         np.power(squares, 0.5 * scale, out=out)  # vectorised, which the compiler's is not
     return out
@@ -58,6 +60,8 @@ def _by_columns(x: Array, y: Array, profile: str, scale: float, scales: tuple[fl
         stein_gaussian(x, columns, 1.0 / scale**2, out)
     elif profile == "stein-imq":
         stein_imq(x, columns, scale * scale, out)
+    elif profile == "cityblock":
+        cityblock(x, columns, out)
     elif profile == "laplace":
         laplace(x, columns, -1.0 / scale, out)
     else:
@@ -244,6 +248,13 @@ def city_row(point: Array, columns: Array, row: Array) -> None:
     for c in range(columns.shape[0]):
         for j in range(columns.shape[1]):
             row[j] += abs(point[c] - columns[c, j])
+
+
+@compiled
+def cityblock(x: Array, columns: Array, out: Array) -> None:
+    """Σ_c |x_ic − y_jc|."""
+    for i in range(x.shape[0]):
+        city_row(x[i], columns, out[i])
 
 
 @compiled

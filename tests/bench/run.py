@@ -14,6 +14,7 @@ SUITES = (
     "bench_pairwise",
     "bench_line",
     "bench_dependence",
+    "bench_sinkhorn",
     "bench_sliced",
     "bench_frechet",
     "bench_ot",
