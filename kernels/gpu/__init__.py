@@ -9,6 +9,7 @@ from divmatch.kernels.gpu.pairwise import (
     bundle_sums,
     shaped,
     squared_distances,
+    summed,
     tile,
 )
 from divmatch.kernels.gpu.plane import dominated
@@ -29,5 +30,6 @@ __all__ = [
     "rows_at_once",
     "shaped",
     "squared_distances",
+    "summed",
     "tile",
 ]
