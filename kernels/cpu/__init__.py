@@ -1,7 +1,7 @@
 """Numba twins."""
 
 from divmatch.kernels.cpu.crossing import crossing
-from divmatch.kernels.cpu.merging import distance_walk, gap_walk
+from divmatch.kernels.cpu.merging import distance_walk, gap_walk, sign_walk
 from divmatch.kernels.cpu.neighbours import count_within, indexed, nearest, rows_at_once
 from divmatch.kernels.cpu.pairwise import (
     TILE_COLUMNS,
@@ -29,6 +29,7 @@ __all__ = [
     "row_sums",
     "rows_at_once",
     "shaped",
+    "sign_walk",
     "squared_distances",
     "summed",
     "tile",

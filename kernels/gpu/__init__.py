@@ -1,7 +1,7 @@
 """Array-module twins: CuPy on a GPU, NumPy for small inputs and in every test run."""
 
 from divmatch.kernels.gpu.crossing import crossing
-from divmatch.kernels.gpu.merging import distance_walk, gap_walk
+from divmatch.kernels.gpu.merging import distance_walk, gap_walk, sign_walk
 from divmatch.kernels.gpu.neighbours import count_within, indexed, nearest, rows_at_once
 from divmatch.kernels.gpu.pairwise import (
     TILE_COLUMNS,
@@ -29,6 +29,7 @@ __all__ = [
     "row_sums",
     "rows_at_once",
     "shaped",
+    "sign_walk",
     "squared_distances",
     "summed",
     "tile",

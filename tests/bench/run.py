@@ -15,6 +15,8 @@ SUITES = (
     "bench_line",
     "bench_dependence",
     "bench_sliced",
+    "bench_frechet",
+    "bench_ot",
     "bench_probs",
     "bench_critics",
     "bench_kl",
