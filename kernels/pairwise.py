@@ -111,9 +111,10 @@ def all_cross_sums(
         along: list[Any] = [0.0] * len(profiles)
         down: list[list[Any]] = [[] for _ in profiles]
         for columns in grid.columns():
-            for k, tile in enumerate(grid.tiles(profiles, rows, columns)):
-                along[k] = along[k] + tile @ weights_y[columns]
-                down[k].append(to_host(weights_x[rows] @ tile))
+            sums = grid.sums(profiles, rows, columns, weights_x, weights_y)
+            for k, (one, other) in enumerate(sums):
+                along[k] = along[k] + one
+                down[k].append(to_host(other))
         return [
             (to_host(one), np.concatenate(parts)) for one, parts in zip(along, down, strict=True)
         ]
@@ -143,13 +144,14 @@ def all_self_sums(profiles: Sequence[Profile], x: Array, a: Array) -> list[Array
     def panel(rows: slice) -> tuple[slice, NDArray[Any]]:
         sums = np.zeros((len(profiles), len(x) - rows.start))
         size = rows.stop - rows.start
-        for k, tile in enumerate(grid.tiles(profiles, rows, rows)):
-            sums[k, :size] = to_host(tile @ weights[rows])
+        for k, (along, _) in enumerate(grid.sums(profiles, rows, rows, weights, weights)):
+            sums[k, :size] = to_host(along)
         for columns in grid.columns(rows.stop):
             place = slice(columns.start - rows.start, columns.stop - rows.start)
-            for k, tile in enumerate(grid.tiles(profiles, rows, columns)):
-                sums[k, :size] += to_host(tile @ weights[columns])
-                sums[k, place] += to_host(weights[rows] @ tile)
+            found = grid.sums(profiles, rows, columns, weights, weights)
+            for k, (along, down) in enumerate(found):
+                sums[k, :size] += to_host(along)
+                sums[k, place] += to_host(down)
         return rows, sums
 
     total = np.zeros((len(profiles), len(x)))
@@ -271,11 +273,14 @@ class Grid:
             self.x[rows], self.y[columns], profile.name, profile.scale, profile.scales
         )
 
-    def tiles(self, profiles: Sequence[Profile], rows: slice, columns: slice) -> Iterator[Any]:
-        """The same of several profiles, with the same digits, from one block of squared distances."""
-        if len(profiles) == 1:
-            yield self.tile(rows, columns)
+    def sums(
+        self, profiles: Sequence[Profile], rows: slice, columns: slice, a: Any, b: Any
+    ) -> Iterator[tuple[Any, Any]]:
+        """K b and Kᵀ a of the block of every profile; several share one block of squared distances."""
+        if not profiles[0].of_distance:
+            tile = self.tile(rows, columns)
+            yield tile @ b[columns], a[rows] @ tile
             return
         squares = self.twin.squared_distances(self.x[rows], self.y[columns])
         for profile in profiles:
-            yield self.twin.shaped(squares, profile.name, profile.scale)
+            yield self.twin.summed(squares, profile.name, profile.scale, a[rows], b[columns])

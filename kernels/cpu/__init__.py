@@ -15,6 +15,7 @@ from divmatch.kernels.cpu.pairwise import (
     bundle_sums,
     shaped,
     squared_distances,
+    summed,
     tile,
 )
 from divmatch.kernels.cpu.plane import dominated
@@ -40,5 +41,6 @@ __all__ = [
     "shaped",
     "sign_walk",
     "squared_distances",
+    "summed",
     "tile",
 ]

@@ -52,6 +52,19 @@ def shaped(squares: Array, profile: str, scale: float) -> Array:
     return out
 
 
+def summed(squares: Array, profile: str, scale: float, a: Array, b: Array) -> tuple[Array, Array]:
+    """See `divmatch.kernels.pairwise`."""
+    if profile == "gaussian" or (profile == "distance" and scale == 1.0):
+        along, down = np.empty(len(a)), np.zeros(len(b))
+        if profile == "gaussian":
+            gaussian_sums(-0.5 / scale**2, squares, a, b, along, down)
+        else:
+            root_sums(squares, a, b, along, down)
+        return along, down
+    made = shaped(squares, profile, scale)
+    return made @ b, a @ made
+
+
 def _by_columns(x: Array, y: Array, profile: str, scale: float, scales: tuple[float, ...]) -> Array:
     """Profiles that need more than the squared distance."""
     out = np.empty((len(x), len(y)))
@@ -140,6 +153,32 @@ def gaussian(factor: float, squares: Array, out: Array) -> None:
     for i in range(out.shape[0]):
         for j in range(out.shape[1]):
             out[i, j] = exponential(factor * squares[i, j])
+
+
+@compiled
+def gaussian_sums(
+    factor: float, squares: Array, a: Array, b: Array, along: Array, down: Array
+) -> None:
+    """K b and Kᵀ a for K = exp(factor r²), of which nothing is kept; added to ``down``."""
+    for i in range(squares.shape[0]):
+        total = 0.0
+        for j in range(squares.shape[1]):
+            value = exponential(factor * squares[i, j])
+            total += value * b[j]
+            down[j] += a[i] * value
+        along[i] = total
+
+
+@compiled
+def root_sums(squares: Array, a: Array, b: Array, along: Array, down: Array) -> None:
+    """The same for K = r."""
+    for i in range(squares.shape[0]):
+        total = 0.0
+        for j in range(squares.shape[1]):
+            value = math.sqrt(squares[i, j])
+            total += value * b[j]
+            down[j] += a[i] * value
+        along[i] = total
 
 
 @compiled

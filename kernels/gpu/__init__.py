@@ -15,6 +15,7 @@ from divmatch.kernels.gpu.pairwise import (
     bundle_sums,
     shaped,
     squared_distances,
+    summed,
     tile,
 )
 from divmatch.kernels.gpu.plane import dominated
@@ -40,5 +41,6 @@ __all__ = [
     "shaped",
     "sign_walk",
     "squared_distances",
+    "summed",
     "tile",
 ]

@@ -55,6 +55,12 @@ def shaped(squares: Any, profile: str, scale: float) -> Any:
     return xp.sqrt(squares) if scale == 1.0 else squares ** (0.5 * scale)
 
 
+def summed(squares: Any, profile: str, scale: float, a: Any, b: Any) -> tuple[Any, Any]:
+    """See `divmatch.kernels.pairwise`."""
+    made = shaped(squares, profile, scale)
+    return made @ b, a @ made
+
+
 def _stein(xp: Any, x: Any, y: Any, profile: str, scale: float) -> Any:
     """Stein kernel t·t' φ − 2 φ' ((t − t')·(x − x') + d) − 4 φ'' r² for k = φ(r²); x holds (x, t)."""
     d = x.shape[1] // 2
