@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 from divmatch.cli.journal import Journal
-from divmatch.cli.main import say
 from divmatch.cli.score_groups import Groups
 from divmatch.cli.score_rows import RowScores
 from divmatch.cli.session import Session, labelled, notes_of
@@ -229,7 +228,8 @@ class Job:
         n: tuple[int, int] = (0, 0),
     ) -> Result:
         message = str(error)
-        say(f"error: {message if path in message else f'{path}: {name}: {message}'}")
+        said = message if path in message else f"{path}: {name}: {message}"
+        self.session.warn((Note("E00", said),))
         return Result(
             metric=estimator.quantity.name if estimator else name,
             method=estimator.method if estimator else "",
