@@ -129,3 +129,14 @@ def test_output_never_replaces_the_training_rows(here):
     line = "memorisation m-test.csv m-copy.csv --train m-train.csv -o m-train.csv"
     code, _, errors = here(line)
     assert (code, "is the input m-train.csv" in errors) == (2, True)
+
+
+def test_a_ratio_to_rounding_is_infinite(here, data, samples):
+    order = np.random.default_rng(1).permutation(100)
+    np.save(data / "m-shuffled.npy", samples["train"][order])
+    assert divmatch.energy(samples["train"], samples["train"][order], method="v").value > 0
+    code, printed, errors = here(LINE.format("m-shuffled.npy") + " -B 19")
+    assert (code, "W02" in errors) == (0, True)
+    assert [line.split()[1:] for line in printed.splitlines() if line.startswith("ratio")] == [
+        ["inf"]
+    ]
