@@ -116,8 +116,9 @@ class Job:
         """One metric of one set; of the first metric the groups are told."""
         name, estimator, _ = metric
         reference, sample = both
-        if number is not None and kept is None:
-            self.groups.spoil()
+        numbered = not isinstance(result, DivmatchError) and not math.isnan(result.value)
+        if number is not None and kept is None and numbered:
+            self.groups.spoil()  # a set without a number has no place in the table anyway
         if isinstance(result, DivmatchError):
             return self._failed(sample.name, name, estimator, result, (reference.n, sample.n))
         if kept is not None:

@@ -339,3 +339,12 @@ def test_what_is_wrong_with_a_file_is_said_once(here, data):
     np.save(data / "vast.npy", np.full((5, 4), 1e300))
     _, _, errors = here("score p.npy vast.npy --metrics energy,mmd,sliced")
     assert errors.count("vast.npy: the largest value") == 1
+
+
+def test_a_set_without_a_number_leaves_the_groups_of_the_others(here, data):
+    np.save(data / "single.npy", np.load(data / "p.npy")[:1])
+    line = "score p.npy q.npy {} near.npy --metrics energy -f json -q"
+    found = [json.loads(here(line.format(name))[1])["results"] for name in ("", "single.npy")]
+    groups = [{row["sample"]: row.get("group") for row in one} for one in found]
+    assert groups[1] == {**groups[0], "single.npy": None}
+    assert None not in groups[0].values()
