@@ -110,12 +110,14 @@ def setting_option(of: Quantity, setting: Setting) -> click.Option:
     ]
     only = "" if len(having) == len(of.methods) else f" ({', '.join(having)})"
     value = of.on_command.get(setting.name, setting.default)
-    default = "" if value is None else f"  [default: {value}]"
+    shown = {True: "yes", False: "no"}[value] if isinstance(value, bool) else value
+    default = "" if value is None else f"  [default: {shown}]"
     unit = f" [{setting.unit}]" if setting.unit else ""
     limits = f", {setting.range}" if setting.range else ""
     text = f"{setting.meaning[:1].upper()}{setting.meaning[1:]}{limits}{unit}.{only}{default}"
     if bool in setting.types:
-        return click.Option([setting.flag, setting.name], is_flag=True, default=None, help=text)
+        flags = f"{setting.flag}/--no-{setting.flag[2:]}" if setting.default else setting.flag
+        return click.Option([flags, setting.name], is_flag=True, default=None, help=text)
     return click.Option(
         [setting.flag, setting.name],
         metavar=setting.metavar,
@@ -144,7 +146,7 @@ def estimate(of: Quantity, options: dict[str, Any]) -> int:
         with session.running():
             results = session.infer_all(chosen, x, None, several)
         return finish(session, results, *apart(x, log_q))
-    x, y = read_pair(session, p, q)
+    x, y = (read_either if of.moments else read_pair)(session, p, q)
     with session.running():
         results = session.infer_all(chosen, x, y, several)
         if options.get("both"):
@@ -217,6 +219,40 @@ def read_pair(session: Session, p: str, q: str) -> tuple[Samples, Samples]:
         read_table(p, reading, role="p"), read_table(q, reading, role="q"), reading=reading
     )
     return x, y
+
+
+def read_either(session: Session, p: str, q: str) -> tuple[Samples, Samples]:
+    """Two samples, or what is stored of them: a mean and a covariance."""
+    from divmatch.encoding import encode
+    from divmatch.files import check_readable, read_table
+    from divmatch.moments import Moments, read_moments
+
+    check_readable([p, q])
+    stored = [read_moments(path) for path in (p, q)]
+    if stored == [None, None]:
+        return read_pair(session, p, q)
+    name = next(one.name for one in stored if one is not None)
+    refuse_with_moments(session.options, name)
+    session.spare([p, q])
+    reading = replace(session.reading(), scale="none")
+
+    def read(moments: Moments | None, path: str, role: str) -> Samples:
+        if moments is not None:
+            return moments
+        return encode(read_table(path, reading, role=role), reading=reading)[0]
+
+    return read(stored[0], p, "p"), read(stored[1], q, "q")
+
+
+def refuse_with_moments(options: Mapping[str, Any], name: str) -> None:
+    """What needs rows, or would change the columns that the moments belong to."""
+    for flag in ("permutations", "columns", "weights", "sample"):
+        if options[flag]:
+            raise SettingError(f"--{flag}: {name} holds moments and no rows; leave it out")
+    if options["scale"] not in ("auto", "none"):
+        raise SettingError(
+            f"--scale {options['scale']}: {name} holds moments and no rows; choose none"
+        )
 
 
 def read_known(session: Session, p: str, log_q: str) -> Samples:

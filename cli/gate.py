@@ -17,8 +17,8 @@ class Limits:
 
     For a maximum, lower looks at the lower confidence bound and upper at the upper one; for a
     minimum the other way round: lower is always the cautious side, which spares the data. A value
-    that is not finite is inconclusive, and so is what an interval that is not valid (W04) would
-    have to show.
+    that is not finite or not converged is inconclusive, and so is what an interval that is not valid
+    (W04) would have to show.
     """
 
     maximum: float | None = None
@@ -67,6 +67,8 @@ def _rule(result: Result, limit: float, decide: str, *, above: bool) -> dict[str
 def _decided(result: Result, limit: float, decide: str, *, above: bool) -> tuple[str, str]:
     """The status of one limit, and the comparison that it follows from."""
     word, value = _compared(result, decide, above=above)
+    if result.status == "inconclusive":
+        return "inconclusive", f"{word} {_shown(value)} ? {limit:g}: not converged"
     if value is None or math.isnan(value) or not math.isfinite(result.value):
         return "inconclusive", f"{word} {_shown(value)} ? {limit:g}"
     status = "fail" if _beyond(value, limit, above=above) else "pass"

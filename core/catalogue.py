@@ -12,7 +12,10 @@ QUANTITIES = {  # commands that compare two samples: name -> (module that declar
     "c2st": ("divmatch.estimators.network", "Classifier two-sample test: twice the balanced accuracy on held-out rows, less one."),
     "mmd": ("divmatch.estimators.mmd_methods", "Squared maximum mean discrepancy between two samples, unbiased (U-statistic)."),
     "energy": ("divmatch.estimators.energy", "Energy distance between two samples, unbiased (U-statistic)."),
+    "sinkhorn": ("divmatch.transport.sinkhorn", "Sinkhorn divergence between two samples, by iterations and sparse Newton steps."),
     "sliced": ("divmatch.transport.sliced", "Sliced Wasserstein distance between two samples."),
+    "frechet": ("divmatch.transport.frechet_methods", "Squared Fréchet (Bures-Wasserstein) distance between fitted Gaussians, without its bias."),
+    "ot": ("divmatch.transport.exact", "Exact Wasserstein distance between two samples, with a certificate."),
 }  # fmt: skip
 
 SINGLES = {  # commands that look at one sample: name -> (module that declares it, help)

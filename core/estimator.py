@@ -36,7 +36,8 @@ class Estimate:
     ``params`` says what automatic settings came out as. ``test`` is a p-value that costs nothing,
     such as a chi-square approximation; permutations take its place. ``se`` is the standard error where
     it does not come from the influences of single rows: of a summary, of rows and columns that are both
-    samples; ``blocks`` are the influences of a method whose interval comes from independent blocks.
+    samples, or of enough rows in the place of all; ``blocks`` are the influences of a method whose
+    interval comes from independent blocks.
     """
 
     value: float
@@ -265,6 +266,7 @@ class Quantity:
     on_command: Mapping[str, str] = field(default_factory=dict)  # defaults of the command alone
     better: Literal["lower", "higher"] = "lower"
     degenerate: bool = False  # at P = Q influences vanish, and the validity of intervals with them
+    moments: bool = False  # P and Q may be given by mean and covariance
     scales: tuple[str, ...] = ("none",)
     packed: Callable[..., tuple[Samples, Samples | None]] | None = None
     paired: bool = False

@@ -33,7 +33,7 @@ from divmatch.permutations import (
     with_power,
 )
 from divmatch.randomness import stream
-from divmatch.record import Note, Result, Test
+from divmatch.record import UNDECIDED, Note, Result, Test
 from divmatch.samples import (
     Samples,
     as_samples,
@@ -237,9 +237,15 @@ def result_of(
         params={**settings, **estimate.params},
         better=of.better,
         exact=estimate.exact,
-        status="ok" if math.isfinite(estimate.value) and not notes else "warn",
+        status=_status(estimate.value, notes),
         warnings=notes,
     )
+
+
+def _status(value: float, notes: tuple[Note, ...]) -> str:
+    if any(note.code in UNDECIDED for note in notes):
+        return "inconclusive"
+    return "ok" if math.isfinite(value) and not notes else "warn"
 
 
 def seed_of(estimator: Estimator, seed: int) -> dict[str, Any]:

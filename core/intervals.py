@@ -154,6 +154,8 @@ def interval_of(
         return None, None, estimate.bias, ()
     if estimator.interval == "influence":
         se, resamples = influence_se(estimate, x, y), 0
+        if se is None and design is None:
+            se = estimate.se
         if design is not None and y is not None:
             se = design.se(estimate, x, y)
     elif estimator.interval == "blocks":

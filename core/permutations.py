@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from divmatch.designs import Design, Exchange
-from divmatch.errors import InconclusiveError
+from divmatch.errors import InconclusiveError, SettingError
 from divmatch.estimator import Array, Estimator, Pooled
 from divmatch.intervals import normal_quantile
 from divmatch.kernels.execution import execution
@@ -170,6 +170,11 @@ def pool_order(rows: int, seed: int) -> NDArray[np.intp]:
 
 def shuffled_pool(x: Samples, y: Samples, seed: int) -> tuple[Samples, NDArray[np.bool_]]:
     """The rows of both samples in random order, and which of them are of x."""
+    for one in (x, y):
+        if one.n != len(one.points):
+            raise SettingError(
+                f"--permutations: {one.name} holds moments and no rows; leave it out"
+            )
     order = pool_order(x.n + y.n, seed)
     points = np.concatenate([x.points, y.points])[order]
     weights = None

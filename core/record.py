@@ -48,17 +48,27 @@ CODES = {
     "W38": "too few rows for a bias to be known",
     "W39": "rows without a partner were left out",
     "W40": "so few groups or splits that the interval is rough or no p-value can be small",
+    "W47": "an iteration was not converged: the value decides no limit",
+    "W48": "most of the mass was not transported",
     "W41": "what was left to the data came out differently for samples that are compared",
     "W42": "rows that a method takes for Gaussian are plainly not",
     "W43": "the fitted ratio does not carry Q over to P: the value falls short",
     "W44": "columns differ so much in scale that distances see only some of them",
+    "W53": "with many columns samples are further apart than their distributions",
+    "W58": "a good part of the value is the bias of few rows",
+    "W59": "fewer rows than columns: the covariance is singular, and the interval rough",
+    "W60": "stored moments without their number of rows are taken as exact",
+    "W61": "a component of a mixture rests on few rows",
     "W62": "few rows lie in the tails",
     "W63": "prototypes of classes with a single row",
     "W64": "ties among the nearest neighbours were broken at random",
     "W65": "the value is not above what two halves of the oracle models give",
+    "W66": "bias and standard error come from a part of the rows",
     "E00": "a sample set could not be scored",
     "E01": "the data allow no number",
 }
+
+UNDECIDED = frozenset({"W47"})  # warnings with which a value decides no limit
 
 
 @dataclass(frozen=True)

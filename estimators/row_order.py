@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from divmatch.kernels.hashing import mixed
 from divmatch.samples import Samples
 
 Places = NDArray[np.intp]
@@ -46,19 +47,11 @@ def shuffled(samples: Samples, rng: "np.random.Generator") -> Places:
     rows = np.sort(samples.points[order], axis=1) + 0.0  # no minus zero
     hashes = np.full(len(order), rng.integers(2**63), dtype=np.uint64)
     for column in np.ascontiguousarray(rows.T):
-        hashes = _mixed(hashes ^ column.view(np.uint64))
-    hashes = _mixed(hashes ^ hashes.sum())  # another sample, another order also of rows they share
+        hashes = mixed(hashes ^ column.view(np.uint64))
+    hashes = mixed(hashes ^ hashes.sum())  # another sample, another order also of rows they share
     grouped = np.argsort(hashes, kind="stable")
     fresh = np.flatnonzero(np.diff(hashes[grouped], prepend=~hashes[grouped[:1]]))
     counts = np.arange(len(order)) - np.repeat(fresh, np.diff(np.append(fresh, len(order))))
-    hashes[grouped] = _mixed(hashes[grouped] + counts.astype(np.uint64))
+    hashes[grouped] = mixed(hashes[grouped] + counts.astype(np.uint64))
     found: Places = order[np.argsort(hashes, kind="stable")]
     return found
-
-
-def _mixed(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Finalisation of SplitMix64 (Steele, Lea & Flood 2014), a bijection that spreads every bit."""
-    z = numbers + np.uint64(0x9E3779B97F4A7C15)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))

@@ -4,7 +4,8 @@ A *profile* is the function of the distance that is summed. With r the Euclidean
 r₁ the city-block distance and s the scale:
 
 ========== =====================================
-distance   r^s (0 < s < 2)
+distance   r^s (0 < s <= 2)
+cityblock  r₁
 gaussian   exp(−r² / (2 s²))
 laplace    exp(−r₁ / s)
 imq        (s² + r²)^(−1/2)
@@ -42,6 +43,7 @@ from divmatch.kernels.execution import in_order, steps_of
 Array = NDArray[np.float64]
 ProfileName = Literal[
     "distance",
+    "cityblock",
     "gaussian",
     "laplace",
     "imq",
@@ -75,12 +77,13 @@ class Profile:
     @property
     def of_distance(self) -> bool:
         """Whether it is a function of the Euclidean distance, which others can share."""
-        return self.name not in ("laplace", "poly", "bundle", "stein-gaussian", "stein-imq")
+        others = ("cityblock", "laplace", "poly", "bundle", "stein-gaussian", "stein-imq")
+        return self.name not in others
 
     @property
     def at_zero(self) -> float:
         """Its value for two equal points; poly has one for every point, see `own`."""
-        return {"distance": 0.0, "imq": 1.0 / self.scale}.get(self.name, 1.0)
+        return {"distance": 0.0, "cityblock": 0.0, "imq": 1.0 / self.scale}.get(self.name, 1.0)
 
     def own(self, x: Array) -> Array:
         """Its value for every row and itself, shape (n,)."""
@@ -108,9 +111,10 @@ def all_cross_sums(
         along: list[Any] = [0.0] * len(profiles)
         down: list[list[Any]] = [[] for _ in profiles]
         for columns in grid.columns():
-            for k, tile in enumerate(grid.tiles(profiles, rows, columns)):
-                along[k] = along[k] + tile @ weights_y[columns]
-                down[k].append(to_host(weights_x[rows] @ tile))
+            sums = grid.sums(profiles, rows, columns, weights_x, weights_y)
+            for k, (one, other) in enumerate(sums):
+                along[k] = along[k] + one
+                down[k].append(to_host(other))
         return [
             (to_host(one), np.concatenate(parts)) for one, parts in zip(along, down, strict=True)
         ]
@@ -140,13 +144,14 @@ def all_self_sums(profiles: Sequence[Profile], x: Array, a: Array) -> list[Array
     def panel(rows: slice) -> tuple[slice, NDArray[Any]]:
         sums = np.zeros((len(profiles), len(x) - rows.start))
         size = rows.stop - rows.start
-        for k, tile in enumerate(grid.tiles(profiles, rows, rows)):
-            sums[k, :size] = to_host(tile @ weights[rows])
+        for k, (along, _) in enumerate(grid.sums(profiles, rows, rows, weights, weights)):
+            sums[k, :size] = to_host(along)
         for columns in grid.columns(rows.stop):
             place = slice(columns.start - rows.start, columns.stop - rows.start)
-            for k, tile in enumerate(grid.tiles(profiles, rows, columns)):
-                sums[k, :size] += to_host(tile @ weights[columns])
-                sums[k, place] += to_host(weights[rows] @ tile)
+            found = grid.sums(profiles, rows, columns, weights, weights)
+            for k, (along, down) in enumerate(found):
+                sums[k, :size] += to_host(along)
+                sums[k, place] += to_host(down)
         return rows, sums
 
     total = np.zeros((len(profiles), len(x)))
@@ -268,11 +273,14 @@ class Grid:
             self.x[rows], self.y[columns], profile.name, profile.scale, profile.scales
         )
 
-    def tiles(self, profiles: Sequence[Profile], rows: slice, columns: slice) -> Iterator[Any]:
-        """The same of several profiles, with the same digits, from one block of squared distances."""
-        if len(profiles) == 1:
-            yield self.tile(rows, columns)
+    def sums(
+        self, profiles: Sequence[Profile], rows: slice, columns: slice, a: Any, b: Any
+    ) -> Iterator[tuple[Any, Any]]:
+        """K b and Kᵀ a of the block of every profile; several share one block of squared distances."""
+        if not profiles[0].of_distance:
+            tile = self.tile(rows, columns)
+            yield tile @ b[columns], a[rows] @ tile
             return
         squares = self.twin.squared_distances(self.x[rows], self.y[columns])
         for profile in profiles:
-            yield self.twin.shaped(squares, profile.name, profile.scale)
+            yield self.twin.summed(squares, profile.name, profile.scale, a[rows], b[columns])

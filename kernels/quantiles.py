@@ -52,7 +52,7 @@ def cumulated(weights: Array) -> Array:
     return sums / sums[..., -1:]
 
 
-def sorted_costs(x: Array, y: Array, cells: Cells | None, p: int) -> Array:
+def sorted_costs(x: Array, y: Array, cells: Cells | None, p: float) -> Array:
     """W_p^p of every row of sorted numbers; x of shape (q, n), y (q, m); shape (q,)."""
     if cells is None:
         costs: Array = _powers(x - y, p).mean(axis=1)
@@ -62,9 +62,12 @@ def sorted_costs(x: Array, y: Array, cells: Cells | None, p: int) -> Array:
     return costs
 
 
-def _powers(gaps: Array, p: int) -> Array:
+def _powers(gaps: Array, p: float) -> Array:
     """|gap|^p in place."""
-    return np.abs(gaps, out=gaps) if p == 1 else np.multiply(gaps, gaps, out=gaps)
+    if p == 2:
+        return np.multiply(gaps, gaps, out=gaps)
+    np.abs(gaps, out=gaps)
+    return gaps if p == 1 else np.power(gaps, p, out=gaps)
 
 
 class Turns(NamedTuple):
@@ -88,7 +91,7 @@ def weighted_turns(upto_x: Array, upto_y: Array) -> Turns:
     return Turns(np.minimum(below, last), np.minimum(above, last))
 
 
-def potentials(x: Array, y: Array, turns: Turns, p: int) -> Array:
+def potentials(x: Array, y: Array, turns: Turns, p: float) -> Array:
     """Kantorovich potential of W_p^p at sorted x, zero at the first; shapes (q, n), (q, m), (q, n).
 
     From one x to the next it grows by |x' − y|^p − |x − y|^p, y the partner at the level between.
@@ -99,8 +102,8 @@ def potentials(x: Array, y: Array, turns: Turns, p: int) -> Array:
     if p == 2:
         steps = (high - low) * ((low - below) + (high - above))
     else:
-        steps = np.abs(high - below) - np.abs(low - below)
-        steps += np.abs(high - above) - np.abs(low - above)
+        steps = _powers(high - below, p) - _powers(low - below, p)
+        steps += _powers(high - above, p) - _powers(low - above, p)
         steps *= 0.5
     np.cumsum(steps, axis=1, out=made[:, 1:])
     return made
@@ -114,18 +117,34 @@ class Knots(NamedTuple):
     weights: Array
 
 
-def knots(a: Array, b: Array, upto_x: Array, upto_y: Array, p: int) -> Knots:
+def knots(a: Array, b: Array, upto_x: Array, upto_y: Array, p: float) -> Knots:
     """Knots for `noise`, from weights and cumulative weights in sorted order."""
     share = float(a @ a + b @ b)  # 1/n + 1/m
     number = max(1, min(MOST_KNOTS, int(1 / max(a @ a, b @ b) + 0.5)))
     steps = (np.arange(number) + 0.5) / number
-    inside = np.arange(1, number) / number
-    spread_of_level = share * inside * (1 - inside)  # variance of F − G there when F = G
-    weights = number * spread_of_level if p == 2 else np.sqrt(spread_of_level / (2 * np.pi))
+    weights = _knot_weights(share, number, p)
     return Knots(np.searchsorted(upto_x, steps), np.searchsorted(upto_y, steps), weights)
 
 
-def noise(x: Array, y: Array, at: Knots, p: int) -> Array:
+def equal_knots(n: int, m: int, p: float) -> Knots:
+    """Knots for equal weights, without an array of the length of a sample."""
+    share, number = 1 / n + 1 / m, max(1, min(MOST_KNOTS, n, m))
+    places = 2 * np.arange(number) + 1
+    return Knots(
+        (places * n - 1) // (2 * number),
+        (places * m - 1) // (2 * number),
+        _knot_weights(share, number, p),
+    )
+
+
+def _knot_weights(share: float, number: int, p: float) -> Array:
+    inside = np.arange(1, number) / number
+    spread_of_level = share * inside * (1 - inside)  # variance of F − G there when F = G
+    weights = number * spread_of_level if p == 2 else np.sqrt(spread_of_level / (2 * np.pi))
+    return np.asarray(weights)
+
+
+def noise(x: Array, y: Array, at: Knots, p: float) -> Array:
     """E W_p^p that sampling alone makes, for rows of sorted numbers; (q, n), (q, m) to (q,).
 
     p = 1: (2/π)^(1/2) ∫ (F (1 − F)(1/n + 1/m))^(1/2), the value for F = G. p = 2, also for F ≠ G:

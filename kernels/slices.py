@@ -89,7 +89,7 @@ class Slices:
 
     x: Array
     y: Array
-    p: int
+    p: float
     weights: tuple[Array, Array] | None = None
     keep: Keep = _afresh
 
@@ -207,7 +207,7 @@ def _gathered(blocks: Iterator[Influences], n: int, m: int, count: int) -> Influ
 class Pool:
     """W_p^p between the two parts of any split of a pool, (N, d): sorted once, O(N) per split."""
 
-    def __init__(self, points: Array, weights: Array | None, vectors: Array, p: int) -> None:
+    def __init__(self, points: Array, weights: Array | None, vectors: Array, p: float) -> None:
         self.points, self.weights, self.p = points, weights, p
         self.centre = typical(points)
         self.vectors = [vectors[part] for part in steps_of(len(vectors), 8)]
@@ -246,7 +246,7 @@ class Pool:
         return None if self.weights is None else self.weights[order]
 
 
-def split_costs(line: Array, splits: NDArray[np.bool_], weights: Array | None, p: int) -> Array:
+def split_costs(line: Array, splits: NDArray[np.bool_], weights: Array | None, p: float) -> Array:
     """W_p^p between marked and other numbers of a sorted line; (N,), (B, N) to (B,)."""
     if weights is not None:
         if p == 1:
@@ -275,6 +275,6 @@ def _areas(line: Array, splits: NDArray[np.bool_], weights: Array) -> Array:
     return np.asarray(np.abs(away[:, :-1]) @ np.diff(line))
 
 
-def _weighted_split(line: Array, split: NDArray[np.bool_], weights: Array, p: int) -> float:
+def _weighted_split(line: Array, split: NDArray[np.bool_], weights: Array, p: float) -> float:
     cells = weighted_cells(cumulated(weights[split]), cumulated(weights[~split]))
     return float(sorted_costs(line[split][None], line[~split][None], cells, p)[0])

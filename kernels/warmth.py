@@ -8,6 +8,7 @@ import numpy as np
 
 PROFILES = (
     "distance",
+    "cityblock",
     "gaussian",
     "laplace",
     "imq",
@@ -43,6 +44,15 @@ def kernels() -> list[tuple[str, Callable[[], object]]]:
     ones = np.ones(len(points))
     calls.append(("count_within", partial(cpu.count_within, index, points, ones)))
     calls.append(("crossing", partial(cpu.crossing, index, points, ones, ones, ones)))
+    tile, zeros = np.ones((4, 6)), np.zeros(4)
+    calls += [
+        (
+            "coupled_sums",
+            partial(cpu.coupled_sums, tile, 1.0, np.zeros(6), zeros, zeros, zeros, zeros, 1.0),
+        ),
+        ("row_moments", partial(cpu.row_moments, tile, 1.0, np.zeros(6), zeros, zeros)),
+        ("entries_above", partial(cpu.entries_above, tile, 1.0, np.zeros(6), zeros)),
+    ]
     line, cuts = np.array([0.0, 1.0, 2.0, np.inf]), np.array([0, 3])
     calls += [
         (
@@ -50,7 +60,9 @@ def kernels() -> list[tuple[str, Callable[[], object]]]:
             partial(cpu.distance_walk, line, line, cuts, cuts, 0.0, 0.0, np.empty((1, 6))),
         ),
         ("gap_walk", partial(cpu.gap_walk, line, line, cuts, cuts, np.empty((1, 2)))),
+        ("sign_walk", partial(cpu.sign_walk, line, line, cuts, cuts, np.empty((1, 6)))),
     ]
+    calls.append(("transport", _transport))
     calls += [
         (f"row_sums of {source}, {bits} bits", partial(_row_sums, source, f"f{bits // 8}"))
         for source in ("probabilities", "logits")
@@ -65,6 +77,14 @@ def _row_sums(source: str, kind: str) -> object:
     block, nothing = np.full((1, 2), 0.5, dtype=kind), np.empty(0)
     codes, keep = np.empty(0, dtype=np.int64), np.ones(1, dtype=np.bool_)
     return cpu.row_sums(block, block, codes, nothing, nothing, keep, source, 1.0, 0.1)
+
+
+def _transport() -> object:
+    from divmatch.kernels.ground import Ground
+    from divmatch.kernels.transport import COMPILED_FROM, transported
+
+    points, ones = np.arange(12.0).reshape(6, 2), np.ones(6)
+    return transported(Ground("squares"), points, points + 1.0, ones, ones, often=COMPILED_FROM)
 
 
 def cached() -> tuple[int, int]:

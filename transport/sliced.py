@@ -36,7 +36,7 @@ Error = Annotated[
 DOUBLINGS = 6  # 64 times the first number of directions, then the error asked for is given up
 # directions whose potentials make the rows' influences; fewer would widen the interval: with these
 # by 1 % for p = 2 and 8 % for p = 1 at the most, against all, for shifts of up to 100 columns
-FOR_INFLUENCE = {1: 128, 2: 64}
+FOR_INFLUENCE: dict[float, int] = {1: 128, 2: 64}
 FOR_TEST = 100  # directions of the permutation test of a large pool
 TEST_WORK = 8_000_000  # rows times directions up to which the test takes the estimate's own
 

@@ -1,7 +1,13 @@
 """Numba twins."""
 
+from divmatch.kernels.cpu.couplings import (
+    COUPLING_ENTRIES,
+    coupled_sums,
+    entries_above,
+    row_moments,
+)
 from divmatch.kernels.cpu.crossing import crossing
-from divmatch.kernels.cpu.merging import distance_walk, gap_walk
+from divmatch.kernels.cpu.merging import distance_walk, gap_walk, sign_walk
 from divmatch.kernels.cpu.neighbours import count_within, indexed, nearest, rows_at_once
 from divmatch.kernels.cpu.pairwise import (
     TILE_COLUMNS,
@@ -9,25 +15,32 @@ from divmatch.kernels.cpu.pairwise import (
     bundle_sums,
     shaped,
     squared_distances,
+    summed,
     tile,
 )
 from divmatch.kernels.cpu.plane import dominated
 from divmatch.kernels.cpu.rows import row_sums
 
 __all__ = [
+    "COUPLING_ENTRIES",
     "TILE_COLUMNS",
     "TILE_ROWS",
     "bundle_sums",
     "count_within",
+    "coupled_sums",
     "crossing",
     "distance_walk",
     "dominated",
+    "entries_above",
     "gap_walk",
     "indexed",
     "nearest",
+    "row_moments",
     "row_sums",
     "rows_at_once",
     "shaped",
+    "sign_walk",
     "squared_distances",
+    "summed",
     "tile",
 ]

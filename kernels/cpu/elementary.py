@@ -1,6 +1,10 @@
 """Exponentials and logarithms of the compiled twins, written out so that the loops vectorise."""
 
+from typing import Any
+
 import numpy as np
+from numba import types
+from numba.extending import overload
 
 from divmatch.kernels.cpu.jit import inlined
 
@@ -42,6 +46,40 @@ def exponential(value: float) -> float:
     k = np.floor(value * LOG2_E + 0.5)
     r = value - k * LN2_HIGH - k * LN2_LOW
     return (slope(r) * r + 1.0) * power_of_two(k)
+
+
+def bounded_exponential(value: float) -> float:
+    """Exp of a value kept within −650 and 700 (float32: −60 and 86), up to 4e-16 (2e-7) of it.
+
+    The lower bound leaves room for a weight: products with numbers below the normal ones are slow.
+    """
+    raise NotImplementedError  # compiled callers get one of the two below, by the type of the value
+
+
+def _double(value: Any) -> Any:
+    value = min(max(value, -650.0), 700.0)
+    k = np.floor(value * LOG2_E + 0.5)
+    r = value - k * LN2_HIGH - k * LN2_LOW
+    return (slope(r) * r + 1.0) * power_of_two(k)
+
+
+def _single(value: Any) -> Any:
+    value = min(max(value, np.float32(-60.0)), np.float32(86.0))
+    k = np.floor(value * np.float32(LOG2_E) + np.float32(0.5))
+    r = value - k * np.float32(0.693359375) + k * np.float32(2.12194440e-4)
+    p = np.float32(1.9875691500e-4)
+    p = p * r + np.float32(1.3981999507e-3)
+    p = p * r + np.float32(8.3334519073e-3)
+    p = p * r + np.float32(4.1665795894e-2)
+    p = p * r + np.float32(1.6666665459e-1)
+    p = p * r + np.float32(5.0000001201e-1)
+    p = p * r * r + r + np.float32(1.0)
+    return p * np.int32((np.int32(k) + np.int32(127)) << np.int32(23)).view(np.float32)
+
+
+@overload(bounded_exponential, inline="always")
+def _bounded_exponential(value: Any) -> Any:
+    return _single if value == types.float32 else _double
 
 
 @inlined

@@ -35,6 +35,11 @@ def gap_walk(x: Array, y: Array, cuts_x: Integers, cuts_y: Integers, out: Array)
     walk_gaps(x, y, cuts_x, cuts_y, out)
 
 
+def sign_walk(x: Array, y: Array, cuts_x: Integers, cuts_y: Integers, out: Array) -> None:
+    """See `divmatch.kernels.gpu.merging`."""
+    walk_signs(x, y, cuts_x, cuts_y, out)
+
+
 @inlined_exactly
 def number_before(x: Array, y: Array, i: int, j: int) -> Any:
     """The last number before i of x and j of y; the first number at the start."""
@@ -168,3 +173,66 @@ def walk_gaps(x: Array, y: Array, cuts_x: Integers, cuts_y: Integers, out: Array
         out[k, 0], out[k, 1] = area, most
         if other < segments:
             out[other, 0], out[other, 1] = area_, most_
+
+
+@inlined_exactly
+def sign_step(
+    x: Array,
+    y: Array,
+    i: int,
+    j: int,
+    last: float,
+    q: float,
+    area: float,
+    s: float,
+    x1: float,
+    x2: float,
+    y1: float,
+    y2: float,
+    n: float,
+    both: float,
+) -> Any:
+    """One number further along the line."""
+    u, v = x[i], y[j]
+    own = np.int64(u <= v)
+    of_x = float(own)
+    z = min(u, v)
+    h = z - last
+    area += h * abs(q)
+    s += h * (float(np.int64(q > 0.0)) - float(np.int64(q < 0.0)))
+    a = s * of_x
+    b = s - a
+    return (
+        i + own, j + 1 - own, z, q + (of_x * both - n), area, s,
+        x1 + a, x2 + a * s, y1 + b, y2 + b * s,
+    )  # fmt: skip
+
+
+@compiled_exactly
+def walk_signs(x: Array, y: Array, cuts_x: Integers, cuts_y: Integers, out: Array) -> None:
+    """Two segments in turns; the second may be shorter, or there is none."""
+    n, m = float(len(x) - 1), float(len(y) - 1)
+    both, segments = n + m, len(cuts_x) - 1
+    for k in range(0, segments, 2):
+        other, end = min(k + 1, segments), min(k + 2, segments)
+        i, j, i_, j_ = cuts_x[k], cuts_y[k], cuts_x[other], cuts_y[other]
+        long, short = i_ - i + j_ - j, cuts_x[end] - i_ + cuts_y[end] - j_
+        z, z_ = number_before(x, y, i, j), number_before(x, y, i_, j_)
+        q, q_ = i * m - j * n, i_ * m - j_ * n
+        area = s = x1 = x2 = y1 = y2 = 0.0
+        area_ = s_ = x1_ = x2_ = y1_ = y2_ = 0.0
+        for _ in range(short):
+            i, j, z, q, area, s, x1, x2, y1, y2 = sign_step(
+                x, y, i, j, z, q, area, s, x1, x2, y1, y2, n, both
+            )
+            i_, j_, z_, q_, area_, s_, x1_, x2_, y1_, y2_ = sign_step(
+                x, y, i_, j_, z_, q_, area_, s_, x1_, x2_, y1_, y2_, n, both
+            )
+        for _ in range(short, long):
+            i, j, z, q, area, s, x1, x2, y1, y2 = sign_step(
+                x, y, i, j, z, q, area, s, x1, x2, y1, y2, n, both
+            )
+        out[k, 0], out[k, 1], out[k, 2], out[k, 3], out[k, 4], out[k, 5] = area, s, x1, x2, y1, y2
+        if other < segments:
+            out[other, 0], out[other, 1], out[other, 2] = area_, s_, x1_
+            out[other, 3], out[other, 4], out[other, 5] = x2_, y1_, y2_

@@ -32,7 +32,7 @@ TILE_COLUMNS = 640
 TESTED = 64  # entries of a tile that are tested together
 WAITING = 32  # pairs of a query that wait for their float64 distance
 PANEL_ROWS = 1024  # fewest rows that one thread pairs with as many others at a time
-SAMPLED = 256  # rows that decide centre and scale
+SAMPLED = 64  # rows that decide centre and scale
 LARGEST = 2.0**120  # squared norm above which float32 could overflow
 TINY = 2.0**-110  # covers products that underflow, in float32 and (scales end at 2⁴⁸⁰) in float64
 ROUNDED = 2.0**-22  # four times what turning a float64 into a float32 loses
@@ -199,11 +199,12 @@ def _free(index: Index, queries: Array, own: Integers, room: Singles, k: int) ->
 
 def tiles(index: Index, factor: Singles, columns: slice) -> Iterator[tuple[int, Singles]]:
     """(first column, tile) from left to right, all tiles in the same memory."""
-    room = np.empty((len(factor), TILE_COLUMNS), dtype=np.float32)
     stop = -(-columns.stop // TESTED) * TESTED
+    widest = max(0, min(TILE_COLUMNS, stop - columns.start))
+    room = np.empty(len(factor) * widest, dtype=np.float32)
     for first in range(columns.start, stop, TILE_COLUMNS):
         part = index.factor[:, first : min(first + TILE_COLUMNS, stop)]
-        tile = room if part.shape[1] == TILE_COLUMNS else np.empty_like(room[:, : part.shape[1]])
+        tile = room[: len(factor) * part.shape[1]].reshape(len(factor), part.shape[1])
         with np.errstate(invalid="ignore"):  # −∞ of a query and ∞ behind the last point
             yield first, np.matmul(factor, part, out=tile)
 

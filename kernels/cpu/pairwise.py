@@ -21,7 +21,7 @@ def tile(x: Array, y: Array, profile: str, scale: float, scales: tuple[float, ..
     if profile == "poly":
         base: Array = x @ y.T / x.shape[1] + 1.0
         return base * base * base
-    if profile in ("stein-gaussian", "stein-imq", "laplace", "bundle"):
+    if profile in ("stein-gaussian", "stein-imq", "laplace", "bundle", "cityblock"):
         return _by_columns(x, y, profile, scale, scales)
     return shaped(squared_distances(x, y), profile, scale)
 
@@ -45,9 +45,24 @@ def shaped(squares: Array, profile: str, scale: float) -> Array:
         matern(-math.sqrt(5.0) / scale, 1.0, 1.0 / 3.0, squares, out)
     elif scale == 1.0:
         np.sqrt(squares, out=out)
+    elif scale == 2.0:
+        return squares
     else:
         np.power(squares, 0.5 * scale, out=out)  # vectorised, which the compiler's is not
     return out
+
+
+def summed(squares: Array, profile: str, scale: float, a: Array, b: Array) -> tuple[Array, Array]:
+    """See `divmatch.kernels.pairwise`."""
+    if profile == "gaussian" or (profile == "distance" and scale == 1.0):
+        along, down = np.empty(len(a)), np.zeros(len(b))
+        if profile == "gaussian":
+            gaussian_sums(-0.5 / scale**2, squares, a, b, along, down)
+        else:
+            root_sums(squares, a, b, along, down)
+        return along, down
+    made = shaped(squares, profile, scale)
+    return made @ b, a @ made
 
 
 def _by_columns(x: Array, y: Array, profile: str, scale: float, scales: tuple[float, ...]) -> Array:
@@ -58,6 +73,8 @@ def _by_columns(x: Array, y: Array, profile: str, scale: float, scales: tuple[fl
         stein_gaussian(x, columns, 1.0 / scale**2, out)
     elif profile == "stein-imq":
         stein_imq(x, columns, scale * scale, out)
+    elif profile == "cityblock":
+        cityblock(x, columns, out)
     elif profile == "laplace":
         laplace(x, columns, -1.0 / scale, out)
     else:
@@ -136,6 +153,32 @@ def gaussian(factor: float, squares: Array, out: Array) -> None:
     for i in range(out.shape[0]):
         for j in range(out.shape[1]):
             out[i, j] = exponential(factor * squares[i, j])
+
+
+@compiled
+def gaussian_sums(
+    factor: float, squares: Array, a: Array, b: Array, along: Array, down: Array
+) -> None:
+    """K b and Kᵀ a for K = exp(factor r²), of which nothing is kept; added to ``down``."""
+    for i in range(squares.shape[0]):
+        total = 0.0
+        for j in range(squares.shape[1]):
+            value = exponential(factor * squares[i, j])
+            total += value * b[j]
+            down[j] += a[i] * value
+        along[i] = total
+
+
+@compiled
+def root_sums(squares: Array, a: Array, b: Array, along: Array, down: Array) -> None:
+    """The same for K = r."""
+    for i in range(squares.shape[0]):
+        total = 0.0
+        for j in range(squares.shape[1]):
+            value = math.sqrt(squares[i, j])
+            total += value * b[j]
+            down[j] += a[i] * value
+        along[i] = total
 
 
 @compiled
@@ -244,6 +287,13 @@ def city_row(point: Array, columns: Array, row: Array) -> None:
     for c in range(columns.shape[0]):
         for j in range(columns.shape[1]):
             row[j] += abs(point[c] - columns[c, j])
+
+
+@compiled
+def cityblock(x: Array, columns: Array, out: Array) -> None:
+    """Σ_c |x_ic − y_jc|."""
+    for i in range(x.shape[0]):
+        city_row(x[i], columns, out[i])
 
 
 @compiled

@@ -1,7 +1,13 @@
 """Array-module twins: CuPy on a GPU, NumPy for small inputs and in every test run."""
 
+from divmatch.kernels.gpu.couplings import (
+    COUPLING_ENTRIES,
+    coupled_sums,
+    entries_above,
+    row_moments,
+)
 from divmatch.kernels.gpu.crossing import crossing
-from divmatch.kernels.gpu.merging import distance_walk, gap_walk
+from divmatch.kernels.gpu.merging import distance_walk, gap_walk, sign_walk
 from divmatch.kernels.gpu.neighbours import count_within, indexed, nearest, rows_at_once
 from divmatch.kernels.gpu.pairwise import (
     TILE_COLUMNS,
@@ -9,25 +15,32 @@ from divmatch.kernels.gpu.pairwise import (
     bundle_sums,
     shaped,
     squared_distances,
+    summed,
     tile,
 )
 from divmatch.kernels.gpu.plane import dominated
 from divmatch.kernels.gpu.rows import row_sums
 
 __all__ = [
+    "COUPLING_ENTRIES",
     "TILE_COLUMNS",
     "TILE_ROWS",
     "bundle_sums",
     "count_within",
+    "coupled_sums",
     "crossing",
     "distance_walk",
     "dominated",
+    "entries_above",
     "gap_walk",
     "indexed",
     "nearest",
+    "row_moments",
     "row_sums",
     "rows_at_once",
     "shaped",
+    "sign_walk",
     "squared_distances",
+    "summed",
     "tile",
 ]

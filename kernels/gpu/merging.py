@@ -33,6 +33,19 @@ def gap_walk(x: Any, y: Any, cuts_x: Any, cuts_y: Any, out: Any) -> None:
         out[k] = [_last(xp.cumsum(h * size)), xp.max(size * (h > 0))]
 
 
+def sign_walk(x: Any, y: Any, cuts_x: Any, cuts_y: Any, out: Any) -> None:
+    """Of each segment: Σ h·|q|, s = Σ h·sign q, then Σ s and Σ s² over its numbers of x, and of y."""
+    xp = array_module(x)
+    n, m = len(x) - 1, len(y) - 1
+    for k, (of_x, of_y, i, j, h) in enumerate(_segments(xp, x, y, cuts_x, cuts_y)):
+        q = i * m - j * n
+        s = xp.cumsum(h * xp.sign(q))
+        sx, sy = s[of_x], s[of_y]
+        sums = map(xp.cumsum, (h * xp.abs(q), sx, sx * sx, sy, sy * sy))
+        area, *rest = (_last(part) for part in sums)
+        out[k] = [area, _last(s), *rest]
+
+
 def _last(sums: Any) -> Any:
     """The last of running sums: those of the compiled twin, in its order."""
     return sums[-1] if len(sums) else 0.0

@@ -21,6 +21,8 @@ def tile(x: Any, y: Any, profile: str, scale: float, scales: tuple[float, ...] =
         return base * base * base
     if profile == "bundle":
         return sum(_bundled(xp, x, y, scales)) / len(scales)
+    if profile == "cityblock":
+        return _summed(xp, x, y, xp.abs)
     if profile == "laplace":
         return xp.exp(_summed(xp, x, y, xp.abs) / -scale)
     return shaped(squared_distances(x, y), profile, scale)
@@ -48,7 +50,15 @@ def shaped(squares: Any, profile: str, scale: float) -> Any:
     if profile == "mix":
         exponents = squares / (-2.0 * scale * scale)
         return sum(xp.exp(exponents / factor) for factor in MIXTURE) / len(MIXTURE)
+    if scale == 2.0:
+        return squares
     return xp.sqrt(squares) if scale == 1.0 else squares ** (0.5 * scale)
+
+
+def summed(squares: Any, profile: str, scale: float, a: Any, b: Any) -> tuple[Any, Any]:
+    """See `divmatch.kernels.pairwise`."""
+    made = shaped(squares, profile, scale)
+    return made @ b, a @ made
 
 
 def _stein(xp: Any, x: Any, y: Any, profile: str, scale: float) -> Any:

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -135,3 +136,9 @@ def test_the_document_tells_the_exit_code(here, line, code, status):
     found, printed, _ = here(f"{line} -f json")
     made = json.loads(printed)["verdict"]
     assert (found, made["exit_code"], made["status"]) == (code, code, status)
+
+
+def test_what_is_not_converged_decides_no_limit():
+    found = replace(result(0.5, 0.4, 0.6), status="inconclusive")
+    assert rule(found, maximum=0.1)["status"] == "inconclusive"
+    assert rule(found, maximum=9.0)["status"] == "inconclusive"

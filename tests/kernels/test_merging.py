@@ -32,7 +32,7 @@ def walked(x, y):
     a, b = merging.ordered(x), merging.ordered(y)
     unbiased = min(len(x), len(y)) > 1
     moments = [merging.distance_moments(a, b, unbiased=u) for u in (False, unbiased)]
-    return repr((moments, merging.gaps(a, b)))
+    return repr((moments, merging.gaps(a, b), merging.signed_gaps(a, b)))
 
 
 def means(x, y):
@@ -61,6 +61,21 @@ def test_gaps_equal_the_loops(pair):
     area = sum(abs(h) * (b - a) for h, a, b in zip(height, grid, grid[1:], strict=False))
     found = merging.gaps(merging.ordered(x), merging.ordered(y))
     assert found == pytest.approx((area, max(map(abs, height))), abs=ROUNDING(24, scale=10))
+
+
+@MANY
+@given(pair=pairs())
+def test_signed_gaps_equal_the_loops(pair):
+    x, y = pair
+    grid = sorted([*x, *y])
+    height = [np.mean(x <= t) - np.mean(y <= t) for t in grid]
+    gaps = np.diff(grid)
+    potential = np.concatenate([[0.0], np.cumsum(np.sign(np.round(height[:-1], 12)) * gaps)])
+    found = merging.signed_gaps(merging.ordered(x), merging.ordered(y))
+    assert found[0] == pytest.approx(np.abs(height[:-1]) @ gaps, abs=ROUNDING(24, scale=10))
+    for squares, own in zip(found[1:], (x, y), strict=True):
+        at = potential[np.searchsorted(grid, own)]
+        assert squares == pytest.approx(((at - at.mean()) ** 2).sum(), abs=ROUNDING(24, scale=900))
 
 
 @pytest.mark.parametrize("tied", [False, True])

@@ -28,6 +28,8 @@ PROFILES = [
     Profile("distance", 1.0),
     Profile("distance", 0.5),
     Profile("distance", 1.5),
+    Profile("distance", 2.0),
+    Profile("cityblock", 1.0),
     Profile("gaussian", 0.8),
     Profile("laplace", 1.3),
     Profile("imq", 0.7),
@@ -59,7 +61,9 @@ def rows(n, d, seed=0):
 
 def dense(profile, x, y):
     """The whole matrix, from SciPy's distances."""
-    distances = cdist(x, y, "cityblock" if profile.name == "laplace" else "euclidean")
+    distances = cdist(
+        x, y, "cityblock" if profile.name in {"laplace", "cityblock"} else "euclidean"
+    )
     s = profile.scale
 
     def gaussian(width):
@@ -73,6 +77,7 @@ def dense(profile, x, y):
 
     return {
         "distance": lambda: distances**s,
+        "cityblock": lambda: distances,
         "gaussian": lambda: gaussian(s),
         "laplace": lambda: np.exp(-distances / s),
         "imq": lambda: 1 / np.sqrt(s**2 + distances**2),

@@ -29,6 +29,7 @@ def kernel(name, scale):
         "poly": lambda s, t: (sum(u * v for u, v in zip(s, t, strict=True)) / len(s) + 1) ** 3,
         "gaussian": lambda s, t: gaussian(s, t, scale),
         "laplace": laplace,
+        "cityblock": lambda s, t: sum(abs(u - v) for u, v in zip(s, t, strict=True)),
         "imq": lambda s, t: 1 / math.sqrt(scale**2 + euclidean(s, t) ** 2),
         "mix": lambda s, t: sum(gaussian(s, t, scale * c) for c in (0.25, 0.5, 1, 2, 4)) / 5,
     }[name]

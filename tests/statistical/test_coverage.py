@@ -155,3 +155,24 @@ def test_kl_from_neighbours_bias_reduced_in_many_columns(pair):
 def test_kl_of_gaussians(d):
     pair = Columns(d, 0.5, 1.2, 1000)
     assert LEAST <= coverage("kl", "gaussian", {}, pair.draw, pair.kl) <= MOST
+
+
+@pytest.mark.parametrize(("n", "d"), [(60, 4), (60, 12), (400, 12)])
+def test_frechet(n, d):
+    """With the bias extrapolated: 5 and 15 rows a column, and to first order."""
+    scale = np.linspace(1, 2, d)
+
+    def draw(rng):
+        return rng.normal(size=(n, d)), rng.normal(size=(n, d)) * scale + 0.5
+
+    truth = 0.25 * d + np.sum((scale - 1) ** 2)
+    assert LEAST <= coverage("frechet", "gaussian", {}, draw, truth) <= MOST
+
+
+def test_frechet_of_skewed_columns():
+    """Exponential against Gaussian: fourth moments come from the rows."""
+
+    def draw(rng):
+        return rng.exponential(size=(500, 3)), 2 * rng.normal(size=(500, 3))
+
+    assert LEAST <= coverage("frechet", "gaussian", {}, draw, 3 * (1 + 1)) <= MOST

@@ -1,0 +1,137 @@
+"""Compiled twin of `divmatch.kernels.gpu.couplings`: one exponential an entry, four rows at a time."""
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from divmatch.kernels.cpu.elementary import bounded_exponential
+from divmatch.kernels.cpu.jit import compiled
+
+Array = NDArray[np.float64]
+
+COUPLING_ENTRIES = 49_152  # of a tile, so that it stays in the cache
+# sums between these lost no digits to a poor shift, by the bytes of a number
+TRUSTED = {4: (1e-14, 1e30), 8: (1e-250, 1e250)}
+
+
+def coupled_sums(
+    tile: Array, scale: float, shift: Array, offset: Array, level: Array, weights: Array,
+    keep: Array, gain: float,
+) -> tuple[Array, Array]:  # fmt: skip
+    """See `divmatch.kernels.couplings`."""
+    found, sums = np.empty(len(tile)), np.zeros(tile.shape[1], dtype=tile.dtype)
+    trusted = TRUSTED[tile.itemsize]
+    _coupled_sums(
+        tile,
+        tile.dtype.type(scale),
+        shift,
+        offset,
+        level,
+        weights,
+        keep,
+        gain,
+        trusted,
+        found,
+        sums,
+    )
+    return found, sums
+
+
+@compiled
+def _coupled_sums(
+    tile: Array, scale: float, shift: Array, offset: Array, level: Array, weights: Array,
+    keep: Array, gain: float, trusted: tuple[float, float], found: Array, sums: Array,
+) -> None:  # fmt: skip
+    """A group of four rows shares one sweep over the column sums."""
+    n, m = tile.shape
+    kind = tile.dtype.type
+    e, w = np.empty((4, m), dtype=tile.dtype), np.empty(4, dtype=tile.dtype)
+    for first in range(0, n, 4):
+        group = min(4, n - first)
+        for r in range(group):
+            i = first + r
+            row, out = tile[i], e[r]
+            top, total = kind(level[i] - offset[i]), kind(0)
+            for j in range(m):
+                value = bounded_exponential(scale * row[j] + shift[j] - top)
+                out[j] = value
+                total += value
+            if not (total > trusted[0] and total < trusted[1]):
+                top, total = scale * row[0] + shift[0], kind(0)
+                for j in range(m):
+                    top = max(top, scale * row[j] + shift[j])
+                for j in range(m):
+                    value = bounded_exponential(scale * row[j] + shift[j] - top)
+                    out[j] = value
+                    total += value
+            found[i] = top + math.log(total) + offset[i]
+            w[r] = weights[i] * math.exp(found[i] - keep[i] - gain * found[i]) / total
+        if group == 4:
+            e0, e1, e2, e3 = e[0], e[1], e[2], e[3]
+            w0, w1, w2, w3 = w[0], w[1], w[2], w[3]
+            for j in range(m):
+                sums[j] += (w0 * e0[j] + w1 * e1[j]) + (w2 * e2[j] + w3 * e3[j])
+        else:
+            for r in range(group):
+                for j in range(m):
+                    sums[j] += w[r] * e[r, j]
+
+
+def row_moments(tile: Array, scale: float, shift: Array, offset: Array, level: Array) -> Array:
+    """See `divmatch.kernels.couplings`."""
+    found = np.empty(len(tile))
+    _row_moments(tile, scale, shift, offset, level, found)
+    return found
+
+
+@compiled
+def _row_moments(
+    tile: Array, scale: float, shift: Array, offset: Array, level: Array, found: Array
+) -> None:
+    """Σⱼ exp(z_ij) z_ij of every row, z_ij = scale t_ij + shift_j + offset_i − level_i."""
+    for i in range(tile.shape[0]):
+        row, top, total = tile[i], level[i] - offset[i], 0.0
+        for j in range(tile.shape[1]):
+            z = scale * row[j] + shift[j] - top
+            total += bounded_exponential(z) * z
+        found[i] = total
+
+
+def entries_above(
+    tile: Array, scale: float, shift: Array, bars: Array
+) -> tuple[NDArray[np.int64], NDArray[np.int32], Array]:
+    """See `divmatch.kernels.couplings`."""
+    counts = np.empty(len(tile), dtype=np.int64)
+    _count_above(tile, scale, shift, bars, counts)
+    total = int(counts.sum())
+    columns, values = np.empty(total, dtype=np.int32), np.empty(total)
+    _fill_above(tile, scale, shift, bars, columns, values)
+    return counts, columns, values
+
+
+@compiled
+def _count_above(tile: Array, scale: float, shift: Array, bars: Array, counts: Any) -> None:
+    """How many entries of every row lie above its bar."""
+    for i in range(tile.shape[0]):
+        row, bar, count = tile[i], bars[i], 0
+        for j in range(tile.shape[1]):
+            count += 1 if scale * row[j] + shift[j] > bar else 0
+        counts[i] = count
+
+
+@compiled
+def _fill_above(
+    tile: Array, scale: float, shift: Array, bars: Array, columns: Any, values: Array
+) -> None:
+    """The entries above the bars: their columns and values."""
+    place = 0
+    for i in range(tile.shape[0]):
+        row, bar = tile[i], bars[i]
+        for j in range(tile.shape[1]):
+            value = scale * row[j] + shift[j]
+            if value > bar:
+                columns[place] = j
+                values[place] = value
+                place += 1

@@ -1,0 +1,46 @@
+"""Array-module twin of `divmatch.kernels.cpu.couplings`: CuPy on a GPU, NumPy for small inputs."""
+
+from typing import Any
+
+from divmatch.kernels.gpu.pairwise import array_module
+
+COUPLING_ENTRIES = 16_777_216
+
+
+def coupled_sums(
+    tile: Any,
+    scale: float,
+    shift: Any,
+    offset: Any,
+    level: Any,
+    weights: Any,
+    keep: Any,
+    gain: float,
+) -> tuple[Any, Any]:
+    """See `divmatch.kernels.couplings`."""
+    xp = array_module(tile)
+    z = tile * tile.dtype.type(scale)
+    z += shift
+    top = z.max(axis=1)
+    z -= top[:, None]
+    # as the compiled twin does: no sum of a column is ever zero
+    xp.maximum(z, -60.0 if z.dtype.itemsize == 4 else -650.0, out=z)
+    xp.exp(z, out=z)
+    total = z.sum(axis=1)
+    found = top + xp.log(total) + offset
+    return found, (weights * xp.exp(found - keep - gain * found) / total) @ z
+
+
+def row_moments(tile: Any, scale: float, shift: Any, offset: Any, level: Any) -> Any:
+    """See `divmatch.kernels.couplings`."""
+    xp = array_module(tile)
+    z = xp.maximum(tile * scale + shift + (offset - level)[:, None], -700.0)
+    return (xp.exp(z) * z).sum(axis=1)
+
+
+def entries_above(tile: Any, scale: float, shift: Any, bars: Any) -> tuple[Any, Any, Any]:
+    """See `divmatch.kernels.couplings`."""
+    xp = array_module(tile)
+    z = tile * scale + shift
+    above = z > bars[:, None]
+    return above.sum(axis=1), xp.nonzero(above)[1].astype("int32"), z[above]

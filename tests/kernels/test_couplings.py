@@ -1,0 +1,104 @@
+"""Sums over couplings: both twins against dense sums in NumPy."""
+
+import numpy as np
+import pytest
+from scipy.special import logsumexp
+
+from divmatch.kernels import couplings, cpu, gpu
+from divmatch.kernels.couplings import Coupling
+from divmatch.kernels.execution import executing
+from divmatch.kernels.pairwise import Profile
+from tests.tolerances import ROUNDING
+
+TWINS = pytest.mark.parametrize("twin", [cpu, gpu], ids=["compiled", "array module"])
+PROFILES = pytest.mark.parametrize(
+    "profile", [Profile("distance", 2.0), Profile("distance", 1.0), Profile("cityblock", 1.0)]
+)
+
+
+@pytest.fixture(params=["array module", "compiled"])
+def engine(request, monkeypatch):
+    """Each twin in turn, whatever the size."""
+    compiled_from = 0.0 if request.param == "compiled" else np.inf
+    monkeypatch.setattr(couplings, "COMPILED_FROM", compiled_from)
+    with executing(device="cpu"):
+        yield request.param
+
+
+def logits(rows, columns, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.random((rows, columns)) * 5, rng.normal(size=columns), rng.normal(size=rows)
+
+
+@TWINS
+@pytest.mark.parametrize("rows", [1, 3, 4, 9])
+@pytest.mark.parametrize("level", [0.0, 1e4, -1e4])
+def test_tile_sums(twin, rows, level):
+    """Whatever the level it is shifted by: a poor one is noticed."""
+    tile, shift, offset = logits(rows, 50)
+    weights, keep = np.arange(1.0, rows + 1), np.linspace(0, 0.2, rows)
+    found = twin.coupled_sums(tile, -2.0, shift, offset, np.full(rows, level), weights, keep, 0.9)
+    z = -2.0 * tile + shift + offset[:, None]
+    expected = logsumexp(z, axis=1)
+    plan = weights[:, None] * np.exp(z - (keep + 0.9 * expected)[:, None])
+    assert found[0] == pytest.approx(expected, abs=ROUNDING(50, scale=10))
+    assert found[1] == pytest.approx(plan.sum(axis=0), abs=ROUNDING(50, scale=100))
+
+
+@TWINS
+def test_row_moments(twin):
+    tile, shift, offset = logits(7, 50)
+    z = -2.0 * tile + shift + offset[:, None]
+    level = logsumexp(z, axis=1)
+    z -= level[:, None]
+    found = twin.row_moments(tile, -2.0, shift, offset, level)
+    assert found == pytest.approx((np.exp(z) * z).sum(axis=1), abs=ROUNDING(50, scale=10))
+
+
+@TWINS
+def test_entries_above(twin):
+    tile, shift, _ = logits(7, 50)
+    z, bars = -2.0 * tile + shift, np.linspace(-6, 30, 7)
+    counts, columns, values = twin.entries_above(tile, -2.0, shift, bars)
+    above = z > bars[:, None]
+    assert counts.tolist() == above.sum(axis=1).tolist()
+    assert columns.tolist() == np.nonzero(above)[1].tolist()
+    assert values == pytest.approx(z[above], abs=ROUNDING(1, scale=30))
+
+
+@PROFILES
+@pytest.mark.parametrize("memory", [1, 1 << 28])
+def test_sweep_is_that_of_the_matrix(engine, profile, memory):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(70, 3)), rng.normal(size=(33, 3))
+    a, b = rng.random(70), rng.random(33)
+    g, eps = rng.normal(size=33), 0.3
+    gaps = x[:, None] - y
+    cost = np.abs(gaps).sum(2) if profile.name == "cityblock" else (gaps**2).sum(2)
+    if profile == Profile("distance", 1.0):
+        cost = np.sqrt(cost)
+    z = np.log(b) + (g - cost) / eps
+    levels = logsumexp(z, axis=1)
+    with executing(memory=memory):
+        coupling = Coupling(profile, x, y, a, b)
+        found = [coupling.sweep(g, eps) for _ in range(2)][1]
+    assert found.levels == pytest.approx(levels, abs=ROUNDING(33, scale=100))
+    expected = (a[:, None] * np.exp(z - levels[:, None])).sum(axis=0)
+    assert found.columns == pytest.approx(expected, abs=ROUNDING(70, scale=100))
+
+
+def test_far_columns_are_never_zero(engine):
+    x, y = np.zeros((5, 1)), np.array([[0.0], [1e4]])
+    found = Coupling(Profile("distance", 2.0), x, y, np.full(5, 0.2), np.full(2, 0.5)).sweep(
+        np.zeros(2), 1.0
+    )
+    assert (found.columns > 0).all()
+
+
+def test_too_many_entries_are_refused(engine):
+    x = np.random.default_rng(0).normal(size=(50, 2))
+    coupling = Coupling(Profile("distance", 2.0), x, x, np.full(50, 0.02), np.full(50, 0.02))
+    levels = coupling.sweep(np.zeros(50), 1.0).levels
+    assert coupling.entries(np.zeros(50), 1.0, levels, 1e-8, 100) is None
+    found = coupling.entries(np.zeros(50), 1.0, levels, 1e-30, 2500)
+    assert np.add.reduceat(found.values, found.starts[:-1]) == pytest.approx(np.ones(50), abs=1e-12)

@@ -1,0 +1,146 @@
+"""Exact transport between two samples: the ground cost by name, and the plan between their rows."""
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from divmatch.errors import SampleError, SettingError, at_row, suggestion
+from divmatch.kernels import transport
+from divmatch.kernels.execution import execution
+from divmatch.kernels.ground import Ground
+from divmatch.samples import Samples
+
+Array = NDArray[np.float64]
+Numbers = NDArray[np.intp]
+
+NAMES = ("euclidean", "sqeuclidean", "cityblock", "chebyshev", "cosine", "lp:Q")
+
+
+@dataclass(frozen=True, eq=False)
+class Moved:
+    """The smallest mean cost, what proves it, and the potentials of all rows, weighted or not.
+
+    All in powers of the scale that the points were divided by.
+    """
+
+    cost: float
+    lower: float
+    f: Array
+    g: Array
+    proven: bool = True
+    noise: float = 0.0  # what sampling alone makes of it, where that is known
+
+
+def parse_cost(text: str) -> str:
+    """The name of a ground cost, or say which there are."""
+    if text in NAMES[:-1]:
+        return text
+    name, colon, number = text.partition(":")
+    if name == "lp" and colon:
+        try:
+            order = float(number)
+        except ValueError:
+            order = math.nan
+        if 1 <= order < math.inf:
+            return f"lp:{order:g}"
+        raise SettingError(f"--cost {text}: expected lp:Q with a number Q, at least 1")
+    known = ", ".join(NAMES)
+    raise SettingError(f"--cost {text}: expected one of {known}{suggestion(text, NAMES)}")
+
+
+def unit_of(cost: str) -> str:
+    """The unit of a mean cost's root."""
+    return {"sqeuclidean": "data unit^2", "cosine": "1"}.get(cost, "data unit")
+
+
+def ground_of(cost: str, p: float) -> Ground:
+    """The p-th power of the cost; cosine is for rows that `on_sphere` has prepared."""
+    if cost in ("sqeuclidean", "cosine"):
+        return Ground("squares", p)
+    if cost in ("cityblock", "lp:1"):
+        return Ground("absolute", p)
+    if cost == "chebyshev":
+        return Ground("largest", p)
+    order = 2.0 if cost == "euclidean" else float(cost.partition(":")[2])
+    return Ground("squares", p / 2) if order == 2.0 else Ground("powers", p / order, order)
+
+
+def on_sphere(samples: Samples) -> Samples:
+    """Rows of length √½: half of |x/|x| − y/|y||² is 1 − cos."""
+    largest = np.abs(samples.points).max(axis=1)
+    empty = np.flatnonzero(largest == 0)
+    if len(empty):
+        raise SampleError(
+            f"{samples.name}: all numbers are zero {at_row(int(empty[0]))}, which has no direction; "
+            "leave the row out, or choose another --cost than cosine"
+        )
+    points = samples.points / largest[:, None]
+    points /= np.sqrt(2.0 * np.einsum("ij,ij->i", points, points))[:, None]
+    return replace(samples, points=points, _derived={})
+
+
+def check_room(x: Samples, y: Samples) -> None:
+    """Refuse before any work what does not fit."""
+    needed = transport.bytes_needed(x.n, y.n, x.d)
+    if needed > execution().memory:
+        raise SettingError(
+            f"ot needs {needed / 2**30:.2g} GiB for {x.n} x {y.n} rows; use divmatch sliced or "
+            "sinkhorn, --sample N, or --memory"
+        )
+
+
+def scale_of(*points: Array) -> float:
+    """A power of two near the widest range: dividing by it is exact, and no power overflows."""
+    low, high = (edge([edge(one, axis=0) for one in points], axis=0) for edge in (np.min, np.max))
+    span = float((high - low).max())
+    return 2.0 ** math.floor(math.log2(span)) if span > 0 else 1.0
+
+
+def moved(x: Samples, y: Samples, ground: Ground, scale: float, often: int) -> Moved:
+    """The cheapest plan between all rows that have a weight; ``often`` such problems are to come."""
+    check_room(x, y)
+    of_x, of_y = (_Atoms(samples, scale) for samples in (x, y))
+    a, b = of_x.masses, of_y.masses
+    if x.weights is None and y.weights is None:  # whole numbers, so that masses stay exact
+        common = math.gcd(x.n, y.n)
+        a, b = a * (y.n // common), b * (x.n // common)
+    else:
+        a, b = a / a.sum(), b / b.sum()
+    plan = transport.transported(ground, of_x.points, of_y.points, a, b, often=often)
+    return Moved(plan.upper, plan.lower, of_x.of_rows(plan.f), of_y.of_rows(plan.g), plan.proven)
+
+
+class _Atoms:
+    """The distinct rows of a sample that have a weight, and the mass on each."""
+
+    def __init__(self, samples: Samples, scale: float) -> None:
+        self.n = samples.n
+        self.kept: slice | Numbers
+        self.kept = slice(None) if samples.weights is None else np.flatnonzero(samples.weights > 0)
+        points = samples.points[self.kept] / scale
+        masses = np.ones(self.n) if samples.weights is None else samples.weights[self.kept]
+        self.places = _same(points)
+        self.points, self.masses = points, masses
+        if self.places is not None:
+            first = np.unique(self.places, return_index=True)[1]
+            self.points = points[first]
+            self.masses = np.bincount(self.places, masses).astype(np.float64)
+
+    def of_rows(self, values: Array) -> Array:
+        """A number of each atom at all of its rows; 0 at rows without a weight, where none counts."""
+        made = np.zeros(self.n)
+        made[self.kept] = values if self.places is None else values[self.places]
+        return made
+
+
+def _same(points: Array) -> Numbers | None:
+    """Which distinct row each row is, or None where all are distinct."""
+    order = np.lexsort(points.T)
+    new = (np.diff(points[order], axis=0) != 0).any(axis=1)
+    if new.all():
+        return None
+    places = np.empty(len(points), dtype=np.intp)
+    places[order] = np.concatenate([[0], np.cumsum(new)])
+    return places

@@ -1,0 +1,89 @@
+"""Exact transport between samples of numbers, by sorting: W_p^p, potentials and noise of one column."""
+
+from collections.abc import Callable, Hashable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from divmatch.estimator import Labels
+from divmatch.kernels import merging
+from divmatch.kernels.execution import in_order
+from divmatch.kernels.quantiles import equal_knots, noise
+from divmatch.kernels.slices import STRIP, Slices, split_costs
+from divmatch.samples import Samples
+from divmatch.transport.exact_costs import Moved, scale_of
+
+Array = NDArray[np.float64]
+
+ALONG = np.ones((1, 1))  # the only direction of a line
+
+
+def moved_on_line(x: Samples, y: Samples, p: float, column: int, scale: float) -> Moved:
+    """W_p^p of one column for any p >= 1: the i-th smallest go to the i-th smallest."""
+    numbers_x, numbers_y = (samples.points[:, column : column + 1] for samples in (x, y))
+
+    def keep(key: Hashable, compute: Callable[[], Any]) -> Any:
+        return x.once((key, column, scale), compute)
+
+    weights = None if x.weights is None and y.weights is None else (x.masses(), y.masses())
+    found = Slices(numbers_x / scale, numbers_y / scale, p, weights, keep).influences(ALONG)
+    cost = float(found.costs[0])
+    if p == 1 and weights is None:
+        cost = merged(x, y, column).cost  # the digits of the summary
+    chance = float(found.noise[0]) if p in (1, 2) else 0.0
+    return Moved(cost, cost, found.rows_x, found.rows_y, noise=chance)
+
+
+class Merged(NamedTuple):
+    """W₁ of one column, its standard error (None for single rows), and what sampling makes of it."""
+
+    cost: float
+    se: float | None
+    noise: float
+
+
+def merged(x: Samples, y: Samples, column: int) -> Merged:
+    """W₁ from one merge of the sorted samples of equal weights, without the places of the rows."""
+    work = merging.WORK * (x.n + y.n)
+    sorted_x, sorted_y = in_order(lambda one: _sorted(one, column), (x, y), work=work)
+    cost, *squares = merging.signed_gaps(sorted_x, sorted_y)
+    se = None
+    if min(x.n, y.n) > 1:
+        parts = zip(squares, (x.n, y.n), strict=True)
+        se = sum(part / (n * (n - 1.0)) for part, n in parts) ** 0.5
+    return Merged(
+        cost, se, float(noise(sorted_x[None], sorted_y[None], equal_knots(x.n, y.n, 1), 1)[0])
+    )
+
+
+def _sorted(samples: Samples, column: int) -> Array:
+    return samples.once(("sorted", column), lambda: merging.ordered(samples.points[:, column]))
+
+
+class SortedPool:
+    """The mean over columns of W_p between the two parts of any split: sorted once."""
+
+    def __init__(self, pool: Samples, p: float) -> None:
+        self.p, self.reach = p, 0.0
+        self.lines = []
+        for column in range(pool.d):
+            values = pool.points[:, column]
+            scale = 1.0 if p <= 2 else scale_of(values[:, None])
+            order = np.argsort(values, kind="stable")
+            self.reach += float(np.ptp(values)) / pool.d
+            line = (values[order] - values[order[0]]) / scale
+            weights = None if pool.weights is None else pool.weights[order]
+            self.lines.append((line, order, weights, scale))
+
+    def statistic(self, labels: Labels) -> Array:
+        """One number for every column of labels, shape (N, B) to (B,)."""
+        splits = np.ascontiguousarray(labels.T)
+        total = np.zeros(len(splits))
+        at_once = max(1, STRIP // splits.shape[1])
+        for line, order, weights, scale in self.lines:
+            for start in range(0, len(splits), at_once):
+                some = slice(start, start + at_once)
+                marked = splits[some].take(order, axis=1)
+                total[some] += scale * split_costs(line, marked, weights, self.p) ** (1 / self.p)
+        return total / len(self.lines)

@@ -1,0 +1,137 @@
+"""Gaussian mixtures fitted to weighted rows: expectation-maximisation from starts without chance."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from divmatch.errors import InconclusiveError, counted
+
+Array = NDArray[np.float64]
+SHORT, LONG = 10, 150  # iterations of a trial, and of the fit that is kept
+TOLERANCE = 1e-6  # of the mean log-likelihood, at which the fit stops
+
+
+@dataclass(frozen=True, eq=False)
+class Prior:
+    """What every covariance is drawn towards: ``share`` of the sample's weight with this one.
+
+    One row of the sample's own covariance, divided by K^(2/d) (as in Fraley & Raftery 2007, Journal of
+    Classification 24): no component can collapse onto few rows, and many rows outweigh it.
+    """
+
+    share: float
+    covariance: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Mixture:
+    """Shares (K,), means (K, d) and covariances (K, d, d) of a Gaussian mixture.
+
+    ``own`` is each row's posterior share of each component, (n, K); ``prior`` the weight of the prior in
+    each covariance.
+    """
+
+    shares: Array
+    means: Array
+    covariances: Array
+    own: Array
+    log_likelihood: float
+    prior: float
+    converged: bool = True
+
+
+def fit(points: Array, masses: Array, count: int, name: str) -> Mixture:
+    """The mixture of ``count`` Gaussians, grown from one.
+
+    Each component in turn is split in two along its widest direction and the mixture improved; the
+    split with the largest likelihood is kept, until there are enough (as in greedy EM: Vlassis & Likas
+    2002, Neural Processing Letters 15). No start is random, and none depends on the order of the rows.
+    """
+    centre = masses @ points
+    scale = np.sqrt(masses @ (points - centre) ** 2)
+    if not (scale > 1e-13 * np.abs(centre)).all():
+        raise InconclusiveError(f"{name}: a constant column has no Gaussian mixture; leave it out")
+    rows = (points - centre) / scale
+    whole = (rows * masses[:, None]).T @ rows
+    if float(np.linalg.eigvalsh(whole)[0]) < 1e-12:
+        raise InconclusiveError(
+            f"{name}: {counted(len(rows), 'row')} in {counted(rows.shape[1], 'column')} have a singular "
+            "covariance and no Gaussian mixture; leave out repeated columns, or give more rows"
+        )
+    weight = float(masses @ masses)
+    prior = Prior(weight, whole / count ** (2.0 / rows.shape[1]))
+    best = _maximised(rows, masses, np.ones((len(rows), 1)), Prior(weight, whole))
+    for k in range(1, count):
+        best = max(
+            (
+                _improved(rows, masses, _maximised(rows, masses, own, prior), SHORT, prior)
+                for own in _splits(rows, best)
+            ),
+            key=lambda trial: trial.log_likelihood,
+            default=best,
+        )
+        if len(best.shares) == k:
+            raise InconclusiveError(
+                f"{name}: {counted(count, 'component')} cannot be told apart; give a smaller --mixture"
+            )
+    if count > 1:
+        best = _improved(rows, masses, best, LONG, prior)
+    covariances = best.covariances * scale[:, None] * scale
+    means = best.means * scale + centre
+    return replace(best, means=means, covariances=covariances)
+
+
+def _splits(rows: Array, mixture: Mixture) -> Iterator[Array]:
+    """Posterior shares with one component cut through its mean, across its widest direction."""
+    for k, (mean, covariance) in enumerate(zip(mixture.means, mixture.covariances, strict=True)):
+        widest = np.linalg.eigh(covariance)[1][:, -1]
+        upper = (rows - mean) @ widest > 0
+        mine = mixture.own[:, k]
+        parts = mine * upper, mine * ~upper
+        if min(float(part.sum()) for part in parts) > 0:
+            yield np.column_stack([np.delete(mixture.own, k, axis=1), *parts])
+
+
+def _improved(rows: Array, masses: Array, mixture: Mixture, most: int, prior: Prior) -> Mixture:
+    """Expectation and maximisation in turns, until the likelihood stands still."""
+    before = -math.inf
+    for _ in range(most):
+        own, log_likelihood = posterior(rows, masses, mixture)
+        mixture = _maximised(rows, masses, own, prior, log_likelihood)
+        if abs(log_likelihood - before) < TOLERANCE:
+            return mixture
+        before = log_likelihood
+    return replace(mixture, converged=False)
+
+
+def posterior(rows: Array, masses: Array, mixture: Mixture) -> tuple[Array, float]:
+    """Each row's share of each component, and the mean log-likelihood."""
+    lower = np.linalg.cholesky(mixture.covariances)
+    inverse = np.linalg.inv(lower)
+    white = rows @ inverse.transpose(0, 2, 1)
+    white -= mixture.means[:, None, :] @ inverse.transpose(0, 2, 1)
+    logs = -0.5 * np.einsum("kij,kij->ki", white, white)
+    volumes = np.log(np.diagonal(lower, axis1=1, axis2=2)).sum(axis=1)
+    logs += (np.log(mixture.shares) - volumes)[:, None]
+    top = logs.max(axis=0)
+    weights = np.exp(logs - top)
+    totals = weights.sum(axis=0)
+    constant = 0.5 * rows.shape[1] * math.log(2.0 * math.pi)
+    return (weights / totals).T, float(masses @ (np.log(totals) + top)) - constant
+
+
+def _maximised(
+    rows: Array, masses: Array, own: Array, prior: Prior, log_likelihood: float = -math.inf
+) -> Mixture:
+    """The mixture with the moments that the posterior shares give to its components."""
+    weights = own.T * masses
+    sums = weights.sum(axis=1)
+    means = weights @ rows / sums[:, None]
+    centred = rows - means[:, None, :]
+    seen = (centred * weights[:, :, None]).transpose(0, 2, 1) @ centred
+    covariances = seen + prior.share * prior.covariance
+    covariances /= (sums + prior.share)[:, None, None]
+    return Mixture(sums, means, covariances, own, log_likelihood, prior.share)
