@@ -1,5 +1,6 @@
 """How a command shows itself: examples first, options by section; used by the help and by man."""
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import click
 
 from divmatch.cli.configuration import apply_configuration, named, origin
-from divmatch.errors import DivmatchError, SettingError
+from divmatch.errors import DivmatchError, GapError, SettingError
 
 
 class Command(click.Command):
@@ -64,6 +65,14 @@ class Command(click.Command):
         self.format_options(ctx, formatter)
         self.format_epilog(ctx, formatter)
 
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """What it computes; indented blocks are tables and stay as they are, as in the manual."""
+        blocks = inspect.cleandoc(self.help or "").split("\n\n")
+        for block in blocks:
+            formatter.write_paragraph()
+            with formatter.indentation():
+                formatter.write_text(f"\b\n{block}" if block.startswith(" ") else block)
+
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Options under their headings."""
         for title, parameters in self.grouped(ctx).items():
@@ -89,6 +98,11 @@ class Command(click.Command):
 def _named_errors(ctx: click.Context) -> Iterator[None]:
     try:
         yield
+    except GapError as error:
+        offered = next((p.type for p in ctx.command.params if p.name == "na"), None)
+        choices = offered.choices if isinstance(offered, click.Choice) else ()
+        ways = tuple(way for way in error.ways if way in choices)
+        raise GapError(error.told, ways) from None
     except DivmatchError as error:
         message = named(ctx, str(error))
         if message == str(error):

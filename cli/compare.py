@@ -40,6 +40,8 @@ row i of A and row i of B belong together (the same prompt, the same seed) and c
 nothing can be told, the verdict names the number of rows that would tell a gap of this size from 0
 in four cases out of five.
 
+Where larger is nearer (prdc) it is the other way round: positive means A is nearer.
+
 The p-value is the normal one of the interval. With --permutations, rows of A and B are exchanged
 too, which is exact if both come from one distribution, and the larger of both p-values is
 reported: it is right also where A and B differ and are equally far. --max and --min are limits of

@@ -1,5 +1,6 @@
 """--paired, --blocks, --cluster: which rows belong together, read from columns or files."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -79,6 +80,11 @@ def given_of(options: Mapping[str, Any]) -> list[Given]:
         if not all(one.pieces) or len(one.pieces) > 2:
             raise SettingError(
                 f"{one.flag} {one.text}: expected a column, or two files separated by a comma"
+            )
+        if len(one.pieces) == 1 and os.path.isfile(one.text):
+            raise SettingError(
+                f"{one.flag} {one.text}: is one file; give one for P and one for Q, "
+                f"{one.text},OTHER, or the same twice"
             )
         if one.text == ROW and one.flag != "--paired":
             raise SettingError(f"{one.flag} {ROW}: only --paired goes by the places of rows")

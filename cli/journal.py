@@ -22,6 +22,14 @@ class Journal:
         if path is not None:
             self._read(path)
 
+    @staticmethod
+    def check(path: str | None) -> None:
+        """Refuse what is no table before any data are read: a device has no end."""
+        if path is not None and not path.endswith(".csv"):
+            raise FileError(f"--resume {path}: expected a name that ends with .csv")
+        if path is not None and os.path.exists(path) and not os.path.isfile(path):
+            raise FileError(f"--resume {path}: is no ordinary file; choose another name")
+
     def _read(self, path: str) -> None:
         """What is there; a last row that was cut off is written anew."""
         header = delimited_header(",")

@@ -250,16 +250,18 @@ HELP = """Compare two tables column by column: W1, KS, JS, PSI, chi2, missing va
 Every column of P (the reference) with the column of the same name in Q; columns of plain arrays by
 position, list columns number by number. Text is a category as it is, not one column a word.
 
-  w1       area between the distribution functions, in interquartile ranges of P (standard deviations
-           where that is zero)
-  ks       largest distance between the distribution functions; p exact up to 10,000 rows
+  w1       area between the distribution functions, in interquartile ranges
+           of P (standard deviations where that is zero)
+  ks       largest distance between the distribution functions; p exact up
+           to 10,000 rows
   cvm      Cramer-von Mises T of two samples, with midranks
-  js, psi  Jensen-Shannon divergence (nats) and population stability index of 10 bins at the
-           quantiles of P, or of the categories; 1/2 is added to every count, so that empty ones
-           give a number. A value that several quantiles fall on has a bin of its own
+  js, psi  Jensen-Shannon divergence (nats) and population stability index
+           of 10 bins at the quantiles of P, or of the categories; 1/2 is
+           added to every count, so that empty ones give a number. A value
+           that several quantiles fall on has a bin of its own
   chi2     Pearson's chi-square of the categories, no continuity correction
-  missing  share of missing values in Q less that in P; p by chi-square, Fisher's where counts are
-           below 5
+  missing  share of missing values in Q less that in P; p by chi-square,
+           Fisher's where counts are below 5
 
 w1, ks and cvm are of numbers, chi2 of categories. Missing values are left out of all statistics but
 the last, and a warning (W35) says so if that is not asked for. p-values are adjusted over all tests

@@ -35,7 +35,8 @@ from divmatch.samples import Samples
 
 HELP = """Divergences of all pairs of sample sets as a square table.
 
-Row i and column j hold D(S_i || S_j), 0 on the diagonal. Every file is read once, what concerns one
+Row i and column j hold D(S_i || S_j), 0 on the diagonal, or nothing where larger is
+nearer (prdc). Every file is read once, what concerns one
 set alone (within-sums, trees) is computed once, and symmetric metrics once for each pair. All sets
 are put on the scale of the first, and share its bandwidth where the metric has one.
 
@@ -144,9 +145,11 @@ def report(session: Session, samples: Sequence[Samples], results: list[Result]) 
 
 
 def square(report: Report) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
-    """The matrix; NaN where a pair has no number."""
+    """The matrix; NaN where a pair has no number, and on the diagonal where 0 is not the nearest."""
     count = len(report.document["settings"]["names"])
     made = np.zeros((count, count))
+    if report.results[0].better == "higher":
+        np.fill_diagonal(made, np.nan)
     for one in report.results:
         i, j = one.extra["row"], one.extra["column"]
         made[i, j] = one.value
@@ -163,8 +166,11 @@ def text_of(report: Report) -> str:
 def words(report: Report) -> list[list[str]]:
     """The square in four digits, with names."""
     names = report.document["settings"]["names"]
-    rows = zip(names, square(report), strict=True)
-    return [["", *names], *([name, *map(short, row)] for name, row in rows)]
+    cells = [[short(value) for value in row] for row in square(report)]
+    if report.results[0].better == "higher":
+        for k, row in enumerate(cells):
+            row[k] = "-"
+    return [["", *names], *([name, *row] for name, row in zip(names, cells, strict=True))]
 
 
 def foot(report: Report) -> str:
@@ -172,7 +178,8 @@ def foot(report: Report) -> str:
     metric, first = report.document["settings"]["metric"], report.results[0]
     way = "" if first.direction == "symmetric" else "(row || column)"
     unit = "" if first.unit in ("", "1") else f" in {first.unit}"
-    return f"{metric}{way}{unit}"
+    larger = "; larger is nearer" if first.better == "higher" else ""
+    return f"{metric}{way}{unit}{larger}"
 
 
 def markdown_of(report: Report) -> str:

@@ -17,7 +17,7 @@ from divmatch.cli.options import (
     option,
     output_options,
 )
-from divmatch.cli.render import delimited, delimited_header, flat
+from divmatch.cli.render import delimited, delimited_header, flat, value_of
 from divmatch.cli.report import Report, columns, short, verdict_lines
 from divmatch.cli.session import Session, labelled, notes_of
 from divmatch.cli.several import (
@@ -238,7 +238,14 @@ def markdown_of(report: Report) -> str:
     return "\n".join([*lines, "", foot(report), *(f"**{v}**" for v in verdict_lines(report)), ""])
 
 
+def bare(report: Report) -> str:
+    """The values of the sets, nearest first; their pairs are in JSON."""
+    sets = league_of(report.results) or report.results
+    return value_of(replace(report, results=tuple(sets)))
+
+
 FORMS = {
+    "value": bare,
     "csv": lambda report: separated(report, ","),
     "tsv": lambda report: separated(report, "\t"),
     "markdown": markdown_of,

@@ -102,11 +102,15 @@ def interval(result: Result) -> str:
 
 
 def moved(result: Result) -> bool:
-    """Whether the interval misses its own value, because it is moved by the value's bias."""
+    """Whether the interval misses its own value, because it is moved by the value's bias.
+
+    Rows that were read back know no bias, but their interval is where it was.
+    """
     ci = result.ci
     if result.bias and result.bias["corrected"] == "value":
         return False
-    return ci is not None and bool(result.bias) and not ci.low <= result.value <= ci.high
+    known = bool(result.bias) or "resumed" in result.extra
+    return ci is not None and known and not ci.low <= result.value <= ci.high
 
 
 def _why_moved(result: Result) -> str:
@@ -119,19 +123,21 @@ def convention(result: Result) -> str:
     settings = [
         f"{key}={_told(value) if isinstance(value, float) else value}"
         for key, value in result.params.items()
-        if key != "reason" and value is not None and not isinstance(value, Mapping)
+        if key != "reason" and value is not None and value is not False
+        if not isinstance(value, Mapping)
     ]
     why = [f"({result.params['reason']})"] if "reason" in result.params else []
     return " ".join([result.method, *settings, *why])
 
 
 def _told(value: float) -> str:
-    """Four significant digits, or as many as tell the number from a whole one."""
-    digits, text = 4, short(value)
-    while text.isdecimal() and float(text) != value:
+    """Four significant digits, or as many as tell the number from a whole one, rounding apart."""
+    first = short(value)
+    digits, text = 4, first
+    while text.isdecimal() and float(text) != value and digits < 12:
         digits += 1
         text = f"{value:.{digits}g}"
-    return text
+    return first if text.isdecimal() else text
 
 
 def verdict_lines(report: Report) -> list[str]:

@@ -69,6 +69,7 @@ def prepared(options: Mapping[str, Any]) -> tuple[Session, list[Metric]]:
 
     session = Session("score", options)
     check_rows(options["rows"])
+    Journal.check(options["resume"])
     written = [options[name] for name in ("rows", "resume") if options[name]]
     check_writable([*options["output"], *written], options["mkdir"])
     named = [one for text in split_metrics(options["metrics"]) for one in spelled_out(text)]
@@ -194,7 +195,8 @@ COMMANDS: dict[str, click.Command] = {
         "appear as each set is done. A file that cannot be used is a row with status error, the "
         "rest go on, and the exit code is 2.\n\nSets that share a letter cannot be told apart by the "
         "first metric: all pairs are compared as in `divmatch rank`, up to 100 sets. Letters come with "
-        "the last set, so that rows printed before (ndjson, csv, tsv) lack them. Biased metrics "
+        "the last set, so that rows printed before (ndjson, csv, tsv) lack them; so does a table some of "
+        "whose sets were taken from --resume. Biased metrics "
         "(V-statistics, sliced) depend on the number of rows: W31 says where it differs, --extrapolate "
         "takes the bias off the value and its interval.\n\n--rows writes a row of numbers for every row of "
         "every set: nearest, its distance to REF; log_ratio, ln p/q from five neighbours, low where the "

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 from divmatch.cli.journal import Journal
-from divmatch.cli.main import say
 from divmatch.cli.score_groups import Groups
 from divmatch.cli.score_rows import RowScores
 from divmatch.cli.session import Session, labelled, notes_of
@@ -117,8 +116,9 @@ class Job:
         """One metric of one set; of the first metric the groups are told."""
         name, estimator, _ = metric
         reference, sample = both
-        if number is not None and kept is None:
-            self.groups.spoil()
+        numbered = not isinstance(result, DivmatchError) and not math.isnan(result.value)
+        if number is not None and kept is None and numbered:
+            self.groups.spoil()  # a set without a number has no place in the table anyway
         if isinstance(result, DivmatchError):
             return self._failed(sample.name, name, estimator, result, (reference.n, sample.n))
         if kept is not None:
@@ -229,7 +229,8 @@ class Job:
         n: tuple[int, int] = (0, 0),
     ) -> Result:
         message = str(error)
-        say(f"error: {message if path in message else f'{path}: {name}: {message}'}")
+        said = message if path in message else f"{path}: {name}: {message}"
+        self.session.warn((Note("E00", said),))
         return Result(
             metric=estimator.quantity.name if estimator else name,
             method=estimator.method if estimator else "",

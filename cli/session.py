@@ -19,6 +19,8 @@ from divmatch.samples import Samples
 from divmatch.tables import Reading
 
 READ = ("weights_p", "weights_q", "log_q", "files_from", "config")  # options that may name an input
+WRITTEN = ("rows", "resume")  # options that name an output beside -o
+OF_ALL = ("W41",)  # warnings of all samples together: no one file is their place
 PRECEDENCE = (OUTPUT, USAGE, GATE, INCONCLUSIVE, OK)
 
 
@@ -31,6 +33,7 @@ class Session:
     started: float = field(default_factory=time.perf_counter)
     settings: dict[str, Any] = field(default_factory=dict)
     arrays: bool = False  # -o FILE.npy is possible
+    said: set[str] = field(default_factory=set)  # lines on standard error
 
     def __post_init__(self) -> None:
         """Refuse outputs that cannot be written before any work is done."""
@@ -55,12 +58,18 @@ class Session:
         """Refuse outputs that would replace an input, or become a part of one."""
         from divmatch.places import is_part
 
-        for path in self.options["output"]:
+        beside = [(f"--{name}", self.options.get(name)) for name in WRITTEN]
+        named = [*(("-o", path) for path in self.options["output"]), *beside]
+        for flag, path in named:
+            if path is None:
+                continue
             for name in (*inputs, *filter(None, map(self.options.get, READ))):
                 if is_part(name, path):
                     same = os.path.isfile(path) and not os.path.isdir(name)
                     what = "is" if same else "would be a part of"
-                    raise SettingError(f"-o {path}: {what} the input {name}; choose another name")
+                    raise SettingError(
+                        f"{flag} {path}: {what} the input {name}; choose another name"
+                    )
 
     def reading(self) -> Reading:
         """The options that say how files are read."""
@@ -174,12 +183,17 @@ class Session:
         )
 
     def warn(self, notes: Sequence[Note], where: str = "") -> None:
-        """Coded warnings on standard error, unless -q; errors in any case."""
+        """Coded warnings on standard error, unless -q; errors in any case; the same words once."""
         for note in notes:
+            place = "" if note.code in OF_ALL else where
             if note.code.startswith("E"):
-                say(f"error: {where}{note.message}")
-            elif not self.options["quiet"]:
-                say(f"warning[{note.code}]: {where}{note.message}")
+                line = f"error: {place}{note.message}"
+            else:
+                line = f"warning[{note.code}]: {place}{note.message}"
+            quiet = self.options["quiet"] and not note.code.startswith("E")
+            if line not in self.said and not quiet:
+                self.said.add(line)
+                say(line)
 
     def explain(self, message: str) -> None:
         """What -v adds on standard error."""

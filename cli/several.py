@@ -87,5 +87,7 @@ def settled_by(growth: float | None, n: Sequence[int]) -> str:
     if growth is None or rows is None:
         return "no number of rows"
     return (
-        f"about {rows[0]} rows each" if len(set(n)) == 1 else f"about {growth:.2g} times the rows"
+        f"about {rows[0]} rows each"
+        if len(set(n)) == 1
+        else f"about {float(f'{growth:.2g}'):.12g} times the rows"
     )

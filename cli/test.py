@@ -79,6 +79,11 @@ def resolved(options: Mapping[str, Any]) -> dict[str, Any]:
         permutations = PERMUTATIONS if precision is None else enough(precision)
     wanted = LEVEL
     if options["equivalence"] is not None:
+        if options["equivalence"] <= 0:
+            raise SettingError(
+                f"--equivalence {options['equivalence']:g}: expected a number above 0, the smallest "
+                "divergence that matters"
+            )
         wanted = 1 - 2 * (options["alpha"] or ALPHA)
         if wanted <= 0:
             raise SettingError(
@@ -150,11 +155,24 @@ def equivalence(result: Result, delta: float, alpha: float) -> dict[str, Any]:
     if bound is None:
         return _rule(result, "equivalence", "inconclusive", f"upper undefined ? {delta:g}")
     if bound < delta:
-        return _rule(result, "equivalence", "pass", f"upper {short(bound)} < {delta:g}")
+        return _rule(
+            result, "equivalence", "pass", f"upper {_bound(result, bound, delta)} < {delta:g}"
+        )
     if not valid(result):
-        rule = f"upper {short(bound)} ? {delta:g}: not valid near zero; give more rows"
+        rule = (
+            f"upper {_bound(result, bound, delta)} ? {delta:g}: not valid near zero; give more rows"
+        )
         return _rule(result, "equivalence", "inconclusive", rule)
-    return _rule(result, "equivalence", "fail", f"upper {short(bound)} >= {delta:g}")
+    return _rule(
+        result, "equivalence", "fail", f"upper {_bound(result, bound, delta)} >= {delta:g}"
+    )
+
+
+def _bound(result: Result, bound: float, delta: float) -> str:
+    """The bound, with a word where it is not the interval's end that stands beside the value."""
+    shown = short(bound)
+    widened = result.ci is None or shown != short(result.ci.high)
+    return f"{shown} (as wide as at {delta:g})" if widened else shown
 
 
 def upper_bound(result: Result, delta: float, alpha: float) -> float | None:

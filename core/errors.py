@@ -17,6 +17,19 @@ class SampleError(DivmatchError):
     """A sample is empty, ragged, not finite, or does not match its partner."""
 
 
+class GapError(SampleError):
+    """Missing values, and the ways to treat them that --na knows."""
+
+    def __init__(self, told: str, ways: tuple[str, ...]) -> None:
+        super().__init__(told, ways)
+        self.told, self.ways = told, ways
+
+    def __str__(self) -> str:
+        if not self.ways:
+            return f"{self.told}; fill them in or remove these rows"
+        return f"{self.told}; choose {' or '.join(f'--na {way}' for way in self.ways)}"
+
+
 class FileError(DivmatchError):
     """A file is missing, unreadable, damaged, or lacks what was asked of it."""
 

@@ -423,7 +423,9 @@ def parse_metric(text: str, *, scoring: bool = True) -> tuple[Estimator, dict[st
 
     ``scoring`` takes the defaults that let many candidates share one reference.
     """
-    name, _, rest = text.partition(":")
+    name, colon, rest = text.partition(":")
+    if colon and not rest.strip(" ,"):
+        raise SettingError(f"metric '{text}': expected key=value after the colon")
     wanted = quantity(name.strip())
     if wanted.packed is not None:
         raise SettingError(

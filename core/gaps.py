@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from divmatch.columns import no_value, shortlist
-from divmatch.errors import SampleError, at_row, counted
+from divmatch.errors import GapError, SampleError, at_row, counted
 from divmatch.matching import Rows
 from divmatch.samples import Points
 from divmatch.tables import Table
@@ -42,9 +42,10 @@ def refuse_gaps(
             continue
         column = int(np.flatnonzero(missing.any(axis=0))[0])
         rows = np.flatnonzero(missing[:, column])
-        raise SampleError(
+        raise GapError(
             f"{table.name}: column '{labels[column]}' has {counted(len(rows), 'missing value')}, first "
-            f"{at_row(table.row(int(rows[0])))}; choose --na drop or --na {way}"
+            f"{at_row(table.row(int(rows[0])))}",
+            ("drop", way),
         )
 
 

@@ -20,6 +20,7 @@ from divmatch.samples import Samples, as_samples, check_partners
 STATISTIC = "energy:method=v"
 GAP, RATIO = "D(gen, test) - D(gen, train)", "D(gen, test) / D(gen, train)"
 ALPHA = 0.05
+RESOLVED = 1e-12  # a divergence below this share of another one is rounding
 UNEQUAL = 1.1  # sizes further apart than this are not compared without a word
 
 MEMORISATION = Quantity(
@@ -241,7 +242,7 @@ class _Contrast:
         """The ratio; infinite at distance 0 from the training rows, NaN where it means nothing."""
         above, below = self.to_test.value, self.to_train.value
         if above > 0:
-            return above / below if below > 0 else math.inf
+            return above / below if below > RESOLVED * above else math.inf
         return math.nan
 
     def se(self, of_test: float, of_train: float) -> float | None:
@@ -268,7 +269,7 @@ class _Contrast:
     def of_ratio(self) -> tuple[float | None, Interval | None]:
         """Standard error and interval of the ratio, by the delta method on its logarithm."""
         above, below = self.to_test.value, self.to_train.value
-        if not (0 < below < math.inf and 0 < above < math.inf):
+        if not (0 < below < math.inf and 0 < above < math.inf and self.ratio < math.inf):
             return None, None
         se = self.se(1.0 / above, 1.0 / below)
         if se is None:
@@ -282,7 +283,9 @@ class _Contrast:
         if math.isnan(self.ratio):
             yield Note("W01", "D(gen, test) is not above 0: there is no ratio; go by the gap")
         elif math.isinf(self.ratio):
-            yield Note("W02", "D(gen, train) is not above 0: the ratio is infinite; go by the gap")
+            yield Note(
+                "W02", "D(gen, train) is not above rounding: the ratio is infinite; go by the gap"
+            )
         elif any(note.code == "W04" for one in numbers for note in one.warnings):
             yield Note(
                 "W04",

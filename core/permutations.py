@@ -22,6 +22,7 @@ from divmatch.sequential import monte_carlo_se, sequential_p_value, stop
 BETTER = {"lower": 1.0, "higher": -1.0}  # in which direction a statistic speaks for a difference
 SPLITS = 512  # splits a pass: enough to drown the cost of making the tiles, few enough for memory
 DETECTABLE_POWER = 0.8
+ROUNDING = 1e-12  # a spread below this share of the values is none
 ALPHA = 0.05
 
 
@@ -232,6 +233,10 @@ def with_power(test: Test, result: Result, alpha: float, *, degenerate: bool) ->
     """
     if not test.null or not math.isfinite(result.value):
         return test
+    largest = max(abs(test.null["mean"]), abs(result.value))
+    if test.null["sd"] <= ROUNDING * largest:  # no split differs from another: nothing can be seen
+        null = {key: value for key, value in test.null.items() if key != "detectable"}
+        return replace(test, null=null, power=alpha)
     # in a design, rows that belong together are alike and pull the statistic below 0 at equality
     pull = min(test.null["mean"], 0.0) if test.design is not None else 0.0
     critical, noise, se = test.null["critical"] - pull, test.null["sd"], result.se or 0.0

@@ -16,6 +16,9 @@ from divmatch.estimators.feature_kernels import Features, features, hsic, hsic_u
 from divmatch.estimators.neighbour_lists import Integers
 from divmatch.samples import Samples
 
+CONSTANT = "align: an embedding has no variance, so that nothing can be aligned"
+ROUNDING = 1e-28  # of the squares: rows nearer to their mean than this are all the same
+
 
 @ALIGN.estimator("cka", source="Kornblith et al. 2019, arXiv:1905.00414, section 3")
 def cka(a: Samples, *, metric: Metric = "cosine", corrected: Corrected = False) -> Estimate:
@@ -151,15 +154,17 @@ def _features(a: Samples, metric: str) -> tuple[Features, Features, Array]:
     left, right, w = carrying_rows(a, metric)
     if len(w) < 2:
         raise InconclusiveError(f"align: {a.name} has one row, expected at least 2")
-    return features(left, w), features(right, w), w
+    made = features(left, w), features(right, w)
+    for one, rows in zip(made, (left, right), strict=True):
+        if not w @ one.squares > ROUNDING * float(w @ np.einsum("ij,ij->i", rows, rows)):
+            raise InconclusiveError(CONSTANT)
+    return *made, w
 
 
 def _size(own: float, other: float) -> float:
     """√(HSIC(K, K) HSIC(L, L))."""
     if not min(own, other) > 0:
-        raise InconclusiveError(
-            "align: an embedding has no variance, so that nothing can be aligned"
-        )
+        raise InconclusiveError(CONSTANT)
     return float(np.sqrt(own) * np.sqrt(other))
 
 

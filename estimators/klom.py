@@ -252,7 +252,7 @@ def _klom(
         se = math.sqrt(max(se**2 - terms[2], 0.0) + spread**2)
     means = None if null is None else float(null.mean() if kind == "mean" else _share_of(null))
     params = {"points": len(found.values), "baseline": means, "baseline_models": oracle.n // 2}
-    return Estimate(value, params=params, se=se, notes=_notes(value, means, oracle))
+    return Estimate(value, params=params, se=se, notes=_notes(value, means, oracle, method))
 
 
 def _mean_error(values: np.ndarray[Any, Any]) -> float | None:
@@ -275,14 +275,15 @@ def _percentile(values: np.ndarray[Any, Any]) -> tuple[float, np.ndarray[Any, An
     return float(np.quantile(values, SHARE)), order[low : high + 1], spread
 
 
-def _notes(value: float, null: float | None, oracle: Samples) -> tuple[Note, ...]:
+def _notes(value: float, null: float | None, oracle: Samples, method: str) -> tuple[Note, ...]:
     if null is None:
         return (Note("W10", f"{oracle.name}: {oracle.n} models are too few for a null baseline"),)
     if value > null:
         return ()
     half = oracle.n // 2
+    advice = "" if method == "knn" else "; --method knn has less bias"
     message = (
         f"{value:.3g} is not above the null baseline {null:.3g} of {half} and {half} oracle models: "
-        "no evidence of a difference; --method knn has less bias"
+        f"no evidence of a difference{advice}"
     )
     return (Note("W65", message),)

@@ -21,6 +21,7 @@ GAUSSIAN = np.array(  # and what a standard normal has there, on both sides
 BEYOND = 2  # rows that must lie beyond a quantile that counts
 ENOUGH = 20  # rows beyond the outermost quantile from which it is no matter of luck
 WIDER = 1.6  # the density at a quantile comes from the shares 1.6 times smaller and larger
+ROUNDING = 1e-14  # a distance from the mean below this share of the largest value is no distance
 FEWEST = 5  # rows of a Hill index, where its share of the rows would be less
 EXPONENTIAL, HEAVY = 1.25, 1.75  # slopes from which tails are called so
 
@@ -210,7 +211,7 @@ def _slope(v: Array, w: Array, shares: Array) -> Slope:
     a = np.abs(v - mean)
     of, _ = _quantiles(a, w)
     q = of(shares)
-    if not q.min() > 0:
+    if not q.min() > ROUNDING * float(np.abs(v).max()):
         raise InconclusiveError("tails: at least a fifth of the rows must differ from the mean")
     z = np.log(GAUSSIAN[: len(shares)])
     slopes = (z - z.mean()) / np.sum((z - z.mean()) ** 2)

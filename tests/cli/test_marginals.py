@@ -235,3 +235,9 @@ def test_a_random_part_of_the_rows_is_the_same_in_every_column(tables):
     parts = read_parts(str(tables / "p.parquet"), Reading(sample=50))
     picked = [parts.read([name]).picked.tolist() for name in ("age", "device")]
     assert picked[0] == picked[1]
+
+
+def test_help_keeps_its_table(here):
+    lines = here("marginals --help")[1].splitlines()
+    starts = [line.split()[0] for line in lines if line.startswith("    ") and line[4] != " "]
+    assert {"w1", "ks", "cvm", "chi2", "missing"} <= set(starts)

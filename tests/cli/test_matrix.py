@@ -112,3 +112,11 @@ def test_a_pair_without_a_number_is_empty(here, data):
     )
     assert np.isnan(found[0, 1])
     assert np.isfinite(found[0, 2])
+
+
+def test_no_diagonal_where_larger_is_nearer(here, data):
+    found = square(here, data, f"{LINE} --metric prdc:kind=recall", "recall.npy")
+    assert np.isnan(np.diag(found)).all()
+    printed = here(f"{LINE} --metric prdc:kind=recall -q")[1].splitlines()
+    assert [printed[k + 1].split()[k + 1] for k in range(3)] == ["-", "-", "-"]
+    assert printed[-1].endswith("larger is nearer")

@@ -129,3 +129,13 @@ def test_output_never_replaces_the_training_rows(here):
     line = "memorisation m-test.csv m-copy.csv --train m-train.csv -o m-train.csv"
     code, _, errors = here(line)
     assert (code, "is the input m-train.csv" in errors) == (2, True)
+
+
+def test_a_ratio_to_rounding_is_infinite():
+    rng = np.random.default_rng(6)
+    train, test = rng.normal(size=(2, 300, 4))
+    copies = (train[rng.permutation(300)] for _ in range(50))
+    copy = next(c for c in copies if divmatch.energy(c, train, method="v").value > 0)
+    found = divmatch.memorisation(test, copy, train, permutations=19).ratio
+    assert (found.value, found.ci) == (np.inf, None)
+    assert "W02" in {note.code for note in found.warnings}

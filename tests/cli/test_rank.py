@@ -100,3 +100,25 @@ def test_exit_codes(here, line, code):
 def test_limits_are_of_the_sets_alone(here):
     rules = json.loads(here(f"{LINE} -f json --max 0.1")[1])["verdict"]["rules"]
     assert len(rules) == 4
+
+
+def test_bare_values_are_those_of_the_sets(here):
+    printed = here("rank p.npy q.npy near.npy -f value -q")[1]
+    assert len(printed.split()) == 2
+
+
+def test_what_is_about_all_sets_is_said_once(here, data):
+    rng = np.random.default_rng(8)
+    for name, rows in {
+        "all": rng.normal(size=(100, 2)),
+        "even": rng.normal(size=(100, 2)),
+        "skewed": rng.exponential(size=(100, 2)) ** 3,
+    }.items():
+        np.save(data / f"w41-{name}.npy", rows)
+    _, _, errors = here("rank w41-all.npy w41-even.npy w41-skewed.npy --metric kl")
+    assert errors.count("W41") == 1
+
+
+def test_a_colon_without_settings_is_refused(here):
+    code, _, errors = here("rank p.npy q.npy near.npy --metric mmd:")
+    assert (code, "'mmd:': expected key=value" in errors) == (2, True)

@@ -308,3 +308,43 @@ def test_the_largest_share_stands_first(here):
     lines = printed.splitlines()
     assert [line.split()[0] for line in lines[1:3]] == ["near.npy", "q.npy"]
     assert "larger is nearer" in lines[-1]
+
+
+@pytest.mark.parametrize("name", ["/dev/full", "-", "rows.txt", "folder.csv"])
+def test_resume_takes_ordinary_csv_files_alone(here, data, name):
+    (data / "folder.csv").mkdir(exist_ok=True)
+    code, printed, errors = here(f"score p.npy q.npy --resume {name}")
+    assert (code in (2, 4), printed, name in errors) == (True, "", True)
+    assert not (data / "-").exists()
+
+
+@pytest.mark.parametrize("option", ["--rows p-rows.parquet", "--resume p-rows.csv"])
+def test_other_outputs_do_not_replace_an_input_either(here, data, option):
+    name = option.split()[1]
+    (data / name).write_bytes(b"kept")
+    code, _, errors = here(f"score p.npy {name} {option}")
+    assert (code, "choose another name" in errors) == (2, True)
+    assert (data / name).read_bytes() == b"kept"
+
+
+def test_a_resumed_table_says_why_it_has_no_groups(here):
+    line = "score p.npy q.npy near.npy --metrics energy,sliced -q --resume groups.csv"
+    fresh = here(line)[1]
+    resumed = here(line)[1]
+    assert "no groups: 2 sample sets came from the --resume table" in resumed
+    assert fresh.count("*") == resumed.count("*")
+
+
+def test_what_is_wrong_with_a_file_is_said_once(here, data):
+    np.save(data / "vast.npy", np.full((5, 4), 1e300))
+    _, _, errors = here("score p.npy vast.npy --metrics energy,mmd,sliced")
+    assert errors.count("vast.npy: the largest value") == 1
+
+
+def test_a_set_without_a_number_leaves_the_groups_of_the_others(here, data):
+    np.save(data / "single.npy", np.load(data / "p.npy")[:1])
+    line = "score p.npy q.npy {} near.npy --metrics energy -f json -q"
+    found = [json.loads(here(line.format(name))[1])["results"] for name in ("", "single.npy")]
+    groups = [{row["sample"]: row.get("group") for row in one} for one in found]
+    assert groups[1] == {**groups[0], "single.npy": None}
+    assert None not in groups[0].values()

@@ -160,3 +160,41 @@ def test_tails_say_their_word(here, files):
 
 def test_too_few_rows_are_inconclusive(here, files):
     assert here("tails a.npy --sample 10")[0] == 3
+
+
+def test_missing_values_are_met_with_what_the_command_offers(here, files):
+    holes = A.copy()
+    holes[3, 1] = np.nan
+    np.save("holes.npy", holes)
+    told = [
+        here(f"{line} holes.npy")[2].rpartition("; ")[2].strip()
+        for line in ("tails", "energy a.npy")
+    ]
+    assert told == ["choose --na drop", "choose --na drop or --na mean"]
+    assert "--na" not in here("align a.npy holes.npy")[2]
+
+
+def test_settings_that_are_off_and_rounding_are_not_printed(here, files):
+    printed = here("align a.npy a.npy")[1]
+    assert "above_chance=1 " in printed
+    assert "corrected" not in printed
+
+
+def test_a_warning_of_two_numbers_is_said_once(here, files):
+    assert here("tails a.npy --kind radius,direction")[2].count("W62") == 1
+
+
+def test_the_method_with_less_bias_is_not_advised_to_itself(here, files):
+    errors = here("klom oracle.npy oracle.npy --method knn")[2]
+    assert ("W65" in errors, "--method knn" in errors) == (True, False)
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["align same.npy b.npy --method cka", "align a.npy same.npy --method cka --metric euclidean"]
+    + [f"tails same.npy --kind {kind}" for kind in ("radius", "direction", "hill")],
+)
+def test_rounding_of_equal_rows_is_no_number(here, files, command):
+    np.save("same.npy", np.tile([0.1, 0.7, 1.3], (60, 1)))
+    code, printed, _ = here(f"{command} -f value")
+    assert (code, printed) == (3, "undefined\n")

@@ -279,3 +279,25 @@ def test_equivalence_has_the_interval_that_decides(here):
 
 def test_equivalence_is_inconclusive_without_an_interval(here):
     assert here("test constant.npy tiny-p.npy --equivalence 1")[0] in (2, 3)
+
+
+@pytest.mark.parametrize("delta", ["0", "-1"])
+def test_equivalence_needs_a_difference_that_matters(here, delta):
+    code, _, errors = here(f"test p.npy q.npy --equivalence {delta}")
+    assert (code, "expected a number above 0" in errors) == (2, True)
+
+
+def test_a_bound_beyond_the_interval_says_why(here):
+    printed = here("test p.npy q.npy --equivalence 50 -q")[1]
+    assert "(as wide as at 50) < 50" in printed
+
+
+def test_one_file_of_keys_is_not_taken_for_a_column(here, folder):
+    code, _, errors = here("test pair-p.npy pair-q.npy --paired pair-p.npy")
+    assert (code, "is one file; give one for P and one for Q" in errors) == (2, True)
+
+
+def test_splits_that_are_all_alike_detect_nothing(here, folder):
+    code, printed, _ = here("test pair-p.npy pair-p.npy --paired @row -f json -q")
+    found = json.loads(printed)["results"][0]["test"]
+    assert (code, found["power"], "detectable" in found["null"]) == (0, 0.05, False)
