@@ -33,7 +33,8 @@ def test_an_error_is_one_line_on_standard_error_alone(here, line):
 
 @pytest.mark.parametrize("name", [*QUANTITIES, "test", "score"])
 def test_success_is_silent_on_standard_error(run, name):
-    found = run(name, "p.npy", "q.npy")
+    doubtful = name in ("ot", "sinkhorn")  # in several columns their bias is always warned of
+    found = run(name, "p.npy", "q.npy", *(["--quiet"] if doubtful else []))
     assert (found.returncode, found.stderr) == (0, "")
 
 
