@@ -10,22 +10,19 @@ from divmatch.cli import gate
 from divmatch.cli.command import Command
 from divmatch.cli.main import printable
 from divmatch.cli.options import (
-    compute_options,
-    gate_options,
-    inference_options,
-    input_options,
     option,
-    output_options,
 )
 from divmatch.cli.report import Report, drawn, short, verdict_lines
-from divmatch.cli.session import Session, labelled, notes_of
+from divmatch.cli.session import Session, notes_of
 from divmatch.cli.several import (
     chosen_metric,
     inputs_of,
     metric_option,
+    presented,
     read_all,
     refuse_two_streams,
     rows_to_settle,
+    sections,
     settled_by,
 )
 from divmatch.errors import InconclusiveError
@@ -143,29 +140,13 @@ def doubts(one: Result, other: Result, *, tested: bool) -> list[Note]:
 
 def report(session: Session, samples: Sequence[Samples], results: list[Result]) -> int:
     """Units, warnings, outputs, exit code; limits are of the difference."""
-    read = notes_of(*samples)
-    session.warn(read)
+    session.warn(notes_of(*samples))
     for result in results:
         session.warn(result.warnings, f"{result.sample}: " if len(results) > 1 else "")
     metric = session.options["metric"]
-    unit = labelled(results[-1].unit, session.reading(), samples[0])
-    results = [
-        replace(
-            result,
-            unit=unit,
-            id=result.id or metric,
-            direction="ref->sample" if result.direction == "P||Q" else result.direction,
-            warnings=(*(read if result is results[0] else ()), *result.warnings),
-        )
-        for result in results
-    ]
-    session.settings |= {
-        "metric": metric,
-        "level": session.options["level"],
-        "paired": session.options["paired"],
-        "scale": samples[0].origin.get("scale", "none"),
-        "nearer": nearer(results[-1]),
-    }
+    named = [replace(result, id=result.id or metric) for result in results]
+    results = presented(session, samples, named)
+    session.settings["nearer"] = nearer(results[-1])
     made = gate.verdict(results[-1:], session.limits())
     return session.report(
         inputs_of(session, samples, ROLES),
@@ -229,13 +210,7 @@ def signed(value: float) -> str:
     return f"+{text}" if value > 0 else text
 
 
-_SECTIONS: dict[str, list[click.Parameter]] = {
-    "Reading": input_options(pair=False),
-    "Uncertainty": inference_options(),
-    "Limits": gate_options(),
-    "Output": output_options(),
-    "Machine": compute_options(),
-}
+_SECTIONS = sections()
 COMMANDS: dict[str, click.Command] = {
     "compare": Command(
         "compare",

@@ -9,13 +9,7 @@ import numpy as np
 
 from divmatch.cli.command import Command
 from divmatch.cli.options import (
-    compute_options,
-    gate_options,
-    inference_options,
-    input_options,
     option,
-    output_options,
-    progress_option,
 )
 from divmatch.cli.progress import Progress
 from divmatch.cli.report import Report, columns, short, verdict_lines
@@ -27,6 +21,7 @@ from divmatch.cli.several import (
     numbered,
     read_all,
     refuse_two_streams,
+    sections,
 )
 from divmatch.errors import InconclusiveError, SettingError
 from divmatch.estimator import Estimator
@@ -229,13 +224,7 @@ FORMS = {
     "npy": npy_of,
     "parquet": parquet_of,
 }
-_SECTIONS: dict[str, list[click.Parameter]] = {
-    "Reading": input_options(pair=False),
-    "Uncertainty": inference_options(),
-    "Limits": gate_options(),
-    "Output": [*output_options(), progress_option()],
-    "Machine": compute_options(),
-}
+_SECTIONS = sections(progress=True)
 COMMANDS: dict[str, click.Command] = {
     "matrix": Command(
         "matrix",

@@ -10,23 +10,20 @@ from divmatch.cli import gate
 from divmatch.cli.command import Command
 from divmatch.cli.main import printable
 from divmatch.cli.options import (
-    compute_options,
-    gate_options,
-    inference_options,
-    input_options,
     option,
-    output_options,
 )
 from divmatch.cli.render import delimited, delimited_header, flat, value_of
 from divmatch.cli.report import Report, columns, short, verdict_lines
-from divmatch.cli.session import Session, labelled, notes_of
+from divmatch.cli.session import Session, notes_of
 from divmatch.cli.several import (
     chosen_metric,
     inputs_of,
     metric_option,
+    presented,
     read_all,
     refuse_two_streams,
     rows_to_settle,
+    sections,
     settled_by,
 )
 from divmatch.errors import InconclusiveError, SettingError
@@ -147,25 +144,10 @@ def ranked(
 
 def report(session: Session, samples: Sequence[Samples], results: list[Result]) -> int:
     """Units, warnings, outputs, exit code."""
-    read, metric = notes_of(*samples), session.options["metric"]
-    session.warn(read)
+    session.warn(notes_of(*samples))
     for result in results:
         session.warn(result.warnings, f"{result.sample}: " if result.sample else "")
-    results = [
-        replace(
-            result,
-            unit=labelled(result.unit, session.reading(), samples[0]),
-            direction="ref->sample" if result.direction == "P||Q" else result.direction,
-            warnings=(*(read if result is results[0] else ()), *result.warnings),
-        )
-        for result in results
-    ]
-    session.settings |= {
-        "metric": metric,
-        "level": session.options["level"],
-        "paired": session.options["paired"],
-        "scale": samples[0].origin.get("scale", "none"),
-    }
+    results = presented(session, samples, results)
     made = gate.verdict(league_of(results), session.limits())
     inputs = inputs_of(session, samples, roles(samples))
     return session.report(
@@ -250,13 +232,7 @@ FORMS = {
     "tsv": lambda report: separated(report, "\t"),
     "markdown": markdown_of,
 }
-_SECTIONS: dict[str, list[click.Parameter]] = {
-    "Reading": input_options(pair=False),
-    "Uncertainty": inference_options(),
-    "Limits": gate_options(),
-    "Output": output_options(),
-    "Machine": compute_options(),
-}
+_SECTIONS = sections()
 COMMANDS: dict[str, click.Command] = {
     "rank": Command(
         "rank",

@@ -9,19 +9,13 @@ from divmatch.catalogue import QUANTITIES
 from divmatch.cli.command import Command
 from divmatch.cli.journal import Journal, Stream
 from divmatch.cli.options import (
-    compute_options,
-    gate_options,
-    inference_options,
-    input_options,
     option,
-    output_options,
-    progress_option,
 )
 from divmatch.cli.progress import Progress
 from divmatch.cli.score_job import Job, Metric
 from divmatch.cli.score_table import table
 from divmatch.cli.session import Session
-from divmatch.cli.several import refuse_two_streams
+from divmatch.cli.several import refuse_two_streams, sections
 from divmatch.errors import SettingError
 from divmatch.estimator import parse_metric, quantity
 from divmatch.record import Result
@@ -131,13 +125,7 @@ def sample_paths(options: Mapping[str, Any]) -> list[str]:
     return paths
 
 
-_SECTIONS: dict[str, list[click.Parameter]] = {
-    "Reading": input_options(pair=False),
-    "Uncertainty": inference_options(),
-    "Limits": gate_options(),
-    "Output": [*output_options(), progress_option()],
-    "Machine": compute_options(),
-}
+_SECTIONS = sections(progress=True)
 COMMANDS: dict[str, click.Command] = {
     "score": Command(
         "score",

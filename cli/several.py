@@ -1,15 +1,25 @@
 """What compare, rank and matrix share: one metric, and files that are read once and encoded together."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import click
 
 from divmatch.cli.main import printable
-from divmatch.cli.options import option
-from divmatch.cli.session import Session
+from divmatch.cli.options import (
+    compute_options,
+    gate_options,
+    inference_options,
+    input_options,
+    option,
+    output_options,
+    progress_option,
+)
+from divmatch.cli.session import Session, labelled, notes_of
 from divmatch.errors import SettingError
 from divmatch.estimator import Estimator, parse_metric
+from divmatch.record import Result
 from divmatch.samples import Samples
 
 METRIC = "energy"
@@ -25,6 +35,17 @@ def metric_option() -> click.Option:
         show_default=True,
         help="Divergence, with settings if wanted: energy, mmd:kernel=laplace, kl:method=nnr.",
     )
+
+
+def sections(*, progress: bool = False) -> dict[str, list[click.Parameter]]:
+    """The options of a command that reads several files, under their headings in the help."""
+    return {
+        "Reading": input_options(pair=False),
+        "Uncertainty": inference_options(),
+        "Limits": gate_options(),
+        "Output": [*output_options(), *([progress_option()] if progress else [])],
+        "Machine": compute_options(),
+    }
 
 
 def chosen_metric(options: Mapping[str, Any]) -> tuple[Estimator, dict[str, Any]]:
@@ -72,6 +93,28 @@ def inputs_of(
     if session.needs_inputs():
         return [input_info(one, role) for one, role in both]
     return [{"role": role, "name": one.name} for one, role in both]
+
+
+def presented(
+    session: Session, samples: Sequence[Samples], results: Sequence[Result]
+) -> list[Result]:
+    """Results of differences as they are reported, and what the document says of all of them."""
+    session.settings |= {
+        "metric": session.options["metric"],
+        "level": session.options["level"],
+        "paired": session.options["paired"],
+        "scale": samples[0].origin.get("scale", "none"),
+    }
+    read, reading = notes_of(*samples), session.reading()
+    return [
+        replace(
+            result,
+            unit=labelled(result.unit, reading, samples[0]),
+            direction="ref->sample" if result.direction == "P||Q" else result.direction,
+            warnings=(*(read if result is results[0] else ()), *result.warnings),
+        )
+        for result in results
+    ]
 
 
 def rows_to_settle(growth: float | None, n: Sequence[int]) -> list[int] | None:
