@@ -64,6 +64,7 @@ CODES = {
     "W64": "ties among the nearest neighbours were broken at random",
     "W65": "the value is not above what two halves of the oracle models give",
     "W66": "bias and standard error come from a part of the rows",
+    "W67": "margins were clipped, as KLoM is defined",
     "E00": "a sample set could not be scored",
     "E01": "the data allow no number",
 }

@@ -8,7 +8,7 @@ import numpy as np
 
 from divmatch.errors import SettingError
 from divmatch.estimator import Estimate, Quantity, se_of_terms
-from divmatch.estimators.margins import MEASURES, Divergences, baseline, divergences
+from divmatch.estimators.margins import CLIP, MEASURES, Divergences, baseline, divergences
 from divmatch.record import Note
 from divmatch.samples import Samples, as_samples
 from divmatch.settings import Setting
@@ -64,7 +64,7 @@ def klom_hist(
     to point v, the logit of the correct class less the logsumexp of all others. For each point,
     KL(unlearned || oracle) of the histograms over shared equal bins between the smallest and the
     largest margin of both; an oracle bin is at least 1e-5 where unlearned models are. Margins beyond
-    +-100 are clipped. The kind mean averages over the points, p95 is their 95th percentile.
+    +-100 are clipped (W67). The kind mean averages over the points, p95 is their 95th percentile.
 
     It is 0 for equal distributions, and biased upward: by .33 for 100 models each, .002 for 10 000.
     Hence `baseline`, which stands beside every value: what the same method says of two halves of the
@@ -252,7 +252,17 @@ def _klom(
         se = math.sqrt(max(se**2 - terms[2], 0.0) + spread**2)
     means = None if null is None else float(null.mean() if kind == "mean" else _share_of(null))
     params = {"points": len(found.values), "baseline": means, "baseline_models": oracle.n // 2}
-    return Estimate(value, params=params, se=se, notes=_notes(value, means, oracle, method))
+    notes = (*_clipped(unlearned, oracle), *_notes(value, means, oracle, method))
+    return Estimate(value, params=params, se=se, notes=notes)
+
+
+def _clipped(*several: Samples) -> tuple[Note, ...]:
+    """Margins that the published definition moves."""
+    return tuple(
+        Note("W67", f"{one.name}: {count} margins beyond +-{CLIP:g} are taken as +-{CLIP:g}")
+        for one in several
+        if (count := np.count_nonzero(one.points > CLIP) + np.count_nonzero(one.points < -CLIP))
+    )
 
 
 def _mean_error(values: np.ndarray[Any, Any]) -> float | None:

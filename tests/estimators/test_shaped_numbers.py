@@ -119,6 +119,14 @@ def test_margins_are_clipped():
     assert SAME(found, divmatch.klom(np.where(X > 1, 100.0, X), Y).value)
 
 
+def test_klom_says_what_it_clips():
+    said = [
+        n.message for n in divmatch.klom(np.where(X > 1, 1e6, X), Y).warnings if n.code == "W67"
+    ]
+    assert said == [f"unlearned: {np.count_nonzero(X > 1)} margins beyond +-100 are taken as +-100"]
+    assert all(note.code != "W67" for note in divmatch.klom(X, Y).warnings)
+
+
 def test_null_of_a_hundred_models_has_the_quoted_bias():
     rng = np.random.default_rng(2)
     found = divmatch.klom(rng.normal(size=(100, 300)), rng.normal(size=(100, 300)))
