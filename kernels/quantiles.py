@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from divmatch.kernels.gpu.pairwise import array_module
+
 Array = NDArray[np.float64]
 Places = NDArray[Any]  # whole numbers: positions of rows
 
@@ -52,22 +54,47 @@ def cumulated(weights: Array) -> Array:
     return sums / sums[..., -1:]
 
 
-def sorted_costs(x: Array, y: Array, cells: Cells | None, p: float) -> Array:
-    """W_p^p of every row of sorted numbers; x of shape (q, n), y (q, m); shape (q,)."""
+def sorted_costs(x: Any, y: Any, cells: Cells | None, p: float) -> Any:
+    """W_p^p of every row of sorted numbers, of any array module; (q, n), (q, m) to (q,)."""
     if cells is None:
-        costs: Array = _powers(x - y, p).mean(axis=1)
+        return _powers(x - y, p).mean(axis=1)
+    return _powers(_taken(x, cells.rows) - _taken(y, cells.columns), p) @ cells.lengths
+
+
+def forces(x: Array, y: Array, cells: Cells | None, p: float) -> tuple[Array, Array, Array]:
+    """W_p^p of every row, (q,), and its derivatives by the sorted numbers, (q, n) and (q, m)."""
+    if cells is None:
+        gaps, lengths = x - y, np.full(x.shape[1], 1.0 / x.shape[1])
     else:
-        gaps = x.take(cells.rows, axis=1, mode="clip") - y.take(cells.columns, axis=1, mode="clip")
-        costs = _powers(gaps, p) @ cells.lengths
-    return costs
+        gaps, lengths = _taken(x, cells.rows) - _taken(y, cells.columns), cells.lengths
+    sizes = np.abs(gaps)
+    steep = 2.0 * gaps if p == 2 else p * sizes ** (p - 1) * np.sign(gaps)
+    costs, pulls = _powers(sizes, p) @ lengths, steep * lengths
+    if cells is None:
+        return costs, pulls, -pulls
+    onto = [
+        np.stack([np.bincount(places, pull, count) for pull in pulls])
+        for places, count in ((cells.rows, x.shape[1]), (cells.columns, y.shape[1]))
+    ]
+    return costs, onto[0], -onto[1]
 
 
-def _powers(gaps: Array, p: float) -> Array:
+def _taken(values: Any, places: Any) -> Any:
+    if isinstance(values, np.ndarray):
+        return values.take(places, axis=1, mode="clip")
+    return values.take(places, axis=1)  # only NumPy checks
+
+
+def _powers(gaps: Any, p: float) -> Any:
     """|gap|^p in place."""
     if p == 2:
-        return np.multiply(gaps, gaps, out=gaps)
-    np.abs(gaps, out=gaps)
-    return gaps if p == 1 else np.power(gaps, p, out=gaps)
+        gaps *= gaps
+    else:
+        xp = array_module(gaps)
+        xp.abs(gaps, out=gaps)
+        if p != 1:
+            xp.power(gaps, p, out=gaps)
+    return gaps
 
 
 class Turns(NamedTuple):
