@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 STEPS = 200
-HALVINGS = 25
+HALVINGS = 10
 ENOUGH = 1e-4  # share of the promised gain that a step must bring; Armijo 1966
-GAIN = 1e-9  # relative; two steps in a row that gain less are the end
+ROUGH, GAIN = 1e-3, 1e-7  # relative; two steps in a row that gain less are the end
+FINALISTS, SAME_POINT = 3, 0.9999
 LONGEST = 1e3  # a step relative to the first one
 
 
@@ -34,11 +35,43 @@ def climbed(
 ) -> Summit:
     """The highest of the maxima above unit vectors ``starts`` (q, d).
 
-    ``slopes`` gives values, at least 0, and gradients. The first step of a function of degree 2 is that of
-    the power iteration; later ones are as long as the last two gradients say (Barzilai & Borwein
-    1988), halved until the value grows by enough. So no value ever falls.
+    ``slopes`` gives values, at least 0, and gradients of a function that grows like |θ|^degree. All
+    starts are followed until steps bring little, the highest few that are apart to the end.
     """
     points = unit(starts)
+    if len(points) > 1:
+        points = _highest(_followed(slopes, points, degree, ROUGH))
+    found = _followed(slopes, points, degree, GAIN)
+    best = int(np.argmax(found.values))
+    return Summit(found.points[best], float(found.values[best]), bool(found.settled[best]))
+
+
+class _Found(NamedTuple):
+    points: Array
+    values: Array
+    settled: NDArray[np.bool_]
+
+
+def _highest(found: _Found) -> Array:
+    """The best points that are not the same, nor opposite."""
+    kept: list[Array] = []
+    for k in np.argsort(-found.values, kind="stable"):
+        point = found.points[k]
+        if all(abs(float(point @ other)) < SAME_POINT for other in kept):
+            kept.append(point)
+    return np.array(kept[:FINALISTS])
+
+
+def _followed(
+    slopes: Callable[[Array], tuple[Array, Array]], points: Array, degree: float, gain: float
+) -> _Found:
+    """Steps from every point until two in a row gain less than a share ``gain``.
+
+    The first step on a function of degree 2 is that of the power iteration; later ones are as long as
+    the last two gradients say (Barzilai & Borwein 1988), halved until the value grows by enough. So
+    no value ever falls.
+    """
+    points = points.copy()
     values, gradients = slopes(points)
     tangents = _tangent(points, gradients)
     first = 1.0 / (degree * np.where(values > 0, values, 1.0))
@@ -57,10 +90,11 @@ def climbed(
         following = np.where(np.isfinite(following), following, first[left])
         points[left], values[left], tangents[left] = taken.points, taken.values, slopes_now
         lengths[left] = np.clip(following, first[left] / LONGEST, first[left] * LONGEST)
-        slow[left] = np.where(gained > GAIN * values[left], 0, slow[left] + 1)
+        slow[left] = np.where(gained > gain * values[left], 0, slow[left] + 1)
         left = left[higher & (slow[left] < 2) & slopes_now.any(axis=1)]
-    best = int(np.argmax(values))
-    return Summit(points[best], float(values[best]), best not in left)
+    settled = np.ones(len(points), dtype=bool)
+    settled[left] = False
+    return _Found(points, values, settled)
 
 
 class _Taken(NamedTuple):

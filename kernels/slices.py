@@ -7,6 +7,7 @@ and any number of threads.
 
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -88,11 +89,21 @@ class Slices:
     keep: Keep = _afresh
     slicing: Slicing = LINEAR
 
+    @cached_property
+    def cells(self) -> Cells | None:
+        """Of equal weights."""
+        return equal_cells(len(self.x), len(self.y))
+
+    @cached_property
+    def centre(self) -> Array:
+        """Where the numbers along any direction are counted from."""
+        return self.slicing.centre(self.x)
+
     def costs(self, vectors: Array) -> Array:
         """W_p^p along every direction, shape (L,). O(L (n + m)(d + log(n + m))) time."""
         if self.weights is not None:
             return self._by_weight(vectors, influences=False).costs
-        cells, centre = equal_cells(len(self.x), len(self.y)), self.slicing.centre(self.x)
+        cells, centre = self.cells, self.centre
         work = self._work(vectors)
         if uses_gpu(work):
             return self._on_device(vectors, centre, cells, work)
@@ -124,7 +135,7 @@ class Slices:
         if self.weights is not None:
             return self._by_weight(vectors, influences=True)
         n, m = len(self.x), len(self.y)
-        cells, centre = equal_cells(n, m), self.slicing.centre(self.x)
+        cells, centre = self.cells, self.centre
         turns_x, turns_y = equal_turns(n, m), equal_turns(m, n)
         a, b = np.full(n, 1 / n), np.full(m, 1 / m)
         at = knots(a, b, cumulated(a), cumulated(b), self.p)
@@ -146,8 +157,7 @@ class Slices:
 
     def slopes(self, vectors: Array) -> tuple[Array, Array]:
         """W_p^p along every direction, and its gradient there, of linear slices; (L,), (L, d)."""
-        n, m = len(self.x), len(self.y)
-        cells, centre = equal_cells(n, m), self.slicing.centre(self.x)
+        cells, centre = self.cells, self.centre
 
         def block(part: slice) -> tuple[Array, Array]:
             if self.weights is not None:
@@ -185,7 +195,7 @@ class Slices:
     def _by_weight(self, vectors: Array, *, influences: bool) -> Influences:
         """One direction at a time: the weights come in another order along every direction."""
         a, b = self.weights or (np.empty(0), np.empty(0))
-        centre, p = self.slicing.centre(self.x), self.p
+        centre, p = self.centre, self.p
 
         def block(part: slice) -> Influences:
             across, down = (
