@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 STEPS = 200
-HALVINGS = 10
+HALVINGS = 6
 ENOUGH = 1e-4  # share of the promised gain that a step must bring; Armijo 1966
 ROUGH, GAIN = 1e-3, 1e-7  # relative; two steps in a row that gain less are the end
 FINALISTS, SAME_POINT = 3, 0.9999
@@ -30,9 +30,7 @@ def unit(vectors: Array) -> Array:
     return made
 
 
-def climbed(
-    slopes: Callable[[Array], tuple[Array, Array]], starts: Array, degree: float
-) -> Summit:
+def climbed(slopes: Callable[[Array], tuple[Array, Array]], starts: Array, degree: float) -> Summit:
     """The highest of the maxima above unit vectors ``starts`` (q, d).
 
     ``slopes`` gives values, at least 0, and gradients of a function that grows like |θ|^degree. All

@@ -129,7 +129,9 @@ def _spirals(size: int, rng: "np.random.Generator") -> Directions:
     radius = np.sqrt(1.0 - height**2)
     spiral = np.stack([radius * np.cos(angle), radius * np.sin(angle), height], axis=1)
     vectors = np.concatenate([spiral @ _orthonormal(3, 3, rng) for _ in range(GROUPS)])
-    weights = _intercept(_quadratics(spiral)) / GROUPS  # a turn mixes quadratic forms among themselves
+    weights = (
+        _intercept(_quadratics(spiral)) / GROUPS
+    )  # a turn mixes quadratic forms among themselves
     return Directions(vectors, np.repeat(np.arange(GROUPS), size), np.tile(weights, GROUPS))
 
 

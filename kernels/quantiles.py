@@ -48,6 +48,22 @@ def weighted_cells(upto_x: Array, upto_y: Array) -> Cells:
     )
 
 
+def batched_cells(upto_x: Array, upto_y: Array) -> Cells:
+    """`weighted_cells` of many pairs of lines, (q, n) and (q, m), with places in the flattened arrays."""
+    (count, n), m = upto_x.shape, upto_y.shape[1]
+    both = np.concatenate([upto_x, upto_y], axis=1)
+    order = np.argsort(both, axis=1, kind="stable")
+    of_x = order < n
+    passed_x: Places = np.cumsum(of_x, axis=1) - of_x
+    passed_y = np.arange(n + m) - passed_x
+    lines = np.arange(count)[:, None]
+    return Cells(
+        np.minimum(passed_x, n - 1) + n * lines,
+        np.minimum(passed_y, m - 1) + m * lines,
+        np.diff(np.take_along_axis(both, order, axis=1), prepend=0.0, axis=1),
+    )
+
+
 def cumulated(weights: Array) -> Array:
     """Cumulative weights along the last axis; the last is 1 whatever the rounding."""
     sums: Array = np.cumsum(weights, axis=-1)
@@ -62,20 +78,27 @@ def sorted_costs(x: Any, y: Any, cells: Cells | None, p: float) -> Any:
 
 
 def forces(x: Array, y: Array, cells: Cells | None, p: float) -> tuple[Array, Array, Array]:
-    """W_p^p of every row, (q,), and its derivatives by the sorted numbers, (q, n) and (q, m)."""
+    """W_p^p of every row, (q,), and its derivatives by the sorted numbers, (q, n) and (q, m).
+
+    Cells are those of all rows, or of each (`batched_cells`).
+    """
+    lengths: Array | float = 1.0 / x.shape[1] if cells is None else cells.lengths
     if cells is None:
-        gaps, lengths = x - y, np.full(x.shape[1], 1.0 / x.shape[1])
+        gaps = x - y
+    elif cells.rows.ndim == 1:
+        gaps = _taken(x, cells.rows) - _taken(y, cells.columns)
     else:
-        gaps, lengths = _taken(x, cells.rows) - _taken(y, cells.columns), cells.lengths
+        gaps = x.take(cells.rows) - y.take(cells.columns)
     sizes = np.abs(gaps)
-    steep = 2.0 * gaps if p == 2 else p * sizes ** (p - 1) * np.sign(gaps)
-    costs, pulls = _powers(sizes, p) @ lengths, steep * lengths
+    pulls = (2.0 * gaps if p == 2 else p * sizes ** (p - 1) * np.sign(gaps)) * lengths
+    costs = (_powers(sizes, p) * lengths).sum(axis=1)
     if cells is None:
         return costs, pulls, -pulls
-    onto = [
-        np.stack([np.bincount(places, pull, count) for pull in pulls])
-        for places, count in ((cells.rows, x.shape[1]), (cells.columns, y.shape[1]))
-    ]
+    lines = np.arange(len(x))[:, None]
+    onto = []
+    for places, part in ((cells.rows, x), (cells.columns, y)):
+        flat = places if places.ndim == 2 else places + part.shape[1] * lines
+        onto.append(np.bincount(flat.ravel(), pulls.ravel(), part.size).reshape(part.shape))
     return costs, onto[0], -onto[1]
 
 

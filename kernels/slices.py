@@ -18,6 +18,7 @@ from divmatch.kernels.backend import to_device, to_host, twin, uses_gpu
 from divmatch.kernels.execution import execution, in_order, steps_of
 from divmatch.kernels.quantiles import (
     Cells,
+    batched_cells,
     cumulated,
     equal_cells,
     equal_turns,
@@ -173,15 +174,11 @@ class Slices:
     def _weighted_slopes(self, vectors: Array, centre: Array) -> tuple[Array, Array]:
         across, down = (self.slicing.numbers(z, centre, vectors) for z in (self.x, self.y))
         a, b = self.weights or (np.empty(0), np.empty(0))
-        costs, made = [], []
-        for values_x, values_y in zip(across, down, strict=True):
-            order_x, order_y = np.argsort(values_x)[None], np.argsort(values_y)[None]
-            cells = weighted_cells(cumulated(a[order_x[0]]), cumulated(b[order_y[0]]))
-            x, y = values_x[order_x], values_y[order_y]
-            cost, onto_x, onto_y = forces(x, y, cells, self.p)
-            costs.append(cost)
-            made.append(self._pulled(onto_x, order_x, onto_y, order_y))
-        return np.concatenate(costs), np.concatenate(made)
+        order_x, order_y = np.argsort(across, axis=1), np.argsort(down, axis=1)
+        cells = batched_cells(cumulated(a[order_x]), cumulated(b[order_y]))
+        x, y = np.take_along_axis(across, order_x, 1), np.take_along_axis(down, order_y, 1)
+        costs, onto_x, onto_y = forces(x, y, cells, self.p)
+        return costs, self._pulled(onto_x, order_x, onto_y, order_y)
 
     def _pulled(self, onto_x: Array, order_x: Places, onto_y: Array, order_y: Places) -> Array:
         """Σᵢ forceᵢ rowᵢ over both samples, from forces in the order of the line; (q, d)."""

@@ -40,7 +40,9 @@ Control = Annotated[
 Shape = Annotated[
     str,
     Setting(
-        "what the slices are level sets of", parse=parse_slices, shown="linear|circular:R|polynomial:K"
+        "what the slices are level sets of",
+        parse=parse_slices,
+        shown="linear|circular:R|polynomial:K",
     ),
 ]
 

@@ -3,7 +3,7 @@
 import math
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,12 +25,13 @@ Cosine = Annotated[
 ]
 
 STEPS = 60
-GAIN = 1e-4  # relative; two steps in a row that gain less are the end
-HALVINGS = 8
+GAIN = 3e-4  # relative; two steps in a row that gain less are the end
+HALVINGS = 6
 ENOUGH = 1e-4  # share of the promised gain that a step must bring
+NEAR = 2e-3  # the bound, within which no gradient leads across
 FEW = 32  # directions of the ascent, or 4 d
-FOR_COSINE = 128  # directions of either set that the mean |cos| is of
-BISECTIONS = 30
+FOR_COSINE = 100  # directions of either set that the mean |cos| is of
+TRIALS = 8  # of how far the way to a law is allowed
 ALONG = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the way to the best direction: where the ascent may begin
 WORK = 1e5  # elementary operations a row for one ascent
 
@@ -43,7 +44,7 @@ def sliced_distributional(
     p: Order = 2,
     projections: Projections = "auto",
     cosine: Cosine = "auto",
-    starts: Starts = 12,
+    starts: Starts = 10,
     rng: "np.random.Generator",
 ) -> Estimate:
     """Sliced Wasserstein distance over the distribution of directions that shows most.
@@ -150,7 +151,8 @@ class Search:
     def of(
         cls, d: int, projections: int | str, cosine: float | str, rng: "np.random.Generator"
     ) -> "Search":
-        least = uniform_cosine(d)
+        """Drawn for these columns."""
+        least = min(uniform_cosine(d), 1.0)
         limit = (1.0 + least) / 2 if isinstance(cosine, str) else cosine
         if limit < least:
             raise SettingError(
@@ -180,6 +182,7 @@ class Search:
         """The matrix M of the law that shows most."""
         if of.d == 1:
             return np.eye(1)
+        of = of.ordered()
         point = highest(of, starts).point
         spike = np.outer(point, point)
         reach = self._share(spike)
@@ -188,26 +191,36 @@ class Search:
         return self._climbed(of, laws[int(np.argmax(heights))])
 
     def _climbed(self, of: Sliced, law: Array) -> Array:
-        """Steps along the gradient, its part that would break the constraint taken out."""
+        """Steps along the gradient, its part that would break the constraint taken out.
+
+        As long as the last two gradients say (Barzilai & Borwein 1988), halved until they gain.
+        """
         if of.d == 1:
             return law
+        law = self._kept(law)
         value, slope = self._slopes(of, law)
-        length, slow = 1.0 / (of.p * value) if value > 0 else 0.0, 0
+        way, slow = self._allowed(law, slope), 0
+        size = float((way * way).sum())
+        length = 0.1 * math.sqrt(of.d / size) if size > 0 else 0.0
         for _ in range(STEPS if length > 0 else 0):
-            way = self._allowed(law, slope)
             promised = ENOUGH * float((way * way).sum())
             for _ in range(HALVINGS):
                 tried = self._kept(law + length * way)
-                height, steeper = self._slopes(of, tried)
+                height, slope = self._slopes(of, tried)
                 if height >= value + length * promised:
                     break
                 length *= 0.5
             else:
                 return law
             slow = 0 if height - value > GAIN * value else slow + 1
-            law, value, slope, length = tried, height, steeper, 2.0 * length
             if slow == 2:
-                break
+                return tried
+            following = self._allowed(tried, slope)
+            moved, change = tried - law, following - way
+            bend = abs(float((moved * change).sum()))
+            if bend > 0:
+                length = float(np.clip((moved * moved).sum() / bend, 0.1 * length, 10 * length))
+            law, value, way = tried, height, following
         return law
 
     def _slopes(self, of: Sliced, law: Array, *, slopes: bool = True) -> tuple[float, Array]:
@@ -228,7 +241,7 @@ class Search:
 
     def _allowed(self, law: Array, slope: Array) -> Array:
         """The gradient where there is room; on the bound, what leaves the mean |cos| as it is."""
-        if self.cosines(law) < self.limit - 1e-3:
+        if self.cosines(law) < self.limit - NEAR:
             return slope
         left, right = (u @ law.T for u in self.pairs)
         sizes = [np.sqrt(np.einsum("ij,ij->i", v, v)) for v in (left, right)]
@@ -254,16 +267,26 @@ class Search:
         return _blend(law, self._share(law))
 
     def _share(self, law: Array) -> float:
-        """How far the way from the identity to ``law`` is allowed."""
-        if self.limit >= 1.0 or self.cosines(law) <= self.limit:
+        """How far the way from the identity to ``law`` is allowed: by chords, from below."""
+        if self.limit >= 1.0:
             return 1.0
-        low, high = 0.0, 1.0
-        for _ in range(BISECTIONS):
-            middle = 0.5 * (low + high)
-            if self.cosines(_blend(law, middle)) <= self.limit:
-                low = middle
+        ends = [(u, u @ law.T - u) for u in self.pairs]
+
+        def over(share: float) -> float:
+            left, right = (unit(u + share * way) for u, way in ends)
+            return float(np.abs(left @ right.T).mean()) - self.limit
+
+        low, high, above = 0.0, 1.0, over(1.0)
+        below = over(0.0)
+        if above <= 0:
+            return 1.0
+        for _ in range(TRIALS if below < 0 else 0):
+            share = low + (high - low) * below / (below - above)
+            excess = over(share)
+            if excess > 0:
+                high, above, below = share, excess, 0.5 * below
             else:
-                high = middle
+                low, below, above = share, excess, 0.5 * above
         return low
 
 

@@ -28,7 +28,7 @@ def sliced_max(
     y: Samples,
     *,
     p: Order = 2,
-    starts: Starts = 12,
+    starts: Starts = 10,
     rng: "np.random.Generator",
 ) -> Estimate:
     """Largest Wasserstein distance between projections of two samples onto a line.
@@ -106,6 +106,7 @@ def sliced_max(
 
 def highest(of: Sliced, starts: int) -> Summit:
     """The best direction that is found."""
+    of = of.ordered()
     first = np.ones((1, 1)) if of.d == 1 else beginnings(of, starts)
     return climbed(of.slices().slopes, first, of.p)
 

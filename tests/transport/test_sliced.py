@@ -8,7 +8,7 @@ import pytest
 
 import divmatch
 from divmatch.estimator import influence_se, quantity
-from divmatch.kernels.directions import Directions, controlled, directions
+from divmatch.kernels.directions import Directions, directions
 from divmatch.kernels.execution import executing
 from divmatch.randomness import stream
 from divmatch.samples import Samples, as_samples
