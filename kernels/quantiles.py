@@ -95,10 +95,11 @@ def forces(x: Array, y: Array, cells: Cells | None, p: float) -> tuple[Array, Ar
     if cells is None:
         return costs, pulls, -pulls
     lines = np.arange(len(x))[:, None]
-    onto = []
+    onto: list[Array] = []
     for places, part in ((cells.rows, x), (cells.columns, y)):
         flat = places if places.ndim == 2 else places + part.shape[1] * lines
-        onto.append(np.bincount(flat.ravel(), pulls.ravel(), part.size).reshape(part.shape))
+        sums: Any = np.bincount(flat.ravel(), pulls.ravel(), part.size)
+        onto.append(sums.reshape(part.shape))
     return costs, onto[0], -onto[1]
 
 

@@ -127,8 +127,8 @@ class Slices:
         number = max(1, execution().memory // (48 * (len(x) + len(y))))
         costs = []
         for part in steps_of(len(vectors), number):
-            lines = [self._sorted(points, centre_, vectors_[part]) for points in (x, y)]
-            costs.append(to_host(sorted_costs(*lines, cells, self.p)))
+            of_x, of_y = (self._sorted(points, centre_, vectors_[part]) for points in (x, y))
+            costs.append(to_host(sorted_costs(of_x, of_y, cells, self.p)))
         return np.concatenate(costs)
 
     def influences(self, vectors: Array) -> Influences:

@@ -170,7 +170,7 @@ def beginnings(of: Sliced, count: int) -> Array:
         for vectors_of in ends:
             vectors += [vectors_of[-1 - k], vectors_of[k]] if 2 * k + 1 < of.d else [vectors_of[k]]
     known = [v / np.sqrt(v @ v) for v in vectors if v @ v > 0]
-    mixed = []
+    mixed: list[Array] = []
     for gap in range(1, len(known)):
         if len(known) + len(mixed) >= count:
             break

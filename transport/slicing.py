@@ -3,9 +3,10 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from divmatch.errors import SampleError, SettingError, counted
 from divmatch.estimator import Array
@@ -24,6 +25,8 @@ Projections = Annotated[
     int | Literal["auto"],
     Setting("number of random directions; auto is 100 or 4 d, the larger", least=4),
 ]
+
+Rows = NDArray[Any]  # whole numbers: positions of rows
 
 MOST_MONOMIALS = 2000  # as many numbers has a direction
 FEWEST = 4  # rows of a sample that can be halved
@@ -111,8 +114,8 @@ class Sliced:
         slicing = self.slicing
         if slicing.name == "circular":
             slicing = Slicing("circular", slicing.number / self.scale)
-        points = (one.points / self.scale for one in (x, y))
-        return Slices(*points, self.p, weights, slicing=slicing)
+        of_x, of_y = (one.points / self.scale for one in (x, y))
+        return Slices(of_x, of_y, self.p, weights, slicing=slicing)
 
     def ordered(self) -> "Sliced":
         """The rows that carry weight in an order of their own, weights to forty bits.
@@ -145,7 +148,7 @@ class Sliced:
         """Of the p-th power, at the root."""
         return float(self.p * cost ** (1 - 1 / self.p)) if cost > 0 else 0.0
 
-    def half(self, first: int, rows: tuple[Array, Array]) -> "Sliced | None":
+    def half(self, first: int, rows: tuple[Rows, Rows]) -> "Sliced | None":
         """The even or odd places of both samples in the order of ``rows``; None without any weight."""
         parts = []
         for one, order in zip((self.x, self.y), rows, strict=True):
@@ -155,7 +158,7 @@ class Sliced:
             parts.append(one.take(places))
         return Sliced(parts[0], parts[1], self.p, self.slicing, self.scale)
 
-    def orders(self, rng: "np.random.Generator") -> tuple[Array, Array]:
+    def orders(self, rng: "np.random.Generator") -> tuple[Rows, Rows]:
         """Random orders of both samples' rows."""
         return rng.permutation(self.x.n), rng.permutation(self.y.n)
 

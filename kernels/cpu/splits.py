@@ -41,10 +41,11 @@ def walk_counts(line: Array, order: Any, labels: Any, out: Array) -> None:
     total = len(line)
     for b in range(len(labels)):
         marks = labels[b]
-        n = 0
+        n: Any = 0
         for k in range(total):
             n += marks[k]
-        m, level, area = total - n, 0, 0.0
+        m, area = total - n, 0.0
+        level: Any = 0
         if n == 0 or m == 0:
             out[b] = np.nan
             continue
@@ -61,7 +62,8 @@ def walk_ranks(line: Array, order: Any, labels: Any, p: float, out: Array) -> No
     x, y = np.empty(total + 1), np.empty(total + 1)
     for b in range(len(labels)):
         marks = labels[b]
-        n, m = 0, 0
+        n: Any = 0
+        m: Any = 0
         for k in range(total):
             own = np.int64(marks[order[k]])
             x[n] = line[k]
@@ -81,7 +83,9 @@ def walk_ranks(line: Array, order: Any, labels: Any, p: float, out: Array) -> No
                     cost += abs(x[k] - y[k]) ** p
             out[b] = cost / n
             continue
-        i, j, last = 0, 0, 0
+        i: Any = 0
+        j: Any = 0
+        last = 0
         while last < n * m:
             above, right = (i + 1) * m, (j + 1) * n
             end = min(above, right)
@@ -122,7 +126,8 @@ def walk_weights(
     upto_x, upto_y = np.empty(total + 1), np.empty(total + 1)
     for b in range(len(labels)):
         marks = labels[b]
-        n, m = 0, 0
+        n: Any = 0
+        m: Any = 0
         of_x, of_y = 0.0, 0.0
         for k in range(total):
             own = np.int64(marks[order[k]])
@@ -138,7 +143,9 @@ def walk_weights(
             out[b] = np.nan
             continue
         share_x, share_y = 1.0 / of_x, 1.0 / of_y
-        i, j, last, cost = 0, 0, 0.0, 0.0
+        i: Any = 0
+        j: Any = 0
+        last, cost = 0.0, 0.0
         while i < n and j < m:
             above, right = upto_x[i] * share_x, upto_y[j] * share_y
             end = min(above, right)
