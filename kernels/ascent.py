@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 STEPS = 200
-HALVINGS = 6
+HALVINGS = 4
 ENOUGH = 1e-4  # share of the promised gain that a step must bring; Armijo 1966
-ROUGH, GAIN = 1e-3, 1e-7  # relative; two steps in a row that gain less are the end
+ROUGH, GAIN = 1e-2, 1e-6  # relative; two steps in a row that gain less are the end
 FINALISTS, SAME_POINT = 3, 0.9999
 LONGEST = 1e3  # a step relative to the first one
 
