@@ -36,14 +36,7 @@ def command_of(name: str) -> click.Command:
     if of.direction == "P||Q":
         extra.append(option("--both", is_flag=True, help="Also the other direction, Q || P."))
     if of.unit == "nats" or callable(of.unit):
-        extra.append(
-            option(
-                "--unit",
-                type=click.Choice(["nats", "bits"]),
-                default="nats",
-                help="Unit of the result.",
-            )
-        )
+        extra.append(unit_option())
     sections = pair_sections()
 
     def run(**options: Any) -> int:
@@ -69,6 +62,16 @@ def command_of(name: str) -> click.Command:
         prepare=prepare,
         notes=methods_text(of),
         epilog=f"man divmatch-{name} has formulas, ranges, biases, cost and sources.",
+    )
+
+
+def unit_option() -> click.Option:
+    """Of what is measured in nats."""
+    return option(
+        "--unit",
+        type=click.Choice(["nats", "bits"]),
+        default="nats",
+        help="Unit of the result.",
     )
 
 
@@ -165,6 +168,10 @@ def prepared(
     given = {name: options[name] for name in of.settings() if options[name] not in (None, ())}
     if options.get("log_q") is None:
         chosen = of.chosen(options["method"], given)
+        if options.get("unit") == "bits" and chosen.own_unit:
+            raise SettingError(
+                f"--unit bits: {of.name} --method {chosen.method} is not measured in nats"
+            )
     else:
         chosen = of.chosen_for_density(options["method"])
         refuse_with_density(options)

@@ -187,7 +187,7 @@ def _estimate(sample: Samples, groups: Groups, k: int, terms: Terms) -> Estimate
         raise InconclusiveError(
             f"{sample.name}: {counted(len(kept), 'row')}, at least {k + 1} (k + 1 with k = {k}) are needed"
         )
-    parts = [sample.points[np.ix_(kept, group)] for group in groups.columns]
+    parts = [sample.points[np.ix_(kept, list(group))] for group in groups.columns]
     notes = constant_columns(sample, groups, parts)
     if notes:
         return Estimate(0.0, np.zeros(sample.n), params=params, notes=notes)
@@ -199,22 +199,20 @@ def _estimate(sample: Samples, groups: Groups, k: int, terms: Terms) -> Estimate
     value = float(w @ each)
     most = float(np.sum(1.0 / np.arange(k, len(kept))))  # ψ(n) − ψ(k)
     if value > MOST * most and near.radius.all():
-        message = f"{len(kept)} rows show no more than {most:.3g}: the truth may be far larger, or inf"
+        message = (
+            f"{len(kept)} rows show no more than {most:.3g}: the truth may be far larger, or inf"
+        )
         notes = (*notes, Note("W02", message))
     influence = np.zeros(sample.n)
     influence[kept] = each - value
-    return Estimate(
-        value, influence, params=params, notes=(*notes, *negative(value, "dependence"))
-    )
+    return Estimate(value, influence, params=params, notes=(*notes, *negative(value, "dependence")))
 
 
 def _found(x: Array, y: Array, k: int, weights: Array | None) -> Near:
     return joint_neighbours.near(x, y, k, weights)
 
 
-def _of_copies(
-    sample: Samples, parts: list[Array], near: Near, k: int
-) -> tuple[Note, ...]:
+def _of_copies(sample: Samples, parts: list[Array], near: Near, k: int) -> tuple[Note, ...]:
     """Refuse rows without a distance, and say that there are copies."""
     lost = int(np.count_nonzero(near.radius == 0))
     if lost:
@@ -268,6 +266,4 @@ def _plan(pool: Samples, groups: Groups, k: int, terms: Terms) -> Pooled:
     def statistic(orders: NDArray[np.int64]) -> Array:
         return np.array([one(order) for order in orders.T])
 
-    return Pooled(
-        statistic, lambda: rounding(pool.n, 1.0 + math.log(pool.n)), draws="orders"
-    )
+    return Pooled(statistic, lambda: rounding(pool.n, 1.0 + math.log(pool.n)), draws="orders")

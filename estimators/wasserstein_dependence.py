@@ -119,7 +119,7 @@ def wasserstein(
     1.0
     """
     groups = groups_of(sample, x, y, command="mi")
-    rows = _Rows(sample, groups)
+    rows = Rows(sample, groups)
     chosen = distance
     if distance == "auto":
         chosen = "cityblock" if rows.n <= EXACT_ROWS else "sliced"
@@ -132,7 +132,11 @@ def wasserstein(
     made = _Problem(rows, chosen, references, projections, rng).estimate()
     value = float(made.means.mean() - made.null.mean())
     error = math.hypot(
-        *(float(part.std(ddof=1)) / len(part) ** 0.5 for part in (made.means, made.null) if len(part) > 1),
+        *(
+            float(part.std(ddof=1)) / len(part) ** 0.5
+            for part in (made.means, made.null)
+            if len(part) > 1
+        ),
         made.error,
     )
     if chosen != distance and chosen == "sliced":
@@ -150,77 +154,13 @@ def wasserstein(
     )
 
 
-@MI.estimator(
-    "wasserstein-gaussian",
-    source="Ozair et al. 2019, arXiv 1903.11780; Dowson & Landau 1982, J. Multivar. Anal. 12",
-    title="Gaussian Wasserstein dependence",
-    unit="data unit^2",
-    biased=1.0,
-)
-def wasserstein_gaussian(sample: Samples, *, x: X = None, y: Y = None) -> Estimate:
-    """Squared W₂ between a Gaussian and the product of its groups of columns, in closed form.
-
-    2 tr S − 2 tr (D^½ S D^½)^½, with S the covariance of the rows and D what is left of it without the
-    covariances of x with y. Zero if and only if x and y are uncorrelated. For two columns of
-    variance 1 and correlation ρ it is 4 − 2 (√(1 + ρ) + √(1 − ρ)).
-
-    Use it for many columns or many rows, where linear dependence is what matters. It is biased upward
-    by about what a permutation of the rows of y gives, and at independence its interval is not
-    valid (W04): use --permutations.
-
-    Parameters
-    ----------
-    sample : Samples
-        Rows of shape (n, d), weighted or not.
-    x : str
-        Columns of the first group, as for the method ksg.
-    y : str or list of str
-        Columns of the other group, as for the method ksg.
-
-    Returns
-    -------
-    Estimate
-        Value in squared units of the columns, at least 0, with the influence of every row.
-
-    Raises
-    ------
-    InconclusiveError
-        With fewer than 2 rows that carry weight.
-
-    Notes
-    -----
-    Cost: O(n d² + d³) time, O(n d) memory; B permutations B times that.
-
-    Source: Dowson & Landau 1982 (J. Multivar. Anal. 12); as a measure of dependence: Ozair et al. 2019
-    (arXiv 1903.11780).
-
-    Examples
-    --------
-    >>> import divmatch
-    >>> rows = [[1.0, 1.0], [1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0], [-1.0, -1.0]]
-    >>> round(divmatch.mi(rows, method="wasserstein-gaussian").value, 4)
-    0.069
-    """
-    groups = groups_of(sample, x, y, command="mi")
-    rows = _Rows(sample, groups)
-    params = {"x": groups.x, "y": groups.y}
-    notes = constant_columns(sample, groups, [rows.x, rows.y])
-    if notes:
-        return Estimate(0.0, np.zeros(sample.n), params=params, notes=notes)
-    if rows.n < 2:
-        raise InconclusiveError(f"{sample.name}: one row carries weight, at least 2 are needed")
-    centred = _Centred(rows)
-    value, influence = centred.apart(np.arange(rows.n))
-    return Estimate(value, rows.spread(influence, sample.n), params=params)
-
-
-class _Rows:
+class Rows:
     """The rows that carry weight, in an order of their own: first by x, then by y."""
 
     def __init__(self, sample: Samples, groups: Groups) -> None:
         masses = sample.masses()
         self.kept = np.flatnonzero(masses > 0)
-        self.x, self.y = (sample.points[np.ix_(self.kept, group)] for group in groups.columns)
+        self.x, self.y = (sample.points[np.ix_(self.kept, list(group))] for group in groups.columns)
         self.masses = masses[self.kept] / masses[self.kept].sum()
         self.weighted = sample.weights is not None
         self.n = len(self.kept)
@@ -265,7 +205,7 @@ class _Problem:
 
     def __init__(
         self,
-        rows: _Rows,
+        rows: Rows,
         distance: str,
         references: int,
         projections: int,
@@ -274,9 +214,7 @@ class _Problem:
         self.rows, rng = rows, deepcopy(rng)
         of_x = lexicographic(rows.x, rows.masses)
         of_y = lexicographic(rows.y, rows.masses)
-        self.pairings = [
-            _paired(rows, of_x, rng.permutation(of_y)) for _ in range(references)
-        ]
+        self.pairings = [_paired(rows, of_x, rng.permutation(of_y)) for _ in range(references)]
         links = references if references > 2 else 1
         self.pairs = [(r, (r + 1) % references) for r in range(links)]
         d = self.pairings[0].points.shape[1]
@@ -291,7 +229,9 @@ class _Problem:
         joint, masses = self.rows.joint(), self.rows.masses
         found = [self._moved(joint, masses, one, often) for one in self.pairings]
         means = np.array([plan.upper for plan, _, _ in found])
-        parts = [self._influence(f, g, one) for (_, f, g), one in zip(found, self.pairings, strict=True)]
+        parts = [
+            self._influence(f, g, one) for (_, f, g), one in zip(found, self.pairings, strict=True)
+        ]
         return _Found(means, self.null(), np.mean(parts, axis=0), 0.0)
 
     def null(self) -> Array:
@@ -362,7 +302,9 @@ class _Problem:
         for pair in self.pairs:
             left, right = (self.pairings[r] for r in pair)
             weights = (left.masses, right.masses) if self.rows.weighted else None
-            made.append(Slices(left.points, right.points, 1, weights).costs(self.directions.vectors))
+            made.append(
+                Slices(left.points, right.points, 1, weights).costs(self.directions.vectors)
+            )
         return np.array(made)
 
     def _sliced_statistic(self, orders: Orders) -> Array:
@@ -387,7 +329,7 @@ class _Problem:
         return np.asarray(summed) / (len(vectors) * len(self.pairings))
 
 
-def _paired(rows: _Rows, of_x: Places, of_y: Places) -> _Pairing:
+def _paired(rows: Rows, of_x: Places, of_y: Places) -> _Pairing:
     """The rows of x one after the other with those of y, each with all of its mass."""
     if not rows.weighted:
         first, second, masses = of_x, of_y, rows.masses
@@ -408,64 +350,6 @@ def _atoms(points: Array, masses: Array, *, whole: bool) -> tuple[Array, Array, 
     return np.ascontiguousarray(distinct), held, places
 
 
-class _Centred:
-    """Rows less their mean, with what makes the covariance of each group."""
-
-    def __init__(self, rows: _Rows) -> None:
-        left = 1.0 - float(rows.masses @ rows.masses)
-        if not left > 0:
-            raise InconclusiveError("mi: one row carries all the weight and has no covariance")
-        self.masses, self.scale = rows.masses, np.sqrt(rows.masses / left)
-        self.x, self.y = (part - rows.masses @ part for part in (rows.x, rows.y))
-        self.roots = [_root(part * self.scale[:, None]) for part in (self.x, self.y)]
-
-    def apart(self, order: Orders) -> tuple[float, Array]:
-        """The squared distance for an order of the rows of y, and the influence of every row.
-
-        With S = R'R and D^½ block by block, tr (D^½ S D^½)^½ is the sum of the singular values of
-        R D^½ = U diag(s) V'. The maps are T_SD = D^½ V U' R⁺' and T_DS = R' U V' D^-½.
-        """
-        z = np.concatenate([self.x, self.y[order]], axis=1)
-        factor = _triangle(z * self.scale[:, None])
-        half, inverse = (_blocks([pair[k] for pair in self.roots]) for k in (0, 1))
-        left, strengths, right = np.linalg.svd(factor @ half)
-        value = 2.0 * float(np.sum(factor**2)) - 2.0 * float(strengths.sum())
-        turned = right.T @ left[:, : len(right)].T if len(left) >= len(right) else right[: len(left)].T @ left.T
-        onto = half @ turned @ np.linalg.pinv(factor.T, rcond=1e-10)
-        back = _diagonal(factor.T @ turned.T @ inverse, self.x.shape[1])
-        gains = 2.0 * np.sum(z * z, axis=1) - np.einsum("ij,ij->i", z @ (onto + back), z)
-        return max(value, 0.0), gains - self.masses @ gains
-
-
-def _triangle(rows: Array) -> Array:
-    """R with R'R = rows' rows, no taller than it is wide."""
-    return rows if len(rows) <= rows.shape[1] else np.linalg.qr(rows, mode="r")
-
-
-def _root(rows: Array) -> tuple[Array, Array]:
-    """The symmetric root of rows' rows, and its inverse where there is one."""
-    _, lengths, vectors = np.linalg.svd(_triangle(rows), full_matrices=False)
-    kept = lengths > 1e-12 * lengths[0]
-    lengths, vectors = lengths[kept], vectors[kept]
-    return (vectors.T * lengths) @ vectors, (vectors.T / lengths) @ vectors
-
-
-def _blocks(parts: list[Array]) -> Array:
-    first, second = parts
-    made = np.zeros((len(first) + len(second),) * 2)
-    made[: len(first), : len(first)] = first
-    made[len(first) :, len(first) :] = second
-    return made
-
-
-def _diagonal(matrix: Array, width: int) -> Array:
-    """The blocks of each group, symmetric."""
-    made = np.zeros_like(matrix)
-    for group in (slice(0, width), slice(width, None)):
-        made[group, group] = matrix[group, group]
-    return np.asarray(0.5 * (made + made.T))
-
-
 # ----------------------------------------------------------------------------------- permutations
 
 
@@ -481,9 +365,9 @@ def wasserstein_plan(
     rng: "np.random.Generator",
 ) -> Pooled:
     """Distances of every order to the same pairings."""
-    rows = _prepared(pool, x, y)
+    rows = prepared(pool, x, y)
     if rows is None:
-        return _nothing()
+        return nothing()
     problem = _Problem(rows, distance, references, projections, rng)
     null = float(problem.null().mean())
     size = float(sum(np.ptp(part, axis=0).sum() for part in (rows.x, rows.y)))
@@ -494,29 +378,14 @@ def wasserstein_plan(
     )
 
 
-@wasserstein_gaussian.pooled
-def wasserstein_gaussian_plan(pool: Samples, *, x: str | None, y: str | None) -> Pooled:
-    """The covariance of every order."""
-    rows = _prepared(pool, x, y)
-    if rows is None:
-        return _nothing()
-    centred = _Centred(rows)
-
-    def statistic(orders: Orders) -> Array:
-        return np.array([centred.apart(order)[0] for order in orders.T])
-
-    size = float(np.sum(centred.x**2) + np.sum(centred.y**2)) / rows.n
-    return Pooled(statistic, lambda: rounding(rows.n, size), draws="orders")
-
-
-def _prepared(pool: Samples, x: str | None, y: str | None) -> _Rows | None:
+def prepared(pool: Samples, x: str | None, y: str | None) -> Rows | None:
     """The rows of a permutation test; None where a group is constant."""
     refuse_weights(pool)
     groups = groups_of(pool, x, y, command="mi")
-    rows = _Rows(pool, groups)
+    rows = Rows(pool, groups)
     return None if rows.n < 2 or constant_columns(pool, groups, [rows.x, rows.y]) else rows
 
 
-def _nothing() -> Pooled:
+def nothing() -> Pooled:
     made: Callable[[Orders], Array] = lambda orders: np.zeros(orders.shape[1])  # noqa: E731
     return Pooled(made, draws="orders")

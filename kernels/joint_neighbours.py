@@ -16,7 +16,9 @@ Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 TREE_COLUMNS = 7  # columns up to which a tree visits fewer rows than it costs
-TREE_FROM = 2e6  # n² (d + 8) operations from which SciPy (0.35 s) pays: intervals ask a hundred times
+TREE_FROM = (
+    2e6  # n² (d + 8) operations from which SciPy (0.35 s) pays: intervals ask a hundred times
+)
 WIDEST = 512  # rows of a block
 
 
@@ -45,29 +47,55 @@ def near(x: Array, y: Array, k: int, weights: Array | None = None) -> Near:
     z = np.concatenate([x, y], axis=1)
     n, d = z.shape
     tree = d <= TREE_COLUMNS and float(n) ** 2 * (d + 8) >= TREE_FROM
-    radius = (_by_tree if tree else _by_blocks)(z, k)
-    reach = np.where(radius > 0, np.nextafter(radius, 0.0), 0.0)  # a closed ball of copies at 0
+    radius, joint = (_by_tree if tree else _by_blocks)(z, k, weights)
+    copies = np.full(n, k)
+    alone = radius == 0
+    if alone.any():
+        copies[alone], joint[alone] = (part[alone] for part in _copies(z, weights))
+    reach = np.where(alone, 0.0, np.nextafter(radius, 0.0))  # a closed ball of copies at 0
     inside_x, mass_x = _within(x, reach, weights, tree)
     inside_y, mass_y = _within(y, reach, weights, tree)
-    copies, joint = np.full(n, k), np.ones(n)
-    if weights is not None or not radius.all():
-        inside, mass = _within(z, reach, weights, False)
-        copies, joint = np.where(radius > 0, k, inside), mass / inside
     return Near(radius, inside_x, inside_y, copies, joint, mass_x / inside_x, mass_y / inside_y)
 
 
-def _by_tree(z: Array, k: int) -> Array:
+def _by_tree(z: Array, k: int, weights: Array | None) -> tuple[Array, Array]:
     from scipy.spatial import cKDTree
 
-    found = cKDTree(z).query(z, [k + 1], p=np.inf, workers=execution().threads)
-    return np.asarray(found[0][:, 0])
+    which = [k + 1] if weights is None else list(range(1, k + 2))
+    found, rows = cKDTree(z).query(z, which, p=np.inf, workers=execution().threads)
+    radius = np.asarray(found[:, -1])
+    if weights is None:
+        return radius, np.ones(len(z))
+    inside = found < radius[:, None]
+    return radius, _mean(np.where(inside, weights[rows], 0.0).sum(axis=1), inside.sum(axis=1))
 
 
-def _by_blocks(z: Array, k: int) -> Array:
-    def block(rows: slice) -> Array:
-        return np.partition(_gaps(z[rows], z), k, axis=1)[:, k]
+def _by_blocks(z: Array, k: int, weights: Array | None) -> tuple[Array, Array]:
+    def block(rows: slice) -> tuple[Array, Array]:
+        gaps = _gaps(z[rows], z)
+        radius = np.partition(gaps, k, axis=1)[:, k]
+        if weights is None:
+            return radius, np.ones(len(radius))
+        inside = gaps < radius[:, None]
+        return radius, _mean(inside @ weights, inside.sum(axis=1))
 
-    return np.concatenate(list(in_order(block, _blocks(len(z)), work=float(z.size) * len(z))))
+    parts = list(in_order(block, _blocks(len(z)), work=float(z.size) * len(z)))
+    radius, joint = (np.concatenate(own) for own in zip(*parts, strict=True))
+    return radius, joint
+
+
+def _mean(sums: Array, counts: Integers) -> Array:
+    """Of the rows inside; none are inside where the radius is 0."""
+    return np.asarray(sums / np.maximum(counts, 1))
+
+
+def _copies(z: Array, weights: Array | None) -> tuple[Integers, Array]:
+    """How many rows are equal to each, and the mean of their weights."""
+    places = np.unique(z, axis=0, return_inverse=True)[1].reshape(-1)
+    counts = np.bincount(places)
+    if weights is None:
+        return counts[places], np.ones(len(z))
+    return counts[places], (np.bincount(places, weights) / counts)[places]
 
 
 def _blocks(n: int) -> list[slice]:
