@@ -1,7 +1,7 @@
 """Wasserstein dependence: how far the rows are from rows whose groups of columns are independent."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -387,5 +387,5 @@ def prepared(pool: Samples, x: str | None, y: str | None) -> Rows | None:
 
 
 def nothing() -> Pooled:
-    made: Callable[[Orders], Array] = lambda orders: np.zeros(orders.shape[1])  # noqa: E731
-    return Pooled(made, draws="orders")
+    """Zero in every order: a constant group depends on nothing."""
+    return Pooled(lambda orders: np.zeros(orders.shape[1]), draws="orders")
