@@ -231,7 +231,7 @@ def apart(session: Session, of: Quantity, given: Mapping[str, Any], terms: Any) 
     from divmatch.transport.federated import Measure
     from divmatch.transport.federated_share import Share, as_first, as_second
 
-    x = read_own(session, given["reference"])
+    x = read_own(session, given["reference"], "p" if given["role"] == "first" else "q")
     check_partners(x, None)
     party = as_first if given["role"] == "first" else as_second
     with session.running(), Progress(given["progress"], terms.rounds, "ot") as shown:
@@ -246,7 +246,7 @@ def apart(session: Session, of: Quantity, given: Mapping[str, Any], terms: Any) 
     return finish(session, [made], x)
 
 
-def read_own(session: Session, path: str) -> Samples:
+def read_own(session: Session, path: str, role: str) -> Samples:
     """One file, in its own unit and with numbers alone: the other party knows no other scale."""
     from divmatch.encoding import encode
     from divmatch.files import check_readable, read_table
@@ -254,7 +254,7 @@ def read_own(session: Session, path: str) -> Samples:
     check_readable([path])
     session.spare([path])
     reading = replace(session.reading(), scale="none", categorical="error")
-    return encode(read_table(path, reading, role="p"), reading=reading)[0]
+    return encode(read_table(path, reading, role=role), reading=reading)[0]
 
 
 def result(

@@ -187,7 +187,7 @@ def _estimate(sample: Samples, groups: Groups, k: int, terms: Terms) -> Estimate
         raise InconclusiveError(
             f"{sample.name}: {counted(len(kept), 'row')}, at least {k + 1} (k + 1 with k = {k}) are needed"
         )
-    parts = [sample.points[np.ix_(kept, list(group))] for group in groups.columns]
+    parts = [sample.points[kept][:, list(group)] for group in groups.columns]
     notes = constant_columns(sample, groups, parts)
     if notes:
         return Estimate(0.0, np.zeros(sample.n), params=params, notes=notes)

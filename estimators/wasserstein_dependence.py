@@ -160,7 +160,10 @@ class Rows:
     def __init__(self, sample: Samples, groups: Groups) -> None:
         masses = sample.masses()
         self.kept = np.flatnonzero(masses > 0)
-        self.x, self.y = (sample.points[np.ix_(self.kept, list(group))] for group in groups.columns)
+        self.x, self.y = (
+            np.ascontiguousarray(sample.points[self.kept][:, list(group)])
+            for group in groups.columns
+        )
         self.masses = masses[self.kept] / masses[self.kept].sum()
         self.weighted = sample.weights is not None
         self.n = len(self.kept)
