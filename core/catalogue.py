@@ -21,6 +21,7 @@ QUANTITIES = {  # commands that compare two samples: name -> (module that declar
 SINGLES = {  # commands that look at one sample: name -> (module that declares it, help)
     "ksd": ("divmatch.estimators.stein", "Squared kernel Stein discrepancy of a sample from a known density, unbiased."),
     "dcor": ("divmatch.estimators.dependence", "Squared distance correlation between columns of one sample, bias-corrected."),
+    "mi": ("divmatch.estimators.mutual_information_methods", "Mutual information between columns of one sample, from neighbour distances (KSG)."),
     "tails": ("divmatch.estimators.tails", "How heavy the tails of a sample are: 1 like a Gaussian, more where rows lie far out."),
 }  # fmt: skip
 

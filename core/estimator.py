@@ -121,6 +121,9 @@ class Estimator:
     biased: float | None = None  # the power of 1/n of a bias that no interval knows of
     random: bool = False  # takes `rng`: draws random numbers of its own
     assumption: Callable[..., tuple[Note, ...]] | None = None
+    fraction: float | None = None  # of the rows in a subsample, where the usual one is too small
+    own_title: str = ""  # where the method does not measure what its quantity is called after
+    own_unit: str = ""
     _summary: list[Callable[..., Estimate | None]] = field(default_factory=list)
     _plan: list[Callable[..., Pooled]] = field(default_factory=list)
     _contrast: list[Callable[..., Pooled]] = field(default_factory=list)
@@ -130,6 +133,14 @@ class Estimator:
     def doc(self) -> str:
         """The docstring: the only text about this estimator that anybody writes."""
         return inspect.cleandoc(self.function.__doc__ or "")
+
+    def titled(self, settings: Mapping[str, Any]) -> str:
+        """What the number is called, with its settings filled in."""
+        return self.own_title or self.quantity.titled(settings)
+
+    def unit_of(self, settings: Mapping[str, Any]) -> str:
+        """The unit, with its settings filled in."""
+        return self.own_unit or self.quantity.unit_of(settings)
 
     def checked(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Every setting with its value: the given one if allowed, else the default."""
@@ -294,6 +305,9 @@ class Quantity:
         biased: float | None = None,
         known_density: bool = False,
         assumption: Callable[..., tuple[Note, ...]] | None = None,
+        fraction: float | None = None,
+        title: str = "",
+        unit: str = "",
     ) -> Callable[[Callable[..., Estimate]], Estimator]:
         """Turn a typed function into the estimator of this quantity called ``method``.
 
@@ -315,6 +329,9 @@ class Quantity:
                 biased,
                 random,
                 assumption,
+                fraction,
+                title,
+                unit,
             )
             (self.known if known_density else self.methods)[method] = made
             return made
