@@ -16,7 +16,7 @@ from divmatch.estimators.mutual_information import MI, refuse_weights
 from divmatch.estimators.quadratic import negative, rounding
 from divmatch.estimators.row_order import lexicographic
 from divmatch.kernels import transport
-from divmatch.kernels.directions import directions, monte_carlo_se
+from divmatch.kernels.directions import directions
 from divmatch.kernels.execution import in_order, steps_of
 from divmatch.kernels.ground import Ground
 from divmatch.kernels.quantiles import cumulated, weighted_cells
@@ -240,7 +240,8 @@ class _Problem:
     def null(self) -> Array:
         """Distances of pairings to one another."""
         if self.ground is None:
-            return self._sliced_null().mean(axis=1)
+            assert self.directions is not None  # noqa: S101
+            return self._sliced_null() @ self.directions.weights
         often = len(self.pairings) + len(self.pairs)
 
         def one(pair: tuple[int, int]) -> float:
@@ -291,12 +292,14 @@ class _Problem:
             weights = (a, one.masses) if self.rows.weighted else None
             found = Slices(joint, one.points, 1, weights).influences(self.directions.vectors)
             costs.append(found.costs)
-            means.append(float(found.costs.mean()))
+            means.append(self.directions.mean(found.costs))
             parts.append(self._influence(found.rows_x, found.rows_y, one))
         null = self._sliced_null()
         away = np.mean(costs, axis=0) - null.mean(axis=0)
-        error = monte_carlo_se(away, self.directions.groups)
-        return _Found(np.array(means), null.mean(axis=1), np.mean(parts, axis=0), error)
+        error = self.directions.error(away)
+        return _Found(
+            np.array(means), null @ self.directions.weights, np.mean(parts, axis=0), error
+        )
 
     def _sliced_null(self) -> Array:
         """A row for each pair of pairings, a column for each direction."""
@@ -313,7 +316,8 @@ class _Problem:
     def _sliced_statistic(self, orders: Orders) -> Array:
         """Projections of the pairings are sorted once for all orders."""
         assert self.directions is not None  # noqa: S101
-        vectors, width = self.directions.vectors, self.rows.x.shape[1]
+        vectors, shares = self.directions.vectors, self.directions.weights
+        width = self.rows.x.shape[1]
         size = max(1, AT_ONCE // (len(self.pairings) * self.rows.n))
 
         def block(part: slice) -> Array:
@@ -324,12 +328,12 @@ class _Problem:
             for b, order in enumerate(orders.T):
                 joint = of_x + of_y[:, order]
                 joint.sort(axis=1)
-                total[b] = sum(float(np.abs(joint - line).mean(axis=1).sum()) for line in lines)
+                total[b] = sum(shares[part] @ np.abs(joint - line).mean(axis=1) for line in lines)
             return total
 
         blocks: Iterator[slice] = steps_of(len(vectors), min(size, 16))
         summed = sum(in_order(block, blocks))
-        return np.asarray(summed) / (len(vectors) * len(self.pairings))
+        return np.asarray(summed) / len(self.pairings)
 
 
 def _paired(rows: Rows, of_x: Places, of_y: Places) -> _Pairing:
