@@ -99,7 +99,7 @@ def settings_options(of: Family[Any]) -> list[click.Parameter]:
     methods = option(
         "--method",
         metavar="|".join(of.methods),
-        help=f"Which estimator; settings that it lacks choose another.  [default: {of.default}]",
+        help=f"Which {of.noun}; settings that it lacks choose another.  [default: {of.default}]",
     )
     return [methods, *(setting_option(of, setting) for setting in of.settings().values())]
 

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from divmatch.errors import SettingError, suggestion
 from divmatch.settings import Setting
@@ -56,6 +56,7 @@ class Family(Generic[M]):
     default: str
     methods: dict[str, M]
     on_command: Mapping[str, str]
+    noun: ClassVar[str] = "estimator"
 
     @property
     def help(self) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from inspect import signature
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -133,6 +133,7 @@ class Task(Family[Matcher]):
     counts every pair.
     """
 
+    noun: ClassVar[str] = "method"
     name: str
     product: Literal["weights", "points", "rows", "fresh"]
     default: str

@@ -7,6 +7,7 @@ Deville & Särndal 1992, JASA 87; Newey & Smith 2004, Econometrica 72.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -165,10 +166,10 @@ def _direction(hessian: Array, gradient: Array, z: Array, slack: Array) -> Array
     hessian = hessian + ridge * np.eye(len(z))
     if not slack.any():
         try:
-            straight: Array = np.linalg.solve(hessian, -gradient)
+            straight: Any = np.linalg.solve(hessian, -gradient)
         except np.linalg.LinAlgError:
             straight = np.linalg.lstsq(hessian, -gradient, rcond=None)[0]
-        return straight
+        return np.asarray(straight, dtype=np.float64)
     return _lasso(hessian, gradient, z, slack)
 
 

@@ -1,6 +1,6 @@
 """What weights have to reproduce: moments of Q's columns and given margins, as features of P's rows."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,8 +21,28 @@ SHOWN = 3  # constraints that a message names
 class Feature:
     """A product of powers of columns: z of column 3 squared is ((3, 2),)."""
 
-    name: str
     powers: tuple[tuple[int, int], ...]
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is a column itself."""
+        return len(self.powers) == 1 and self.powers[0][1] == 1
+
+    def named(self, names: Sequence[str], mean: Array) -> str:
+        """`age`, `(age - 41.2)^2`, `(age - 41.2)(income - 30)`."""
+        if self.plain:
+            return names[self.powers[0][0]]
+        parts = [
+            f"({names[j]} {'-' if mean[j] >= 0 else '+'} {abs(mean[j]):.4g})"
+            + (f"^{power}" if power > 1 else "")
+            for j, power in self.powers
+        ]
+        return "".join(parts)
+
+    def units(self, mean: Array, unit: Array) -> tuple[float, float]:
+        """What is added to, and multiplied with, a value of the feature in the columns' own units."""
+        offset = float(mean[self.powers[0][0]]) if self.plain else 0.0
+        return offset, float(np.prod([unit[j] ** power for j, power in self.powers]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,15 +56,15 @@ class Constraints:
     names: tuple[str, ...]
     features: Array
     targets: Array
-    centre: Array
-    spread: Array
+    offset: Array
+    scale: Array
     allowed: NDArray[np.bool_]
     of: Callable[[Samples], tuple[Array, NDArray[np.bool_]]]
     notes: tuple[Note, ...] = ()
 
     def shown(self, k: int, value: float) -> str:
         """A value of the k-th feature in its own unit."""
-        return f"{value * self.spread[k] + self.centre[k]:.4g}"
+        return f"{value * self.scale[k] + self.offset[k]:.4g}"
 
 
 def constraints_of(
@@ -68,7 +88,7 @@ def constraints_of(
     wanted: list[Feature] = [*fixed]
     if y is not None:
         free = [j for j in range(x.d) if names[j] not in given]
-        wanted += _moments(names, free, flat, moments, interactions)
+        wanted += _moments(free, flat, moments, interactions)
     if not wanted:
         raise SettingError("--moments: no column is left to constrain; give Q or --margins")
 
@@ -80,7 +100,9 @@ def constraints_of(
     targets = np.array([fixed.get(feature, np.nan) for feature in wanted])
     if y is not None:
         targets = np.where(np.isnan(targets), y.masses() @ raw(y), targets)
-    return _standardised(x, values, targets, wanted, raw, delta)
+    labels = [feature.named(names, mean) for feature in wanted]
+    units = np.array([feature.units(mean, unit) for feature in wanted])
+    return _standardised(x, values, targets, labels, units, raw, delta)
 
 
 def _product(z: Array, feature: Feature) -> Array:
@@ -90,23 +112,14 @@ def _product(z: Array, feature: Feature) -> Array:
     return made
 
 
-def _moments(
-    names: tuple[str, ...], free: list[int], flat: NDArray[np.bool_], order: int, pairs: bool
-) -> list[Feature]:
+def _moments(free: list[int], flat: NDArray[np.bool_], order: int, pairs: bool) -> list[Feature]:
     """Powers of every column; products of two columns. A constant column keeps its mean alone."""
     made = []
     for power in range(1, order + 1):
-        suffix = "" if power == 1 else f"^{power}"
-        made += [
-            Feature(f"{names[j]}{suffix}", ((j, power),)) for j in free if power == 1 or not flat[j]
-        ]
+        made += [Feature(((j, power),)) for j in free if power == 1 or not flat[j]]
     if pairs:
         varied = [j for j in free if not flat[j]]
-        made += [
-            Feature(f"{names[i]} x {names[j]}", ((i, 1), (j, 1)))
-            for a, i in enumerate(varied)
-            for j in varied[a + 1 :]
-        ]
+        made += [Feature(((i, 1), (j, 1))) for a, i in enumerate(varied) for j in varied[a + 1 :]]
     return made
 
 
@@ -126,9 +139,9 @@ def _margins(
             )
         j = place[column]
         offset = (values["mean"] - mean[j]) / unit[j]
-        made[Feature(column, ((j, 1),))] = offset
+        made[Feature(((j, 1),))] = offset
         if "sd" in values:
-            made[Feature(f"{column}^2", ((j, 2),))] = (values["sd"] / unit[j]) ** 2 + offset**2
+            made[Feature(((j, 2),))] = (values["sd"] / unit[j]) ** 2 + offset**2
         taken.add(column)
     for column, shares in margins.shares.items():
         labels = [name for name in names if name.startswith(f"{column}=")]
@@ -147,7 +160,7 @@ def _margins(
         for label in labels:
             j = place[label]
             share = shares.get(label.partition("=")[2], 0.0)
-            made[Feature(label, ((j, 1),))] = (share - mean[j]) / unit[j]
+            made[Feature(((j, 1),))] = (share - mean[j]) / unit[j]
             taken.add(label)
     return taken, made
 
@@ -156,7 +169,8 @@ def _standardised(
     x: Samples,
     values: Array,
     targets: Array,
-    wanted: list[Feature],
+    labels: list[str],
+    units: Array,
     raw: Callable[[Samples], Array],
     delta: float,
 ) -> Constraints:
@@ -173,9 +187,8 @@ def _standardised(
     beyond = (aims + delta < low - EDGE * (1 + np.abs(low))) | (
         aims - delta > high + EDGE * (1 + np.abs(high))
     )
-    made = Constraints(
-        tuple(f.name for f in wanted), features, aims, centre, unit, allowed, _nothing
-    )
+    offset, scale = units[:, 0] + units[:, 1] * centre, units[:, 1] * unit
+    made = Constraints(tuple(labels), features, aims, offset, scale, allowed, _nothing)
     if beyond.any():
         raise InconclusiveError(_unreachable(made, np.flatnonzero(beyond), low, high, x))
     ends: list[tuple[int, float]] = []
@@ -189,7 +202,7 @@ def _standardised(
             f"{x.name}: no row is left that meets {_listed([made.names[k] for k, _ in ends])} at once; "
             "give --delta to come near, or leave columns out"
         )
-    kept = np.flatnonzero((spread > 0) & ~np.isin(np.arange(len(wanted)), [k for k, _ in ends]))
+    kept = np.flatnonzero((spread > 0) & ~np.isin(np.arange(len(labels)), [k for k, _ in ends]))
 
     def of(samples: Samples) -> tuple[Array, NDArray[np.bool_]]:
         other = (raw(samples) - centre) / unit
@@ -199,11 +212,11 @@ def _standardised(
         return other[:, kept], inside
 
     return Constraints(
-        tuple(wanted[k].name for k in kept),
+        tuple(labels[k] for k in kept),
         np.ascontiguousarray(features[:, kept]),
         aims[kept],
-        centre[kept],
-        unit[kept],
+        offset[kept],
+        scale[kept],
         allowed,
         of,
         _emptied(x, made, ends, carrying & ~allowed),

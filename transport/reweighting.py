@@ -8,7 +8,7 @@ WEIGHTS = Task(
     default="entropy",
     examples=(
         "divmatch match weights real.npy gen.npy -o w.npy",
-        "divmatch match weights gen.parquet real.parquet --columns amount,device --weights weight -o w.parquet",
+        "divmatch match weights gen.parquet real.parquet --columns amount,device --moments 2 -o w.npy",
         "divmatch match weights gen.parquet --margins census.toml --columns age,device -o w.npy",
     ),
 )
