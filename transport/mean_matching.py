@@ -81,7 +81,7 @@ def kmm(
     Notes
     -----
     Cost: about 15 steps of O(n r²) for a kernel whose factor of rank r is as exact as ``tol`` asks, r up
-    to n/4; else of O(n³ / 3), with n² numbers in memory. Where these do not fit (--max-memory) the
+    to n/2; else of O(n³ / 3), with n² numbers in memory. Where these do not fit (--max-memory) the
     largest factor that fits stands for the kernel, with a warning.
 
     Source: Huang, Smola, Gretton, Borgwardt & Schölkopf 2006, Correcting sample selection bias by
@@ -161,7 +161,7 @@ def _kernel(of: Rows, error: float) -> tuple[Dense | LowRank, tuple[Note, ...]]:
     if n <= SMALL and 8 * n * n <= room:
         return Dense(of), ()
     fits = 8 * n * n <= room
-    found, left = low_rank(of, error, n // 4 if fits else max(BLOCK, room // (24 * n)))
+    found, left = low_rank(of, error, n // 2 if fits else max(BLOCK, room // (24 * n)))
     if left <= error:
         return found, ()
     if fits:
