@@ -60,7 +60,7 @@ def wasserstein_gaussian(sample: Samples, *, x: X = None, y: Y = None) -> Estima
     >>> import divmatch
     >>> rows = [[1.0, 1.0], [1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0], [-1.0, -1.0]]
     >>> round(divmatch.mi(rows, method="wasserstein-gaussian").value, 4)
-    0.069
+    0.0691
     """
     groups = groups_of(sample, x, y, command="mi")
     rows = Rows(sample, groups)

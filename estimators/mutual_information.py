@@ -103,7 +103,7 @@ def ksg(sample: Samples, *, x: X = None, y: Y = None, k: Number = NEAREST) -> Es
     >>> import divmatch
     >>> rows = [[0.0, 0.0], [1.0, 2.0], [3.0, 5.0], [7.0, 4.0]]
     >>> round(divmatch.mi(rows, k=1).value, 6)
-    0.083333
+    0.458333
     """
     groups = groups_of(sample, x, y, command="mi")
     return _estimate(sample, groups, k, _ksg_terms)

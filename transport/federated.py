@@ -57,7 +57,7 @@ class Terms:
     exact: bool = True
     rounds: int = 20
     tol: float = 1e-4
-    time: float | None = 0.5
+    time: float | None = None
     seed: int = 0
 
     def check(self) -> None:
@@ -182,7 +182,7 @@ class Course:
     def notes(self) -> tuple[Note, ...]:
         """What kept it from the end."""
         made = []
-        if not self.settled:
+        if not self.settled and self.terms.time is not None:  # random places move the bound
             made.append(
                 Note(
                     "W18",
