@@ -37,7 +37,7 @@ class Estimate:
     such as a chi-square approximation; permutations take its place. ``se`` is the standard error where
     it does not come from the influences of single rows: of a summary, of rows and columns that are both
     samples, or of enough rows in the place of all; ``blocks`` are the influences of a method whose
-    interval comes from independent blocks.
+    interval comes from independent blocks. The interval of a ``share`` stays in [0, 1].
     """
 
     value: float
@@ -52,6 +52,7 @@ class Estimate:
     test: Test | None = None
     se: float | None = None
     blocks: "Blocks | None" = None
+    share: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +105,8 @@ class Estimator:
     ``interval`` says where the interval comes from: the influence terms, subsampling, or the
     estimate's own standard error: of the spread of blocks, which is as valid where P = Q, or two-way,
     where both the rows and the columns are samples. With a
-    ``rate``, subsampling also tells the bias: rate(d) is the power of 1/n that it falls with.
+    ``rate``, subsampling, which draws ``subsamples``, also tells the bias: rate(d) is the power of 1/n
+    that it falls with.
     ``standard_error`` of (estimate, subsampled, x, y) replaces the plain one of subsampling.
     ``assumption`` of (x, y, **settings) returns warnings where the data speak against what the method
     takes for granted; inference asks it once.
@@ -121,6 +123,7 @@ class Estimator:
     biased: float | None = None  # the power of 1/n of a bias that no interval knows of
     random: bool = False  # takes `rng`: draws random numbers of its own
     assumption: Callable[..., tuple[Note, ...]] | None = None
+    subsamples: int = 100
     _summary: list[Callable[..., Estimate | None]] = field(default_factory=list)
     _plan: list[Callable[..., Pooled]] = field(default_factory=list)
     _contrast: list[Callable[..., Pooled]] = field(default_factory=list)
@@ -294,6 +297,7 @@ class Quantity:
         biased: float | None = None,
         known_density: bool = False,
         assumption: Callable[..., tuple[Note, ...]] | None = None,
+        subsamples: int = 100,
     ) -> Callable[[Callable[..., Estimate]], Estimator]:
         """Turn a typed function into the estimator of this quantity called ``method``.
 
@@ -315,6 +319,7 @@ class Quantity:
                 biased,
                 random,
                 assumption,
+                subsamples,
             )
             (self.known if known_density else self.methods)[method] = made
             return made
