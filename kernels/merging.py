@@ -70,22 +70,6 @@ def distance_moments(
     )
 
 
-def gaps(x: Array, y: Array) -> tuple[float, float]:
-    """∫ |F − G| and max |F − G| of the distribution functions of two sorted samples. Time O(n + m)."""
-    n, m = len(x) - 1, len(y) - 1
-    cuts = _cuts(x, y)
-    found = np.empty((len(cuts[0]) - 1, 2))
-    twin = earned_twin(float(n + m), COMPILED_FROM)
-
-    def fill(part: slice) -> None:
-        places = slice(part.start, part.stop + 1)
-        twin.gap_walk(x, y, cuts[0][places], cuts[1][places], found[part])
-
-    _filled(fill, len(found), n + m)
-    area, largest = float(found[:, 0].sum()), float(found[:, 1].max())
-    return area / n / m, largest / n / m
-
-
 def signed_gaps(x: Array, y: Array) -> tuple[float, float, float]:
     """∫ |F − G|, and the sums of squared deviations over x and over y of ∫ sign(F − G) up to there.
 

@@ -7,7 +7,7 @@ from divmatch.kernels.cpu.couplings import (
     row_moments,
 )
 from divmatch.kernels.cpu.crossing import crossing
-from divmatch.kernels.cpu.merging import distance_walk, gap_walk, sign_walk
+from divmatch.kernels.cpu.merging import distance_walk, sign_walk
 from divmatch.kernels.cpu.neighbours import count_within, indexed, nearest, rows_at_once
 from divmatch.kernels.cpu.pairwise import (
     TILE_COLUMNS,
@@ -33,7 +33,6 @@ __all__ = [
     "distance_walk",
     "dominated",
     "entries_above",
-    "gap_walk",
     "indexed",
     "nearest",
     "prepared",

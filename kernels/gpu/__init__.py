@@ -7,7 +7,7 @@ from divmatch.kernels.gpu.couplings import (
     row_moments,
 )
 from divmatch.kernels.gpu.crossing import crossing
-from divmatch.kernels.gpu.merging import distance_walk, gap_walk, sign_walk
+from divmatch.kernels.gpu.merging import distance_walk, sign_walk
 from divmatch.kernels.gpu.neighbours import count_within, indexed, nearest, rows_at_once
 from divmatch.kernels.gpu.pairwise import (
     TILE_COLUMNS,
@@ -33,7 +33,6 @@ __all__ = [
     "distance_walk",
     "dominated",
     "entries_above",
-    "gap_walk",
     "indexed",
     "nearest",
     "prepared",

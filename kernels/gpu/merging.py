@@ -24,15 +24,6 @@ def distance_walk(
         out[k] = [_last(part) for part in (d, f, *map(xp.cumsum, (px, px * px, py, py * py)))]
 
 
-def gap_walk(x: Any, y: Any, cuts_x: Any, cuts_y: Any, out: Any) -> None:
-    """Of each segment: Σ h·|q|, and the largest |q| at a gap."""
-    xp = array_module(x)
-    n, m = len(x) - 1, len(y) - 1
-    for k, (_, _, i, j, h) in enumerate(_segments(xp, x, y, cuts_x, cuts_y)):
-        size = xp.abs(i * m - j * n)
-        out[k] = [_last(xp.cumsum(h * size)), xp.max(size * (h > 0))]
-
-
 def sign_walk(x: Any, y: Any, cuts_x: Any, cuts_y: Any, out: Any) -> None:
     """Of each segment: Σ h·|q|, s = Σ h·sign q, then Σ s and Σ s² over its numbers of x, and of y."""
     xp = array_module(x)
