@@ -169,31 +169,31 @@ def quadratic_forms(profile: Profile, z: Array, v: Array, w: Array) -> tuple[Arr
     V has shape (N, B), w (N,); the shapes of the results are (B,), (B,), (). B permutations in one
     pass over half of the pairs: time O(N²·(d + B) / 2), memory O(N·B).
     """
-    both = np.column_stack([v, w])
     if _on_a_line(profile, z):
-        forms, mixed = (
-            line.distance_forms(z[:, 0], both),
-            line.distance_sums(z[:, 0], z[:, 0], w) @ v,
-        )
-        return forms[:-1], mixed, float(forms[-1])
-    grid = Grid(profile, z, z, extra=both.shape[1])
-    vectors = grid.moved(both)
+        forms = line.distance_forms(z[:, 0], np.column_stack([v, w]))
+        return forms[:-1], line.distance_sums(z[:, 0], z[:, 0], w) @ v, float(forms[-1])
+    grid = Grid(profile, z, z, extra=v.shape[1] + 1)
+    vectors, weights = grid.moved(v), grid.moved(w)  # not side by side: V is large
 
-    def panel(rows: slice) -> tuple[NDArray[Any], NDArray[Any]]:
-        left = vectors[rows]
-        own = grid.tile(rows, rows) @ left
-        others: Any = 0.0 * own
+    def panel(rows: slice) -> tuple[NDArray[Any], NDArray[Any], float]:
+        left, own_weights = vectors[rows], weights[rows]
+        tile = grid.tile(rows, rows)
+        own, summed = tile @ left, tile @ own_weights
+        others, beyond = 0.0 * own, 0.0 * summed
         for columns in grid.columns(rows.stop):
-            others += grid.tile(rows, columns) @ vectors[columns]
+            tile = grid.tile(rows, columns)
+            others += tile @ vectors[columns]
+            beyond += tile @ weights[columns]
         forms = (left * (own + 2.0 * others)).sum(0)
-        mixed = left[:, -1] @ (own + others) + others[:, -1] @ left
-        return to_host(forms), to_host(mixed)
+        mixed = own_weights @ (own + others) + beyond @ left
+        return to_host(forms), to_host(mixed), float(own_weights @ (summed + 2.0 * beyond))
 
-    forms, mixed = np.zeros(both.shape[1]), np.zeros(both.shape[1])
-    for part, mixed_part in in_order(panel, grid.rows(), work=grid.work):
+    forms, mixed, total = np.zeros(v.shape[1]), np.zeros(v.shape[1]), 0.0
+    for part, mixed_part, own_total in in_order(panel, grid.rows(), work=grid.work):
         forms += part
         mixed += mixed_part
-    return forms[:-1], mixed[:-1], float(forms[-1])
+        total += own_total
+    return forms, mixed, total
 
 
 def product(profile: Profile, x: Array, y: Array, v: Array) -> Array:
