@@ -55,7 +55,9 @@ def subsampled(
     if fraction == 1:
         return none
     if design is None:
-        drawn = [_parts(one, estimator.subsamples, fraction, seed, k) for k, one in enumerate(given)]
+        drawn = [
+            _parts(one, estimator.subsamples, fraction, seed, k) for k, one in enumerate(given)
+        ]
     else:
         rng = stream(seed, "subsampling", estimator.quantity.name)
         rows = [design.subset(rng) for _ in range(estimator.subsamples)]
@@ -89,9 +91,7 @@ def _parts(
 
     def rows() -> list[NDArray[np.intp]]:
         rng, size = stream(seed, "subsampling", str(place)), int(fraction * samples.n)
-        draws = (
-            rng.choice(samples.n, size, replace=False, shuffle=False) for _ in range(many)
-        )
+        draws = (rng.choice(samples.n, size, replace=False, shuffle=False) for _ in range(many))
         return [np.sort(own) for own in draws]
 
     if place or many * fraction * samples.points.nbytes > execution().memory / 32:

@@ -48,17 +48,18 @@ def number_before(x: Array, y: Array, i: int, j: int) -> Any:
 
 
 @inlined_exactly
-def begun(x: Array, y: Array, i: int, j: int) -> Any:
-    """Where a segment begins: i, j, the number before, q, 2 i − n, and sums of nothing."""
+def begun(x: Array, y: Array, i: int, j: int, signs: Any) -> Any:
+    """Where a segment begins: i, j, the number before, q, sums of nothing, 2 i − n or a largest |q|."""
     n, m = float(len(x) - 1), float(len(y) - 1)
     z = number_before(x, y, i, j)
-    return i, j, z, i * m - j * n, 2.0 * i - n, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    s = 2.0 * i - n if signs is None else 0.0
+    return i, j, z, i * m - j * n, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, s
 
 
 @inlined_exactly
 def step(x: Array, y: Array, at: Any, along_x: float, along_y: float, signs: Any) -> Any:
     """One number further along the line; what ``signs`` decides is decided by the compiler."""
-    i, j, last, q, s, d, f, x1, x2, y1, y2 = at
+    i, j, last, q, d, f, x1, x2, y1, y2, s = at
     n, m = float(len(x) - 1), float(len(y) - 1)
     u, v = x[i], y[j]
     own = np.int64(u <= v)
@@ -69,15 +70,17 @@ def step(x: Array, y: Array, at: Any, along_x: float, along_y: float, signs: Any
         d += h * q
         f += h * s
         p = d + f * (along_y + of_x * (along_x - along_y))
+        s += 2.0 * of_x
     else:
         d += h * abs(q)
+        s = max(s, abs(q) * float(np.int64(h > 0.0)))  # between equal numbers there is no F − G
         f += h * (float(np.int64(q > 0.0)) - float(np.int64(q < 0.0)))
         p = f
     a = p * of_x
     b = p - a
     return (
-        i + own, j + 1 - own, z, q + (of_x * (n + m) - n), s + 2.0 * of_x, d, f,
-        x1 + a, x2 + a * p, y1 + b, y2 + b * p,
+        i + own, j + 1 - own, z, q + (of_x * (n + m) - n), d, f,
+        x1 + a, x2 + a * p, y1 + b, y2 + b * p, s,
     )  # fmt: skip
 
 
@@ -100,8 +103,8 @@ def walk(
     for k in range(0, segments, 2):
         other, end = min(k + 1, segments), min(k + 2, segments)
         one, two = (
-            begun(x, y, cuts_x[k], cuts_y[k]),
-            begun(x, y, cuts_x[other], cuts_y[other]),
+            begun(x, y, cuts_x[k], cuts_y[k], signs),
+            begun(x, y, cuts_x[other], cuts_y[other], signs),
         )
         long = cuts_x[other] - cuts_x[k] + cuts_y[other] - cuts_y[k]
         short = cuts_x[end] - cuts_x[other] + cuts_y[end] - cuts_y[other]
@@ -110,8 +113,8 @@ def walk(
             two = step(x, y, two, along_x, along_y, signs)
         for _ in range(short, long):
             one = step(x, y, one, along_x, along_y, signs)
-        for c, total in enumerate(one[5:]):
+        for c, total in enumerate(one[4:]):
             out[k, c] = total
         if other < segments:
-            for c, total in enumerate(two[5:]):
+            for c, total in enumerate(two[4:]):
                 out[other, c] = total

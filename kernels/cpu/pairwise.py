@@ -115,7 +115,7 @@ def squared_distances(x: Rows, y: Rows, room: Array | None = None) -> Array:
     """
     shape = len(x.points), len(y.points)
     made = np.empty(shape) if room is None else room[: shape[0] * shape[1]].reshape(shape)
-    if x.centred is None or y.centred is None:
+    if x.centred is None or x.squares is None or y.centred is None or y.squares is None:
         squares(x.points, np.ascontiguousarray(y.points.T), made)
     else:
         np.matmul(x.centred, y.centred.T, out=made)

@@ -129,4 +129,6 @@ def test_of_several_figures_the_one_that_is_compared_is_named(here, command):
     printed = here(f"{command} p.npy q.npy near.npy --metric prdc:k=3 -f ndjson")[1]
     ids = [json.loads(line)["id"] for line in printed.splitlines()]
     assert all(one.startswith("prdc:kind=precision,k=3") for one in filter(None, ids))
-    assert "prdc:kind=precision,k=3(" in here(f"{command} p.npy q.npy near.npy --metric prdc:k=3")[1]
+    assert (
+        "prdc:kind=precision,k=3(" in here(f"{command} p.npy q.npy near.npy --metric prdc:k=3")[1]
+    )

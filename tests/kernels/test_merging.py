@@ -32,7 +32,7 @@ def walked(x, y):
     a, b = merging.ordered(x), merging.ordered(y)
     unbiased = min(len(x), len(y)) > 1
     moments = [merging.distance_moments(a, b, unbiased=u) for u in (False, unbiased)]
-    return repr((moments, merging.signed_gaps(a, b)))
+    return repr((moments, merging.gaps(a, b), merging.signed_gaps(a, b)))
 
 
 def means(x, y):
@@ -50,6 +50,17 @@ def test_moments_equal_the_loops(pair, unbiased):
         p = means(own, other) - share * means(own, own)
         assert mean == pytest.approx(p.mean(), abs=ROUNDING(24, scale=40))
         assert squares == pytest.approx(((p - p.mean()) ** 2).sum(), abs=ROUNDING(24, scale=900))
+
+
+@MANY
+@given(pair=pairs())
+def test_gaps_equal_the_loops(pair):
+    x, y = pair
+    grid = sorted([*x, *y])
+    height = [np.mean(x <= t) - np.mean(y <= t) for t in grid]
+    area = sum(abs(h) * (b - a) for h, a, b in zip(height, grid, grid[1:], strict=False))
+    found = merging.gaps(merging.ordered(x), merging.ordered(y))
+    assert found == pytest.approx((area, max(map(abs, height))), abs=ROUNDING(24, scale=10))
 
 
 @MANY
@@ -97,6 +108,7 @@ def test_a_sample_and_itself_are_at_distance_zero():
     a = merging.ordered(np.random.default_rng(0).normal(size=20_000))
     assert merging.distance_moments(a, a, unbiased=False) == ((0.0, 0.0), (0.0, 0.0))
     assert merging.signed_gaps(a, a) == (0.0, 0.0, 0.0)
+    assert merging.gaps(a, a) == (0.0, 0.0)
 
 
 def test_every_cut_stands_between_the_numbers():
