@@ -5,7 +5,6 @@ from typing import Any
 
 import click
 
-from divmatch.catalogue import QUANTITIES
 from divmatch.cli.command import Command
 from divmatch.cli.journal import Journal, Stream
 from divmatch.cli.options import (
@@ -15,9 +14,9 @@ from divmatch.cli.progress import Progress
 from divmatch.cli.score_job import Job, Metric
 from divmatch.cli.score_table import table
 from divmatch.cli.session import Session
-from divmatch.cli.several import refuse_two_streams, sections
+from divmatch.cli.several import refuse_two_streams, sections, spelled_out
 from divmatch.errors import SettingError
-from divmatch.estimator import parse_metric, quantity
+from divmatch.estimator import parse_metric
 from divmatch.record import Result
 
 DEFAULT_METRICS = "energy,mmd,sliced"
@@ -70,19 +69,6 @@ def prepared(options: Mapping[str, Any]) -> tuple[Session, list[Metric]]:
     if len(set(named)) < len(named):
         raise SettingError(f"--metrics: '{max(named, key=named.count)}' is named twice")
     return session, [parsed(text) for text in named]
-
-
-def spelled_out(text: str) -> list[str]:
-    """A metric whose command gives several results, as that many: prdc:kind=precision, ..."""
-    name, _, given = text.partition(":")
-    if name.strip() not in QUANTITIES or "method=" in given:
-        return [text]
-    several = quantity(name.strip()).on_command
-    for key, words in several.items():
-        if all(part.partition("=")[0].strip() != key for part in given.split(",")):
-            rest = f",{given}" if given else ""
-            return [f"{name.strip()}:{key}={word}{rest}" for word in words.split(",")]
-    return [text]
 
 
 def split_metrics(text: str) -> list[str]:

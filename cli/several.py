@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from divmatch.catalogue import QUANTITIES
 from divmatch.cli.main import printable
 from divmatch.cli.options import (
     compute_options,
@@ -18,7 +19,7 @@ from divmatch.cli.options import (
 )
 from divmatch.cli.session import Session, labelled, notes_of
 from divmatch.errors import SettingError
-from divmatch.estimator import Estimator, parse_metric
+from divmatch.estimator import Estimator, parse_metric, quantity
 from divmatch.record import Result
 from divmatch.samples import Samples
 
@@ -33,8 +34,23 @@ def metric_option() -> click.Option:
         metavar="NAME",
         default=METRIC,
         show_default=True,
-        help="Divergence, with settings if wanted: energy, mmd:kernel=laplace, kl:method=nnr.",
+        callback=lambda context, parameter, text: spelled_out(text)[0],
+        help="Divergence, with settings if wanted: energy, mmd:kernel=laplace, kl:method=nnr; of several "
+        "figures one: prdc:kind=recall.",
     )
+
+
+def spelled_out(text: str) -> list[str]:
+    """A metric whose command gives several results, as that many: prdc:kind=precision, ..."""
+    name, _, given = text.partition(":")
+    if name.strip() not in QUANTITIES or "method=" in given:
+        return [text]
+    several = quantity(name.strip()).on_command
+    for key, words in several.items():
+        if all(part.partition("=")[0].strip() != key for part in given.split(",")):
+            rest = f",{given}" if given else ""
+            return [f"{name.strip()}:{key}={word}{rest}" for word in words.split(",")]
+    return [text]
 
 
 def sections(*, progress: bool = False) -> dict[str, list[click.Parameter]]:

@@ -17,7 +17,6 @@ from divmatch.inference import (
     seed_of,
 )
 from divmatch.intervals import (
-    SUBSAMPLES,
     Subsampled,
     extrapolated,
     fraction_of,
@@ -70,14 +69,14 @@ class Difference:
     bias: float = 0.0
     method: str = "influence"
     p_value: float | None = None
+    resamples: int = 0
 
     @property
     def interval(self) -> Interval | None:
         """The interval, with its method."""
         if self.low is None or self.high is None:
             return None
-        resamples = SUBSAMPLES if self.method == "subsampling" else 0
-        return Interval(self.level, self.low, self.high, self.method, resamples)
+        return Interval(self.level, self.low, self.high, self.method, self.resamples)
 
     def growth(self) -> float | None:
         """How many times as many rows would tell such a gap from 0 in four cases out of five.
@@ -217,6 +216,7 @@ def difference(a: Standing, b: Standing, *, level: float, paired: bool = False) 
         bias=bias,
         method=a.method,
         p_value=_normal_p(max(abs(centre) - doubt, 0.0), spread),
+        resamples=a.result.ci.resamples if a.result.ci else 0,
     )
 
 

@@ -37,7 +37,7 @@ class Estimate:
     such as a chi-square approximation; permutations take its place. ``se`` is the standard error where
     it does not come from the influences of single rows: of a summary, of rows and columns that are both
     samples, or of enough rows in the place of all; ``blocks`` are the influences of a method whose
-    interval comes from independent blocks.
+    interval comes from independent blocks. The interval of a ``share`` stays in [0, 1].
     """
 
     value: float
@@ -52,6 +52,7 @@ class Estimate:
     test: Test | None = None
     se: float | None = None
     blocks: "Blocks | None" = None
+    share: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +105,8 @@ class Estimator(Method):
     ``interval`` says where the interval comes from: the influence terms, subsampling, or the
     estimate's own standard error: of the spread of blocks, which is as valid where P = Q, or two-way,
     where both the rows and the columns are samples. With a
-    ``rate``, subsampling also tells the bias: rate(d) is the power of 1/n that it falls with.
+    ``rate``, subsampling, which draws ``subsamples``, also tells the bias: rate(d) is the power of 1/n
+    that it falls with.
     ``standard_error`` of (estimate, subsampled, x, y) replaces the plain one of subsampling.
     ``assumption`` of (x, y, **settings) returns warnings where the data speak against what the method
     takes for granted; inference asks it once.
@@ -123,6 +125,7 @@ class Estimator(Method):
     fraction: float | None = None  # of the rows in a subsample, where the usual one is too small
     own_title: str = ""  # where the method does not measure what its quantity is called after
     own_unit: str = ""
+    subsamples: int = 100
     _summary: list[Callable[..., Estimate | None]] = field(default_factory=list)
     _plan: list[Callable[..., Pooled]] = field(default_factory=list)
     _contrast: list[Callable[..., Pooled]] = field(default_factory=list)
@@ -300,6 +303,7 @@ class Quantity(Family[Estimator]):
         fraction: float | None = None,
         title: str = "",
         unit: str = "",
+        subsamples: int = 100,
     ) -> Callable[[Callable[..., Estimate]], Estimator]:
         """Turn a typed function into the estimator of this quantity called ``method``.
 
@@ -322,6 +326,7 @@ class Quantity(Family[Estimator]):
                 fraction,
                 title,
                 unit,
+                subsamples,
             )
             (self.known if known_density else self.methods)[method] = made
             return made

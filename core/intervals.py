@@ -16,7 +16,6 @@ from divmatch.randomness import stream
 from divmatch.record import Interval, Note
 from divmatch.samples import Samples
 
-SUBSAMPLES = 100
 NEIGHBOURS_NOISE = 0.3  # share of the variance that a mean over sparser samples does not have
 FARTHEST = 5.0  # most that a bias may be, times its growth on subsamples: about ten columns
 
@@ -56,10 +55,12 @@ def subsampled(
     if fraction == 1:
         return none
     if design is None:
-        drawn = [_parts(one, fraction, seed, k) for k, one in enumerate(given)]
+        drawn = [
+            _parts(one, estimator.subsamples, fraction, seed, k) for k, one in enumerate(given)
+        ]
     else:
         rng = stream(seed, "subsampling", estimator.quantity.name)
-        rows = [design.subset(rng) for _ in range(SUBSAMPLES)]
+        rows = [design.subset(rng) for _ in range(estimator.subsamples)]
         drawn = [
             map(one.take, own) for one, own in zip(given, zip(*rows, strict=True), strict=False)
         ]
@@ -83,19 +84,19 @@ def fraction_of(*given: Samples) -> float:
     return float(min(samples.n for samples in given) ** (-1 / 3))
 
 
-def _parts(samples: Samples, fraction: float, seed: int, place: int) -> Iterable[Samples]:
+def _parts(
+    samples: Samples, many: int, fraction: float, seed: int, place: int
+) -> Iterable[Samples]:
     """Random parts; those of a reference are kept if there is room, with the trees made of them."""
 
     def rows() -> list[NDArray[np.intp]]:
         rng, size = stream(seed, "subsampling", str(place)), int(fraction * samples.n)
-        draws = (
-            rng.choice(samples.n, size, replace=False, shuffle=False) for _ in range(SUBSAMPLES)
-        )
+        draws = (rng.choice(samples.n, size, replace=False, shuffle=False) for _ in range(many))
         return [np.sort(own) for own in draws]
 
-    if place or SUBSAMPLES * fraction * samples.points.nbytes > execution().memory / 32:
+    if place or many * fraction * samples.points.nbytes > execution().memory / 32:
         return map(samples.take, rows())
-    key = ("subsamples", fraction, seed)
+    key = ("subsamples", many, fraction, seed)
     return samples.once(key, lambda: [samples.take(own) for own in rows()])
 
 
@@ -163,7 +164,7 @@ def interval_of(
     elif estimator.interval == "two-way":
         se, resamples = estimate.se, 0
     else:
-        se, resamples = found.se if found else None, SUBSAMPLES
+        se, resamples = found.se if found else None, estimator.subsamples
         if estimator.standard_error:
             se = estimator.standard_error(estimate, found, x, y)
     if se is None or not math.isfinite(se):
@@ -187,9 +188,31 @@ def interval_of(
             ),
         )
     centre = estimate.value - correction.bias
-    half = normal_quantile(0.5 + level / 2) * correction.se + correction.doubt
-    ci = Interval(level, centre - half, centre + half, estimator.interval, resamples)
-    return se, ci, correction.bias, notes
+    width = normal_quantile(0.5 + level / 2)
+    half = width * correction.se + correction.doubt
+    low, high = centre - half, centre + half
+    if estimate.share:
+        low, high = of_share(estimate.value, se, width)
+    return se, Interval(level, low, high, estimator.interval, resamples), correction.bias, notes
+
+
+def added(share: float, size: float) -> float:
+    """The share with two more rows in and two more out (Agresti & Coull 1998): never 0 or 1."""
+    return (size * share + 2) / (size + 4)
+
+
+def of_share(share: float, se: float, width: float) -> tuple[float, float]:
+    """Wilson's interval (1927) for as many independent rows as have this standard error."""
+    few, many = 1e-9, 1e18
+    for _ in range(100):
+        size = math.sqrt(few * many)
+        p = added(share, size)
+        few, many = (size, many) if p * (1 - p) > size * se * se else (few, size)
+    weight = width * width / size
+    centre = (share + weight / 2) / (1 + weight)
+    half = math.sqrt(weight * (share * (1 - share) + weight / 4)) / (1 + weight)
+    low, high = min(centre - half, share), max(centre + half, share)  # rounding apart
+    return max(low, 0.0), min(high, 1.0)
 
 
 def normal_quantile(probability: float) -> float:

@@ -58,7 +58,9 @@ def _manifold(samples: Samples, k: int) -> Manifold:
 
 def _values(samples: Samples, radius: Array, near: Integers, tied: Integers) -> Array:
     """The weight of every row over the mass of the other rows in its ball."""
-    counts = index(samples).count_within(samples.points[tied], radius[tied]) - 1
+    counts = tied  # as empty as it is without ties
+    if len(tied):
+        counts = index(samples).count_within(samples.points[tied], radius[tied]) - 1
     if samples.weights is None:
         held = np.full(samples.n, float(near.shape[1]))
         held[tied] = counts

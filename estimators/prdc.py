@@ -12,7 +12,7 @@ from divmatch.errors import InconclusiveError
 from divmatch.estimator import Estimate, Labels, Pooled, Quantity, influence_se
 from divmatch.estimators.manifold_splits import Lists, figures_of, listed
 from divmatch.estimators.manifolds import authentic, carrying, crossing, manifold
-from divmatch.intervals import Subsampled
+from divmatch.intervals import Subsampled, added
 from divmatch.record import Note
 from divmatch.samples import Samples
 from divmatch.settings import Setting
@@ -68,8 +68,8 @@ def _standard_error(
 
 
 def _binomial(share: float, size: float) -> float:
-    """The variance p (1 − p) with two more rows in and two more out (Agresti & Coull 1998)."""
-    p = (size * share + 2) / (size + 4)
+    """The variance of one row."""
+    p = added(share, size)
     return p * (1 - p)
 
 
@@ -79,6 +79,7 @@ def _binomial(share: float, size: float) -> float:
     "Alaa et al. 2022, arXiv:2102.08921",
     interval="subsampling",
     standard_error=_standard_error,
+    subsamples=50,
 )
 def prdc(x: Samples, y: Samples, *, kind: Kind = "precision", k: NeighbourCount = 5) -> Estimate:
     """Precision, recall, density, coverage of P's rows by Q's, and Q's authenticity.
@@ -98,10 +99,10 @@ def prdc(x: Samples, y: Samples, *, kind: Kind = "precision", k: NeighbourCount 
     do not give 1: coverage is then 1 − 2^(-k) on average for n = m, precision and recall rise with k
     and fall with the columns. Compare values of the same n, m and k alone.
 
-    The interval is for the value that these n, m and k give on average: 100 subsamples of
+    The interval is for the value that these n, m and k give on average: 50 subsamples of
     min(n, m)^(2/3) rows tell how many times p (1 − p)/n the variance of a share p is; that of density
-    is as large as its influences say. The interval can end beyond 0 or 1. The p-value is one-sided:
-    the share of random splits of the pool with a value as small.
+    is as large as its influences say. The interval of a share is Wilson's: it stays in [0, 1]. The
+    p-value is one-sided: the share of random splits of the pool with a value as small.
 
     Ties need no noise: a ball holds every row at its radius, copies of a row are its neighbours, and
     density divides by the number kᵢ of rows that a ball holds. A warning (W34) counts the balls of
@@ -153,6 +154,7 @@ def prdc(x: Samples, y: Samples, *, kind: Kind = "precision", k: NeighbourCount 
         None if terms_y is None else _in_place(y, terms_y),
         params={"kind": kind, "k": k},
         notes=_copies(kind, rows_x, rows_y, k),
+        share=kind != "density",
     )
 
 

@@ -197,7 +197,7 @@ def means_of_splits(
 
     ``own`` is every row's kernel with itself, where it is to be left out.
     """
-    selves = None if own is None else weights**2 * own
+    selves = None if own is None else weights * own
 
     def means(labels: Labels) -> tuple[Array, Array, Array, float]:
         v = labels * weights[:, None]
@@ -207,10 +207,10 @@ def means_of_splits(
         across, typical = (cross - within_x) / (mass_x * mass_y), total / len(weights) ** 2
         if selves is None:
             return across, within_x / mass_x**2, within_y / mass_y**2, typical
-        squares_x = (weights**2) @ labels
+        squares_x = weights @ v
         squares_y = float(weights @ weights) - squares_x
-        own_x = selves @ labels
-        own_y = float(selves.sum()) - own_x
+        own_x = selves @ v
+        own_y = float(weights @ selves) - own_x
         mean_x = (within_x - own_x) / (mass_x**2 - squares_x)
         mean_y = (within_y - own_y) / (mass_y**2 - squares_y)
         return across, mean_x, mean_y, typical

@@ -47,7 +47,7 @@ def distance_moments(
     along_x = m / (2.0 * (n - 1)) if unbiased else 0.0
     along_y = -0.5 if unbiased else 0.0
     cuts = _cuts(x, y)
-    found = np.empty((len(cuts[0]) - 1, 6))
+    found = np.empty((len(cuts[0]) - 1, 7))
     twin = earned_twin(float(n + m), COMPILED_FROM)
 
     def fill(part: slice) -> None:
@@ -55,7 +55,7 @@ def distance_moments(
         twin.distance_walk(x, y, cuts[0][places], cuts[1][places], along_x, along_y, found[part])
 
     _filled(fill, len(found), n + m)
-    d, f, *_ = found.T
+    d, f = found[:, 0], found[:, 1]
     span = max(x[n - 1], y[m - 1]) - min(x[0], y[0])
     d_before = np.cumsum(d) - d - d.sum() / 2.0
     f_before = np.cumsum(f) - f + (n * span - f.sum()) / 2.0
@@ -73,17 +73,8 @@ def distance_moments(
 def gaps(x: Array, y: Array) -> tuple[float, float]:
     """∫ |F − G| and max |F − G| of the distribution functions of two sorted samples. Time O(n + m)."""
     n, m = len(x) - 1, len(y) - 1
-    cuts = _cuts(x, y)
-    found = np.empty((len(cuts[0]) - 1, 2))
-    twin = earned_twin(float(n + m), COMPILED_FROM)
-
-    def fill(part: slice) -> None:
-        places = slice(part.start, part.stop + 1)
-        twin.gap_walk(x, y, cuts[0][places], cuts[1][places], found[part])
-
-    _filled(fill, len(found), n + m)
-    area, largest = float(found[:, 0].sum()), float(found[:, 1].max())
-    return area / n / m, largest / n / m
+    _, found = _signs(x, y)
+    return float(found[:, 0].sum()) / n / m, float(found[:, 6].max()) / n / m
 
 
 def signed_gaps(x: Array, y: Array) -> tuple[float, float, float]:
@@ -92,20 +83,27 @@ def signed_gaps(x: Array, y: Array) -> tuple[float, float, float]:
     The integral is W₁, that of the signs its potential but for a constant. Time O(n + m).
     """
     n, m = len(x) - 1, len(y) - 1
-    cuts = _cuts(x, y)
-    found = np.empty((len(cuts[0]) - 1, 6))
-    twin = earned_twin(float(n + m), COMPILED_FROM)
-
-    def fill(part: slice) -> None:
-        places = slice(part.start, part.stop + 1)
-        twin.sign_walk(x, y, cuts[0][places], cuts[1][places], found[part])
-
-    _filled(fill, len(found), n + m)
+    cuts, found = _signs(x, y)
     rises = found[:, 1]
     before = np.cumsum(rises) - rises
     of_x = _moments(np.diff(cuts[0]), before, found[:, 2], found[:, 3])
     of_y = _moments(np.diff(cuts[1]), before, found[:, 4], found[:, 5])
     return float(found[:, 0].sum()) / n / m, of_x[1], of_y[1]
+
+
+def _signs(x: Array, y: Array) -> tuple[tuple[Integers, Integers], Array]:
+    """The cuts, and what `sign_walk` finds between them."""
+    numbers = len(x) + len(y) - 2
+    cuts = _cuts(x, y)
+    found = np.empty((len(cuts[0]) - 1, 7))
+    twin = earned_twin(float(numbers), COMPILED_FROM)
+
+    def fill(part: slice) -> None:
+        places = slice(part.start, part.stop + 1)
+        twin.sign_walk(x, y, cuts[0][places], cuts[1][places], found[part])
+
+    _filled(fill, len(found), numbers)
+    return cuts, found
 
 
 def _filled(fill: Callable[[slice], None], segments: int, numbers: int) -> None:

@@ -39,6 +39,7 @@ COMPILED_FROM = 4e8  # ... and from which loading the compiled twin (0.7 s) pays
 LOADED_FROM = 4e6  # ... and from which it pays once it is loaded
 TREE_ROWS = 2048  # queries of a block
 MARGIN = 1e-13  # relative: far above the rounding of a tree's distances, far below a real gap
+MANY = 2000  # rows from which superfluous copies are looked for
 LISTED = 128  # most points within a radius that are looked through one by one
 FEW_COPIES = 0.9  # share of rows up to which an index without superfluous copies is worth building
 
@@ -138,7 +139,7 @@ class Neighbours:
 
     def _nearest(self, queries: Array, k: int, own: Integers) -> tuple[Array, Integers]:
         name = self._choice(len(queries))
-        if name != "blocks":
+        if name != "blocks" and len(self._points) > MANY:
             reduced = self._reduced(k)
             if reduced is not None:
                 index, kept = reduced

@@ -30,6 +30,7 @@ number of threads.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from types import ModuleType
 from typing import Any, Literal
 
@@ -108,10 +109,11 @@ def all_cross_sums(
     weights_x, weights_y = grid.moved(a), grid.moved(b)
 
     def panel(rows: slice) -> list[tuple[Any, Any]]:
+        room = grid.room()
         along: list[Any] = [0.0] * len(profiles)
         down: list[list[Any]] = [[] for _ in profiles]
         for columns in grid.columns():
-            sums = grid.sums(profiles, rows, columns, weights_x, weights_y)
+            sums = grid.sums(profiles, rows, columns, weights_x, weights_y, room)
             for k, (one, other) in enumerate(sums):
                 along[k] = along[k] + one
                 down[k].append(to_host(other))
@@ -142,13 +144,14 @@ def all_self_sums(profiles: Sequence[Profile], x: Array, a: Array) -> list[Array
     weights = grid.moved(a)
 
     def panel(rows: slice) -> tuple[slice, NDArray[Any]]:
+        room = grid.room()
         sums = np.zeros((len(profiles), len(x) - rows.start))
         size = rows.stop - rows.start
-        for k, (along, _) in enumerate(grid.sums(profiles, rows, rows, weights, weights)):
+        for k, (along, _) in enumerate(grid.sums(profiles, rows, rows, weights, weights, room)):
             sums[k, :size] = to_host(along)
         for columns in grid.columns(rows.stop):
             place = slice(columns.start - rows.start, columns.stop - rows.start)
-            found = grid.sums(profiles, rows, columns, weights, weights)
+            found = grid.sums(profiles, rows, columns, weights, weights, room)
             for k, (along, down) in enumerate(found):
                 sums[k, :size] += to_host(along)
                 sums[k, place] += to_host(down)
@@ -166,31 +169,31 @@ def quadratic_forms(profile: Profile, z: Array, v: Array, w: Array) -> tuple[Arr
     V has shape (N, B), w (N,); the shapes of the results are (B,), (B,), (). B permutations in one
     pass over half of the pairs: time O(N²·(d + B) / 2), memory O(N·B).
     """
-    both = np.column_stack([v, w])
     if _on_a_line(profile, z):
-        forms, mixed = (
-            line.distance_forms(z[:, 0], both),
-            line.distance_sums(z[:, 0], z[:, 0], w) @ v,
-        )
-        return forms[:-1], mixed, float(forms[-1])
-    grid = Grid(profile, z, z, extra=both.shape[1])
-    vectors = grid.moved(both)
+        forms = line.distance_forms(z[:, 0], np.column_stack([v, w]))
+        return forms[:-1], line.distance_sums(z[:, 0], z[:, 0], w) @ v, float(forms[-1])
+    grid = Grid(profile, z, z, extra=v.shape[1] + 1)
+    vectors, weights = grid.moved(v), grid.moved(w)  # not side by side: V is large
 
-    def panel(rows: slice) -> tuple[NDArray[Any], NDArray[Any]]:
-        left = vectors[rows]
-        own = grid.tile(rows, rows) @ left
-        others: Any = 0.0 * own
+    def panel(rows: slice) -> tuple[NDArray[Any], NDArray[Any], float]:
+        left, own_weights = vectors[rows], weights[rows]
+        tile = grid.tile(rows, rows)
+        own, summed = tile @ left, tile @ own_weights
+        others, beyond = 0.0 * own, 0.0 * summed
         for columns in grid.columns(rows.stop):
-            others += grid.tile(rows, columns) @ vectors[columns]
+            tile = grid.tile(rows, columns)
+            others += tile @ vectors[columns]
+            beyond += tile @ weights[columns]
         forms = (left * (own + 2.0 * others)).sum(0)
-        mixed = left[:, -1] @ (own + others) + others[:, -1] @ left
-        return to_host(forms), to_host(mixed)
+        mixed = own_weights @ (own + others) + beyond @ left
+        return to_host(forms), to_host(mixed), float(own_weights @ (summed + 2.0 * beyond))
 
-    forms, mixed = np.zeros(both.shape[1]), np.zeros(both.shape[1])
-    for part, mixed_part in in_order(panel, grid.rows(), work=grid.work):
+    forms, mixed, total = np.zeros(v.shape[1]), np.zeros(v.shape[1]), 0.0
+    for part, mixed_part, own_total in in_order(panel, grid.rows(), work=grid.work):
         forms += part
         mixed += mixed_part
-    return forms[:-1], mixed[:-1], float(forms[-1])
+        total += own_total
+    return forms, mixed, total
 
 
 def product(profile: Profile, x: Array, y: Array, v: Array) -> Array:
@@ -254,6 +257,13 @@ class Grid:
         self.x = self.moved(x)
         self.y = self.x if y is x else self.moved(y)
 
+    @cached_property
+    def prepared(self) -> tuple[Any, Any]:
+        """What the twin needs of all rows to have the squared distances of some."""
+        centre = self.y.mean(axis=0)
+        right = self.twin.prepared(self.y, centre)
+        return right if self.x is self.y else self.twin.prepared(self.x, centre), right
+
     def moved(self, array: Array) -> Any:
         """The array where the tiles are made."""
         return to_device(array, self.work)
@@ -266,21 +276,39 @@ class Grid:
         """Blocks of the columns from ``first`` on."""
         return steps_of(self.m, self.twin.TILE_COLUMNS, first)
 
+    def room(self) -> Array:
+        """Memory of one block of squared distances, for `sums` to use again and again."""
+        return np.empty(self.twin.TILE_ROWS * self.twin.TILE_COLUMNS)
+
     def tile(self, rows: slice, columns: slice) -> Any:
         """The profile of a block of rows with a block of columns."""
         profile = self.profile
+        if profile.of_distance:
+            squares = self.squares(rows, columns)
+            return self.twin.shaped(squares, profile.name, profile.scale)
         return self.twin.tile(
             self.x[rows], self.y[columns], profile.name, profile.scale, profile.scales
         )
 
+    def squares(self, rows: slice, columns: slice, room: Array | None = None) -> Any:
+        """The squared distances of a block of rows from a block of columns."""
+        left, right = self.prepared
+        return self.twin.squared_distances(left[rows], right[columns], room)
+
     def sums(
-        self, profiles: Sequence[Profile], rows: slice, columns: slice, a: Any, b: Any
+        self,
+        profiles: Sequence[Profile],
+        rows: slice,
+        columns: slice,
+        a: Any,
+        b: Any,
+        room: Array,
     ) -> Iterator[tuple[Any, Any]]:
         """K b and Kᵀ a of the block of every profile; several share one block of squared distances."""
         if not profiles[0].of_distance:
             tile = self.tile(rows, columns)
             yield tile @ b[columns], a[rows] @ tile
             return
-        squares = self.twin.squared_distances(self.x[rows], self.y[columns])
+        squares = self.squares(rows, columns, room)
         for profile in profiles:
             yield self.twin.summed(squares, profile.name, profile.scale, a[rows], b[columns])

@@ -57,10 +57,9 @@ def kernels() -> list[tuple[str, Callable[[], object]]]:
     calls += [
         (
             "distance_walk",
-            partial(cpu.distance_walk, line, line, cuts, cuts, 0.0, 0.0, np.empty((1, 6))),
+            partial(cpu.distance_walk, line, line, cuts, cuts, 0.0, 0.0, np.empty((1, 7))),
         ),
-        ("gap_walk", partial(cpu.gap_walk, line, line, cuts, cuts, np.empty((1, 2)))),
-        ("sign_walk", partial(cpu.sign_walk, line, line, cuts, cuts, np.empty((1, 6)))),
+        ("sign_walk", partial(cpu.sign_walk, line, line, cuts, cuts, np.empty((1, 7)))),
     ]
     calls.append(("transport", _transport))
     calls += [

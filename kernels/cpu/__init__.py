@@ -7,12 +7,13 @@ from divmatch.kernels.cpu.couplings import (
     row_moments,
 )
 from divmatch.kernels.cpu.crossing import crossing
-from divmatch.kernels.cpu.merging import distance_walk, gap_walk, sign_walk
+from divmatch.kernels.cpu.merging import distance_walk, sign_walk
 from divmatch.kernels.cpu.neighbours import count_within, indexed, nearest, rows_at_once
 from divmatch.kernels.cpu.pairwise import (
     TILE_COLUMNS,
     TILE_ROWS,
     bundle_sums,
+    prepared,
     shaped,
     squared_distances,
     summed,
@@ -33,9 +34,9 @@ __all__ = [
     "distance_walk",
     "dominated",
     "entries_above",
-    "gap_walk",
     "indexed",
     "nearest",
+    "prepared",
     "row_moments",
     "row_sums",
     "rows_at_once",

@@ -71,9 +71,9 @@ def indexed(points: Array) -> Index:
     """See `divmatch.kernels.neighbours`."""
     m, d = points.shape
     sampled = points[:: -(-m // SAMPLED)]
-    centre = np.median(sampled, axis=0)
-    spread = np.abs(sampled - centre).max(axis=1)
-    typical = np.median(spread[spread > 0]) if spread.any() else 1.0
+    centre = np.sort(sampled, axis=0)[len(sampled) // 2]
+    spread = np.sort(np.abs(sampled - centre).max(axis=1))
+    typical = spread[(len(spread) + np.count_nonzero(spread == 0)) // 2] if spread.any() else 1.0
     scale = float(2.0 ** -np.clip(np.frexp(typical)[1], -480, 480))
     factor = np.zeros((d + 2, -(-m // TESTED) * TESTED), dtype=np.float32)
     factor[d], factor[d + 1] = np.inf, 1.0

@@ -7,12 +7,13 @@ from divmatch.kernels.gpu.couplings import (
     row_moments,
 )
 from divmatch.kernels.gpu.crossing import crossing
-from divmatch.kernels.gpu.merging import distance_walk, gap_walk, sign_walk
+from divmatch.kernels.gpu.merging import distance_walk, sign_walk
 from divmatch.kernels.gpu.neighbours import count_within, indexed, nearest, rows_at_once
 from divmatch.kernels.gpu.pairwise import (
     TILE_COLUMNS,
     TILE_ROWS,
     bundle_sums,
+    prepared,
     shaped,
     squared_distances,
     summed,
@@ -33,9 +34,9 @@ __all__ = [
     "distance_walk",
     "dominated",
     "entries_above",
-    "gap_walk",
     "indexed",
     "nearest",
+    "prepared",
     "row_moments",
     "row_sums",
     "rows_at_once",

@@ -9,7 +9,7 @@ from divmatch.kernels.gpu.pairwise import array_module
 def distance_walk(
     x: Any, y: Any, cuts_x: Any, cuts_y: Any, along_x: float, along_y: float, out: Any
 ) -> None:
-    """Of each segment: Σ h·q, Σ h·(2 i − n), then Σ p and Σ p² over its numbers of x, and of y.
+    """Of each segment: Σ h·q, Σ h·(2 i − n), Σ p and Σ p² over its numbers of x, and of y; one place free.
 
     p = d + along·f with the sums d and f up to the number; h is the gap before it. ``cuts_x`` and
     ``cuts_y`` say how many numbers stand before each segment, and before the end.
@@ -21,20 +21,15 @@ def distance_walk(
         f = xp.cumsum(h * (2.0 * i - n))
         px = d[of_x] + f[of_x] * (along_y + (along_x - along_y))
         py = d[of_y] + f[of_y] * along_y
-        out[k] = [_last(part) for part in (d, f, *map(xp.cumsum, (px, px * px, py, py * py)))]
-
-
-def gap_walk(x: Any, y: Any, cuts_x: Any, cuts_y: Any, out: Any) -> None:
-    """Of each segment: Σ h·|q|, and the largest |q| at a gap."""
-    xp = array_module(x)
-    n, m = len(x) - 1, len(y) - 1
-    for k, (_, _, i, j, h) in enumerate(_segments(xp, x, y, cuts_x, cuts_y)):
-        size = xp.abs(i * m - j * n)
-        out[k] = [_last(xp.cumsum(h * size)), xp.max(size * (h > 0))]
+        sums = (d, f, *map(xp.cumsum, (px, px * px, py, py * py)))
+        out[k, :6] = [_last(part) for part in sums]
 
 
 def sign_walk(x: Any, y: Any, cuts_x: Any, cuts_y: Any, out: Any) -> None:
-    """Of each segment: Σ h·|q|, s = Σ h·sign q, then Σ s and Σ s² over its numbers of x, and of y."""
+    """Of each segment: Σ h·|q|, s = Σ h·sign q, Σ s and Σ s² over its numbers of x, of y, the largest |q|.
+
+    That one is the largest at a gap: between equal numbers there is no F − G.
+    """
     xp = array_module(x)
     n, m = len(x) - 1, len(y) - 1
     for k, (of_x, of_y, i, j, h) in enumerate(_segments(xp, x, y, cuts_x, cuts_y)):
@@ -43,7 +38,7 @@ def sign_walk(x: Any, y: Any, cuts_x: Any, cuts_y: Any, out: Any) -> None:
         sx, sy = s[of_x], s[of_y]
         sums = map(xp.cumsum, (h * xp.abs(q), sx, sx * sx, sy, sy * sy))
         area, *rest = (_last(part) for part in sums)
-        out[k] = [area, _last(s), *rest]
+        out[k] = [area, _last(s), *rest, xp.max(xp.abs(q) * (h > 0))]
 
 
 def _last(sums: Any) -> Any:

@@ -28,7 +28,12 @@ def tile(x: Any, y: Any, profile: str, scale: float, scales: tuple[float, ...] =
     return shaped(squared_distances(x, y), profile, scale)
 
 
-def squared_distances(x: Any, y: Any) -> Any:
+def prepared(points: Any, centre: Any) -> Any:
+    """See `divmatch.kernels.pairwise`."""
+    return points  # differences need nothing else
+
+
+def squared_distances(x: Any, y: Any, room: Any = None) -> Any:
     """See `divmatch.kernels.pairwise`."""
     xp = array_module(x)
     return _summed(xp, x, y, xp.square)

@@ -122,3 +122,13 @@ def test_what_is_about_all_sets_is_said_once(here, data):
 def test_a_colon_without_settings_is_refused(here):
     code, _, errors = here("rank p.npy q.npy near.npy --metric mmd:")
     assert (code, "'mmd:': expected key=value" in errors) == (2, True)
+
+
+@pytest.mark.parametrize("command", ["compare", "rank"])
+def test_of_several_figures_the_one_that_is_compared_is_named(here, command):
+    printed = here(f"{command} p.npy q.npy near.npy --metric prdc:k=3 -f ndjson")[1]
+    ids = [json.loads(line)["id"] for line in printed.splitlines()]
+    assert all(one.startswith("prdc:kind=precision,k=3") for one in filter(None, ids))
+    assert (
+        "prdc:kind=precision,k=3(" in here(f"{command} p.npy q.npy near.npy --metric prdc:k=3")[1]
+    )

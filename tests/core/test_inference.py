@@ -12,7 +12,14 @@ import divmatch
 from divmatch.errors import DivmatchError, InconclusiveError, SampleError, SettingError
 from divmatch.estimator import Estimate, Pooled, influence_se, quantity
 from divmatch.inference import in_bits, infer
-from divmatch.intervals import Subsampled, extrapolated, normal_quantile, subsampled
+from divmatch.intervals import (
+    Subsampled,
+    added,
+    extrapolated,
+    normal_quantile,
+    of_share,
+    subsampled,
+)
 from divmatch.kernels.execution import executing
 from divmatch.permutations import permutation_test
 from divmatch.record import Interval, Test
@@ -410,6 +417,24 @@ def test_subsampling_tells_the_mean_of_the_values_and_their_share_of_the_rows():
     found, sizes = counted(values, x, y)
     mean = sum(values[: len(sizes)]) / len(sizes)
     assert (found.mean, found.fraction) == pytest.approx((mean, 0.25), abs=ROUNDING(len(sizes)))
+
+
+@pytest.mark.parametrize("inside", [0, 1, 15, 50])
+@pytest.mark.parametrize("level", [0.5, 0.95])
+def test_interval_of_a_share_of_independent_rows_is_wilsons(inside, level):
+    from scipy.stats import binomtest
+
+    p = added(inside / 50, 50)
+    found = of_share(inside / 50, math.sqrt(p * (1 - p) / 50), normal_quantile(0.5 + level / 2))
+    expected = binomtest(inside, 50).proportion_ci(level, method="wilson")
+    assert found == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("se", [1e-9, 0.1, 10.0])
+def test_interval_of_a_share_holds_it_and_ends_between_zero_and_one(share, se):
+    low, high = of_share(share, se, 1.96)
+    assert 0.0 <= low <= share <= high <= 1.0
 
 
 def test_subsampling_keeps_the_ratio_of_the_samples():

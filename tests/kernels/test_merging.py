@@ -107,6 +107,7 @@ def test_digits_survive_a_large_offset():
 def test_a_sample_and_itself_are_at_distance_zero():
     a = merging.ordered(np.random.default_rng(0).normal(size=20_000))
     assert merging.distance_moments(a, a, unbiased=False) == ((0.0, 0.0), (0.0, 0.0))
+    assert merging.signed_gaps(a, a) == (0.0, 0.0, 0.0)
     assert merging.gaps(a, a) == (0.0, 0.0)
 
 
