@@ -78,7 +78,9 @@ def test_noise_of_any_order_is_about_the_mean_under_equality(p):
         found = divmatch.sliced(rng.random((200, 4)), rng.random((300, 4)), p=p)
         values.append(found.value**p)
         noises.append(found.params["noise"] ** p)
-    assert np.mean(noises) == pytest.approx(np.mean(values), rel=0.15)  # halves are noisy themselves
+    assert np.mean(noises) == pytest.approx(
+        np.mean(values), rel=0.15
+    )  # halves are noisy themselves
 
 
 # --------------------------------------------------------------------------------- max-sliced
@@ -213,7 +215,10 @@ def test_gradient_of_a_law_is_the_derivative():
     from divmatch.transport.slicing import Sliced
 
     of = Sliced.of(as_samples(x, "x"), as_samples(y, "y"), 2)
-    search, law = Search.of(3, "auto", 0.9, generator()), np.eye(3) + 0.3 * generator(1).random((3, 3))
+    search, law = (
+        Search.of(3, "auto", 0.9, generator()),
+        np.eye(3) + 0.3 * generator(1).random((3, 3)),
+    )
     slope, step = search._slopes(of, law)[1], 1e-6
     for i, j in ((0, 0), (1, 2), (2, 0)):
         move = np.zeros((3, 3))
