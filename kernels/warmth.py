@@ -88,8 +88,9 @@ def _row_sums(source: str, kind: str) -> object:
 def _split_costs(weights: int, p: float) -> object:
     from divmatch.kernels import cpu
 
-    order, labels = np.arange(3, dtype=np.int32), np.array([[True, False, True]])
-    return cpu.split_costs(np.arange(3.0), order, labels, np.ones(weights), p, np.empty(1))
+    order, labels, out = np.arange(3, dtype=np.int32), np.array([[True, False, True]]), np.empty(1)
+    cpu.split_costs(np.arange(3.0), order, labels, np.ones(weights), p, out)
+    return out
 
 
 def _transport() -> object:
