@@ -128,6 +128,12 @@ def complain(error: click.ClickException) -> int:
         known = [
             name for p in _parameters(error, click.Option) for name in (*p.opts, *p.secondary_opts)
         ]
+        known += [
+            f"--method {method}"
+            for p in _parameters(error, click.Option)
+            if "--method" in p.opts
+            for method in str(p.metavar or "").split("|")
+        ]
         message = f"no such option '{error.option_name}'{suggestion(error.option_name, known)}"
         if _parameters(error, click.Argument) and not error.option_name.startswith("--"):
             message += "; file names that begin with - come after --"

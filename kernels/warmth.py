@@ -61,6 +61,12 @@ def kernels() -> list[tuple[str, Callable[[], object]]]:
         ),
         ("sign_walk", partial(cpu.sign_walk, line, line, cuts, cuts, np.empty((1, 7)))),
     ]
+    calls += [
+        (f"split_costs, {name}", partial(_split_costs, weights, p))
+        for name, weights, p in (
+            ("order 1", 0, 1), ("order p", 0, 2), ("weights, order 1", 3, 1), ("weights", 3, 2)
+        )
+    ]  # fmt: skip
     calls.append(("transport", _transport))
     calls += [
         (f"row_sums of {source}, {bits} bits", partial(_row_sums, source, f"f{bits // 8}"))
@@ -76,6 +82,14 @@ def _row_sums(source: str, kind: str) -> object:
     block, nothing = np.full((1, 2), 0.5, dtype=kind), np.empty(0)
     codes, keep = np.empty(0, dtype=np.int64), np.ones(1, dtype=np.bool_)
     return cpu.row_sums(block, block, codes, nothing, nothing, keep, source, 1.0, 0.1)
+
+
+def _split_costs(weights: int, p: float) -> object:
+    from divmatch.kernels import cpu
+
+    order, labels, out = np.arange(3, dtype=np.int32), np.array([[True, False, True]]), np.empty(1)
+    cpu.split_costs(np.arange(3.0), order, labels, np.ones(weights), p, out)
+    return out
 
 
 def _transport() -> object:

@@ -73,7 +73,7 @@ class SortedPool:
         for column in range(pool.d):
             values = pool.points[:, column]
             scale = 1.0 if p <= 2 else scale_of(values[:, None])
-            order = np.argsort(values, kind="stable")
+            order = np.argsort(values, kind="stable").astype(np.int32)
             self.reach += float(np.ptp(values)) / pool.d
             line = (values[order] - values[order[0]]) / scale
             self.lines.append((line, order, scale))

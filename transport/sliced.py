@@ -85,7 +85,7 @@ SLICED = Quantity(
         "divmatch sliced real.npy gen.npy -p 1 --projections 500",
         "divmatch sliced real.npy gen.npy --error 1% -f json",
         "divmatch sliced real.npy gen.npy -p riesz",
-        "divmatch sliced real.npy gen.npy --method max --permutations 199",
+        "divmatch sliced real.npy gen.npy --method max",
         "divmatch sliced real.npy gen.npy --method distributional",
         "divmatch sliced real.npy gen.npy --slices polynomial:3",
     ),

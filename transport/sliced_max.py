@@ -42,7 +42,8 @@ def sliced_max(
     permutation test can tell: it looks for the best direction of every permutation.
 
     Use it to see a difference that few directions show, and which: the JSON result holds the
-    `direction`. Columns count by their scale: standardise them (--scale) unless they share a unit.
+    `direction`, a component for each column. Columns count by their scale: standardise them (--scale)
+    unless they share a unit.
 
     The maximum is looked for by gradient ascent on the sphere with steps that never lower the value,
     from several directions at once: the difference of the means, alone and by the inverse of the
@@ -98,7 +99,7 @@ def sliced_max(
         terms_x=of.influence(about.rows_x, x, cost),
         terms_y=of.influence(about.rows_y, y, cost),
         bias=bias_of(of, value, lambda half: climbed_from(half, best.point), rng),
-        params={"noise": of.root(chance), "direction": _signed(best.point).tolist()},
+        params={"noise": of.root(chance), "direction": _named(_signed(best.point), x)},
         notes=(*noted, *near_null(of, cost, chance)),
         exact=x.d == 1,
     )
@@ -132,6 +133,12 @@ def _signed(direction: Array) -> Array:
     """The one of both opposite directions whose largest component is positive."""
     made: Array = direction * np.sign(direction[np.argmax(np.abs(direction))])
     return made
+
+
+def _named(direction: Array, samples: Samples) -> dict[str, float]:
+    """The component of every column."""
+    names = samples.columns or tuple(map(str, range(samples.d)))
+    return dict(zip(names, direction.tolist(), strict=True))
 
 
 # ------------------------------------------------------------------------------------- starts
