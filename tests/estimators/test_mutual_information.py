@@ -243,6 +243,30 @@ def test_influence_is_the_change_by_a_row(distance):
     assert max(slopes) - min(slopes) < 1.0
 
 
+def test_influence_counts_a_row_in_all_of_its_pairs():
+    """In the joint rows once; in the product as a row of x and as a row of y."""
+    sample = as_samples(gaussian(12, 0.6), "x", generator(5).random(12))
+    held = Rows(sample, groups_of(sample, None, None))
+    problem = _Problem(held, "cityblock", 2, 2, generator(1))
+    pairs, a = problem.pairings[0], sample.masses()
+    f, g = generator(6).normal(size=12), generator(7).normal(size=len(pairs.masses))
+    expected = f.copy()
+    for i, j, mass, value in zip(pairs.rows, pairs.columns, pairs.masses, g, strict=True):
+        expected[i] += mass * value / a[i]
+        expected[j] += mass * value / a[j]
+    expected -= a @ expected
+    found = problem._influence(f, g, pairs)
+    assert found == pytest.approx(expected, abs=ROUNDING(24, scale=20))
+
+
+@pytest.mark.parametrize("distance", ["cityblock", "sliced"])
+def test_standard_error_is_the_spread_over_samples(distance):
+    given = {"method": "wasserstein", "distance": distance, "references": 3, "projections": 12}
+    found = [divmatch.mi(gaussian(60, 0.8, s), seed=s, **given) for s in range(40)]
+    spread = np.std([one.value for one in found], ddof=1)
+    assert np.mean([one.se for one in found]) == pytest.approx(spread, rel=LUCK(80**-0.5, z=4))
+
+
 def test_many_rows_are_sliced_and_said():
     rows = gaussian(1001, 0.5)
     found = divmatch.mi(rows, method="wasserstein", projections=8, references=2)
