@@ -15,7 +15,7 @@ from divmatch.estimators.mutual_information import MI, refuse_weights
 from divmatch.estimators.quadratic import negative, rounding
 from divmatch.estimators.row_order import lexicographic
 from divmatch.kernels import transport
-from divmatch.kernels.directions import directions, monte_carlo_se
+from divmatch.kernels.directions import directions
 from divmatch.kernels.execution import in_order, steps_of
 from divmatch.kernels.ground import Ground
 from divmatch.kernels.quantiles import cumulated, weighted_cells
@@ -234,7 +234,8 @@ class _Problem:
     def null(self) -> Array:
         """Distances of pairings to one another."""
         if self.ground is None:
-            return self._sliced_null().mean(axis=1)
+            assert self.directions is not None  # noqa: S101
+            return self._sliced_null() @ self.directions.weights
         moved = (self._moved(p.points, p.masses, q, self.problems)[0] for p, q in self._linked())
         return np.array([plan.upper for plan in moved])
 
@@ -288,16 +289,16 @@ class _Problem:
         null, influence = [], np.zeros(self.rows.n)
         for one in self.pairings:
             found = self._slices(joint, self.rows.masses, one).influences(vectors)
-            means.append(float(found.costs.mean()))
+            means.append(self.directions.mean(found.costs))
             away += found.costs / len(self.pairings)
             influence += (found.rows_x + self._of_pairs(found.rows_y, one)) / len(self.pairings)
         for left, right in self._linked():
             found = self._slices(left.points, left.masses, right).influences(vectors)
-            null.append(float(found.costs.mean()))
+            null.append(self.directions.mean(found.costs))
             away -= found.costs / len(self.pairs)
             both = self._of_pairs(found.rows_x, left) + self._of_pairs(found.rows_y, right)
             influence -= both / len(self.pairs)
-        error = monte_carlo_se(away, self.directions.groups)
+        error = self.directions.error(away)
         return _Found(np.array(means), np.array(null), self._centred(influence), error)
 
     def _sliced_null(self) -> Array:
@@ -312,7 +313,8 @@ class _Problem:
     def _sliced_statistic(self, orders: Orders) -> Array:
         """Projections of the pairings are sorted once for all orders."""
         assert self.directions is not None  # noqa: S101
-        vectors, width = self.directions.vectors, self.rows.x.shape[1]
+        vectors, shares = self.directions.vectors, self.directions.weights
+        width = self.rows.x.shape[1]
         size = max(1, AT_ONCE // (len(self.pairings) * self.rows.n))
 
         def block(part: slice) -> Array:
@@ -323,12 +325,12 @@ class _Problem:
             for b, order in enumerate(orders.T):
                 joint = of_x + of_y[:, order]
                 joint.sort(axis=1)
-                total[b] = sum(float(np.abs(joint - line).mean(axis=1).sum()) for line in lines)
+                total[b] = sum(shares[part] @ np.abs(joint - line).mean(axis=1) for line in lines)
             return total
 
         blocks: Iterator[slice] = steps_of(len(vectors), min(size, 16))
         summed = sum(in_order(block, blocks))
-        return np.asarray(summed) / (len(vectors) * len(self.pairings))
+        return np.asarray(summed) / len(self.pairings)
 
 
 def _paired(rows: Rows, of_x: Places, of_y: Places) -> _Pairing:
