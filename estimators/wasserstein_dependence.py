@@ -1,6 +1,5 @@
 """Wasserstein dependence: how far the rows are from rows whose groups of columns are independent."""
 
-import math
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass
@@ -52,7 +51,7 @@ def wasserstein(
     x: X = None,
     y: Y = None,
     distance: Distance = "auto",
-    references: References = 5,
+    references: References = 10,
     projections: Projections = 200,
     rng: "np.random.Generator",
 ) -> Estimate:
@@ -69,9 +68,9 @@ def wasserstein(
     rows the distance is sliced (W54): the mean W₁ over directions of all columns, Euclidean and
     smaller; name a --distance to have the same number for all sizes.
 
-    The interval holds what samples of this size have on average: with many columns the distance to a
-    sample of the product is far above that to the product, in part only made up for by the
-    subtraction. At independence it is not valid (W04): use --permutations.
+    The interval holds what samples of this size have on average, and is cautious: with many columns the
+    distance to a sample of the product is far above that to the product, in part only made up for by
+    the subtraction. At independence it is not valid (W04): use --permutations.
 
     Parameters
     ----------
@@ -131,14 +130,6 @@ def wasserstein(
         raise InconclusiveError(f"{sample.name}: one row carries weight, at least 2 are needed")
     made = _Problem(rows, chosen, references, projections, rng).estimate()
     value = float(made.means.mean() - made.null.mean())
-    error = math.hypot(
-        *(
-            float(part.std(ddof=1)) / len(part) ** 0.5
-            for part in (made.means, made.null)
-            if len(part) > 1
-        ),
-        made.error,
-    )
     if chosen != distance and chosen == "sliced":
         message = (
             f"above {EXACT_ROWS} rows the distance is sliced, which is smaller: name a --distance to "
@@ -148,7 +139,7 @@ def wasserstein(
     return Estimate(
         value,
         rows.spread(made.influence, sample.n),
-        error=error,
+        error=made.error or None,  # that of few pairings is in the influences
         params=params,
         notes=(*notes, *negative(value, "dependence")),
     )
@@ -228,27 +219,33 @@ class _Problem:
         """All that the observed order says."""
         if self.ground is None:
             return self._sliced()
-        often = len(self.pairings) + len(self.pairs)
         joint, masses = self.rows.joint(), self.rows.masses
-        found = [self._moved(joint, masses, one, often) for one in self.pairings]
-        means = np.array([plan.upper for plan, _, _ in found])
-        parts = [
-            self._influence(f, g, one) for (_, f, g), one in zip(found, self.pairings, strict=True)
-        ]
-        return _Found(means, self.null(), np.mean(parts, axis=0), 0.0)
+        means, null, influence = [], [], np.zeros(self.rows.n)
+        for one in self.pairings:
+            plan, f, g = self._moved(joint, masses, one, self.problems)
+            means.append(plan.upper)
+            influence += (f + self._of_pairs(g, one)) / len(self.pairings)
+        for left, right in self._linked():
+            plan, f, g = self._moved(left.points, left.masses, right, self.problems)
+            null.append(plan.upper)
+            influence -= (self._of_pairs(f, left) + self._of_pairs(g, right)) / len(self.pairs)
+        return _Found(np.array(means), np.array(null), self._centred(influence), 0.0)
 
     def null(self) -> Array:
         """Distances of pairings to one another."""
         if self.ground is None:
             assert self.directions is not None  # noqa: S101
             return self._sliced_null() @ self.directions.weights
-        often = len(self.pairings) + len(self.pairs)
+        moved = (self._moved(p.points, p.masses, q, self.problems)[0] for p, q in self._linked())
+        return np.array([plan.upper for plan in moved])
 
-        def one(pair: tuple[int, int]) -> float:
-            left, right = (self.pairings[r] for r in pair)
-            return self._moved(left.points, left.masses, right, often)[0].upper
+    @property
+    def problems(self) -> int:
+        """How many of them the estimate solves."""
+        return len(self.pairings) + len(self.pairs)
 
-        return np.array([one(pair) for pair in self.pairs])
+    def _linked(self) -> list[tuple[_Pairing, _Pairing]]:
+        return [(self.pairings[left], self.pairings[right]) for left, right in self.pairs]
 
     def statistic(self, orders: Orders) -> Array:
         """The mean distance to the pairings, of every order of the rows of y."""
@@ -274,44 +271,44 @@ class _Problem:
         plan = transport.transported(self.ground, left, right, a, b, often=often)
         return plan, plan.f[at_left], plan.g[at_right]
 
-    def _influence(self, f: Array, g: Array, to: _Pairing) -> Array:
-        """Potentials of the rows, and of the pairs that a row of x and a row of y take part in."""
-        n, a = self.rows.n, self.rows.masses
-        made = f + sum(
-            np.bincount(places, to.masses * g, minlength=n) / a for places in (to.rows, to.columns)
-        )
-        return np.asarray(made - a @ made)
+    def _of_pairs(self, potentials: Array, of: _Pairing) -> Array:
+        """What a row gains by the pairs that it takes part in, as a row of x and as one of y."""
+        n, masses = self.rows.n, of.masses * potentials
+        sums = (np.bincount(places, masses, minlength=n) for places in (of.rows, of.columns))
+        return np.asarray(sum(sums) / self.rows.masses)
+
+    def _centred(self, influence: Array) -> Array:
+        return influence - self.rows.masses @ influence
 
     # ---------------------------------------------------------------------------------- sliced
 
     def _sliced(self) -> _Found:
         assert self.directions is not None  # noqa: S101
-        joint, a = self.rows.joint(), self.rows.masses
-        means, parts, costs = [], [], []
+        vectors, joint = self.directions.vectors, self.rows.joint()
+        means, away = [], np.zeros(len(vectors))
+        null, influence = [], np.zeros(self.rows.n)
         for one in self.pairings:
-            weights = (a, one.masses) if self.rows.weighted else None
-            found = Slices(joint, one.points, 1, weights).influences(self.directions.vectors)
-            costs.append(found.costs)
+            found = self._slices(joint, self.rows.masses, one).influences(vectors)
             means.append(self.directions.mean(found.costs))
-            parts.append(self._influence(found.rows_x, found.rows_y, one))
-        null = self._sliced_null()
-        away = np.mean(costs, axis=0) - null.mean(axis=0)
+            away += found.costs / len(self.pairings)
+            influence += (found.rows_x + self._of_pairs(found.rows_y, one)) / len(self.pairings)
+        for left, right in self._linked():
+            found = self._slices(left.points, left.masses, right).influences(vectors)
+            null.append(self.directions.mean(found.costs))
+            away -= found.costs / len(self.pairs)
+            both = self._of_pairs(found.rows_x, left) + self._of_pairs(found.rows_y, right)
+            influence -= both / len(self.pairs)
         error = self.directions.error(away)
-        return _Found(
-            np.array(means), null @ self.directions.weights, np.mean(parts, axis=0), error
-        )
+        return _Found(np.array(means), np.array(null), self._centred(influence), error)
 
     def _sliced_null(self) -> Array:
         """A row for each pair of pairings, a column for each direction."""
         assert self.directions is not None  # noqa: S101
-        made = []
-        for pair in self.pairs:
-            left, right = (self.pairings[r] for r in pair)
-            weights = (left.masses, right.masses) if self.rows.weighted else None
-            made.append(
-                Slices(left.points, right.points, 1, weights).costs(self.directions.vectors)
-            )
-        return np.array(made)
+        slices = (self._slices(p.points, p.masses, q) for p, q in self._linked())
+        return np.array([one.costs(self.directions.vectors) for one in slices])
+
+    def _slices(self, points: Array, masses: Array, to: _Pairing) -> Slices:
+        return Slices(points, to.points, 1, (masses, to.masses) if self.rows.weighted else None)
 
     def _sliced_statistic(self, orders: Orders) -> Array:
         """Projections of the pairings are sorted once for all orders."""

@@ -189,16 +189,16 @@ def test_pairings_have_the_marginals_of_the_sample(distance, weighted):
 
 def test_equal_signs_are_one_apart():
     """X = Y uniform on {−1, 1}, Σ |difference|: half of the mass moves by 2."""
-    rows = np.repeat([[-1.0, -1.0], [1.0, 1.0]], 200, axis=0)
-    found = divmatch.mi(rows, method="wasserstein", references=20)
-    assert found.value == pytest.approx(1.0, abs=LUCK(found.error["monte_carlo_se"], bias=0.03))
+    rows = np.repeat([[-1.0, -1.0], [1.0, 1.0]], 2000, axis=0)
+    found = divmatch.mi(rows, method="wasserstein", distance="cityblock")
+    assert found.value == pytest.approx(1.0, abs=0.05)  # pairings are 2/(πn)^½ apart, .02
     assert found.unit == "data unit"
 
 
 @DISTANCES
 def test_independent_columns_are_at_distance_zero(distance):
     estimator, found = quantity("mi").chosen("wasserstein"), []
-    checked = estimator.checked({"distance": distance, "references": 3, "projections": 12})
+    checked = estimator.checked({"distance": distance, "references": 2, "projections": 12})
     for seed in range(20):
         rows = as_samples(gaussian(50, 0.0, seed), "x")
         found.append(estimator(rows, **checked, rng=stream(seed, "test")).value)
@@ -235,12 +235,29 @@ def test_influence_is_the_change_by_a_row(distance):
             replace(p, masses=p.masses * (1 + change[p.rows] + change[p.columns]))
             for p in problem.pairings
         ]
-        return other.estimate().means.mean()
+        found = other.estimate()
+        return found.means.mean() - found.null.mean()
 
     slopes = [(value(size) - value(0.0)) / size for size in (step, -step)]
     influence = problem.estimate().influence[3]
     assert min(slopes) - 10 * step <= influence <= max(slopes) + 10 * step
     assert max(slopes) - min(slopes) < 1.0
+
+
+def test_influence_counts_a_row_in_all_of_its_pairs():
+    """In the joint rows once; in the product as a row of x and as a row of y."""
+    sample = as_samples(gaussian(12, 0.6), "x", generator(5).random(12))
+    held = Rows(sample, groups_of(sample, None, None))
+    problem = _Problem(held, "cityblock", 2, 2, generator(1))
+    pairs, a = problem.pairings[0], sample.masses()
+    f, g = generator(6).normal(size=12), generator(7).normal(size=len(pairs.masses))
+    expected = f.copy()
+    for i, j, mass, value in zip(pairs.rows, pairs.columns, pairs.masses, g, strict=True):
+        expected[i] += mass * value / a[i]
+        expected[j] += mass * value / a[j]
+    expected -= a @ expected
+    found = problem._centred(f + problem._of_pairs(g, pairs))
+    assert found == pytest.approx(expected, abs=ROUNDING(24, scale=20))
 
 
 def test_many_rows_are_sliced_and_said():
@@ -270,14 +287,15 @@ def test_gaussian_form_of_two_columns(rho):
         assert found == pytest.approx(0.2052668078, abs=1e-9)
 
 
-def test_gaussian_form_is_the_bures_distance_of_pot():
-    from ot.gaussian import bures_wasserstein_distance
+def test_gaussian_form_is_the_bures_distance_of_matrix_roots():
+    from scipy.linalg import sqrtm
 
     rows = generator(9).normal(size=(50, 5)) @ generator(10).normal(size=(5, 5))
     whole = np.cov(rows.T)
     parts = whole.copy()
     parts[:2, 2:] = parts[2:, :2] = 0
-    expected = bures_wasserstein_distance(np.zeros(5), np.zeros(5), whole, parts) ** 2
+    half = sqrtm(parts)
+    expected = 2 * np.trace(whole - sqrtm(half @ whole @ half).real)
     found = divmatch.mi(rows, x="0,1", method="wasserstein-gaussian").value
     assert found == pytest.approx(expected, rel=1e-8)
 
@@ -356,4 +374,4 @@ def test_interval_of_wasserstein_covers_the_mean(distance, n):
     found = [divmatch.mi(gaussian(n, 0.6, s), seed=s, **given) for s in range(200)]
     mean = np.mean([one.value for one in found])
     held = np.mean([one.ci.low <= mean <= one.ci.high for one in found])
-    assert 0.91 <= held <= 0.99
+    assert 0.92 <= held <= 1.0  # cautious: potentials of few rows vary more than they would
