@@ -4,6 +4,7 @@ from divmatch.kernels.cpu.couplings import (
     COUPLING_ENTRIES,
     coupled_sums,
     entries_above,
+    linked_sums,
     row_moments,
 )
 from divmatch.kernels.cpu.crossing import crossing
@@ -34,6 +35,7 @@ __all__ = [
     "entries_above",
     "gap_walk",
     "indexed",
+    "linked_sums",
     "nearest",
     "row_moments",
     "row_sums",
