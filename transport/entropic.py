@@ -26,7 +26,7 @@ FINE = 1e-12  # marginal error of small problems, where it costs next to nothing
 EXTRA = 40  # sweeps for it at the most
 LINKED = 600  # entries a row up to which the large ones are solved by themselves
 LEAST = 1e-8, 1e-3  # share of a row below which an entry is left out, and that share of the goal
-LINKED_SWEEPS = 1000  # over them
+LINKED_SWEEPS = 300  # over them
 WARMED = 1e-3  # marginal error from which plain iterations only cost time
 FAR = 0.5  # marginal error from which what they give is no use
 
@@ -154,7 +154,7 @@ def _stepped(dual: Dual, newton: Newton, state: State, goal: float) -> State | N
     """A better state: solved on the large entries of a large problem, else by one Newton step."""
     if not _large(dual.coupling):
         return newton.step(state)
-    linked = _linked(dual, newton, state, state.eps, 0.3 * goal)
+    linked = _linked(dual, newton, state, state.eps, 0.5 * goal)
     return linked if linked is not None and linked.error < 0.5 * state.error else None
 
 
