@@ -62,7 +62,7 @@ def _measured(side: str, case: tuple[str, int, float, float]) -> dict[str, float
             capture_output=True,
             check=True,
             env=os.environ | threads,
-            timeout=10 * LIMIT,
+            timeout=3 * LIMIT,
         )
     except (subprocess.TimeoutExpired, subprocess.CalledProcessError):
         return {"seconds": float("inf"), "error": float("inf"), "mb": float("nan")}
