@@ -25,6 +25,7 @@ Array = NDArray[np.float64]
 
 COMPILED_FROM = 1.5e7  # n·m·(d + 12) operations a sweep from which loading the compiled twin pays
 KEPT_FROM = 48  # columns from which a squared distance costs more to make than to read
+EARLY = 20  # part of the rows after which too many entries are foreseen
 TILES = 8  # of a block: enough to drown the cost of handing it to a thread
 
 
@@ -44,18 +45,28 @@ class Entries:
     columns: NDArray[np.int32]
     values: Array
 
+    def covers(self, m: int) -> bool:
+        """Whether every row and every one of m columns has an entry."""
+        seen = np.bincount(self.columns, minlength=m)
+        return bool(np.diff(self.starts).min() > 0 and seen.min() > 0)
+
 
 class Coupling:
-    """The plans of one pair of samples for any eps and any potential of the columns."""
+    """The plans of one pair of samples for any eps and any potential of the columns.
 
-    def __init__(self, profile: Profile, x: Array, y: Array, a: Array, b: Array) -> None:
+    ``part`` says that it is part of a larger problem, for which the compiled twin is loaded anyway.
+    """
+
+    def __init__(
+        self, profile: Profile, x: Array, y: Array, a: Array, b: Array, *, part: bool = False
+    ) -> None:
         self.n, self.m = len(x), len(y)
         self.a, self.b = a, b
         self.log_b = np.log(b)
         self.work = float(self.n) * self.m * (x.shape[1] + 12)
-        self.twin = twin(self.work, COMPILED_FROM)
+        self.twin = twin(self.work, 0.0 if part else COMPILED_FROM)
         self.sweeps = self.single_sweeps = 0
-        self.compiled = self.work >= COMPILED_FROM
+        self.compiled = part or self.work >= COMPILED_FROM
         self.by_products = self.compiled and profile == Profile("distance", 2.0)
         self.squares_x = self.squares_y = None
         self._levels = 1.0, np.zeros(self.n)
@@ -144,7 +155,7 @@ class Coupling:
     def entries(
         self, g: Array, eps: float, levels: Array, least: float, most: int
     ) -> Entries | None:
-        """The shares exp(z_ij − levelsᵢ) above ``least``; None if there are more than ``most``."""
+        """The shares exp(z_ij − levelsᵢ) above ``least``; None if more than ``most`` are to be expected."""
         scale, shift, offset = self._logits(g, eps)
         shift_, bars = self._moved(shift), self._moved(levels + np.log(least) - offset)
 
@@ -155,11 +166,13 @@ class Coupling:
             ]
             return tuple(np.concatenate(part) for part in zip(*found, strict=True))
 
-        parts, total = [], 0
+        parts, total, rows = [], 0, 0
         for part in in_order(block, self._blocks(), work=self.work):
             parts.append(part)
             total += len(part[1])
-            if total > most:
+            rows += len(part[0])
+            likely = rows > self.n / EARLY and total > 1.25 * most * rows / self.n
+            if total > most or likely:
                 return None
         counts, columns, values = (np.concatenate(part) for part in zip(*parts, strict=True))
         starts = np.concatenate([[0], np.cumsum(counts)])
@@ -178,15 +191,15 @@ class Coupling:
 
     def _tiles(self, block: slice, kind: Any = np.float64) -> Iterator[tuple[slice, Any]]:
         """Tiles of whole rows; a tile is overwritten by the next one unless it is kept."""
-        room = None
-        for own in steps_of(block.stop, self.rows, block.start):
+        room, height = None, self.rows * (8 // np.dtype(kind).itemsize)
+        for own in steps_of(block.stop, height, block.start):
             if self.kept is not None:
                 if own.start not in self.kept:
                     self.kept[own.start] = self._tile(own, None, kind)
                 yield own, self.kept[own.start]
                 continue
             if self.by_products and room is None and not uses_gpu(self.work):
-                room = np.empty((min(self.rows, block.stop - block.start), self.m), dtype=kind)
+                room = np.empty((min(height, block.stop - block.start), self.m), dtype=kind)
             yield own, self._tile(own, room, kind)
 
     def _tile(self, rows: slice, room: Any, kind: Any) -> Any:

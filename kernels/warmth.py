@@ -52,6 +52,20 @@ def kernels() -> list[tuple[str, Callable[[], object]]]:
         ),
         ("row_moments", partial(cpu.row_moments, tile, 1.0, np.zeros(6), zeros, zeros)),
         ("entries_above", partial(cpu.entries_above, tile, 1.0, np.zeros(6), zeros)),
+        (
+            "linked_sums",
+            partial(
+                cpu.linked_sums,
+                np.arange(4),
+                np.arange(3, dtype=np.int32),
+                np.ones(3),
+                -1.0,
+                np.zeros(3),
+                np.ones(3),
+                np.zeros(3),
+                1.0,
+            ),
+        ),
     ]
     line, cuts = np.array([0.0, 1.0, 2.0, np.inf]), np.array([0, 3])
     calls += [

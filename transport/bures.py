@@ -34,16 +34,20 @@ def fitted(points: Array, masses: Array, name: str) -> Gaussian:
     scales = np.sqrt(masses / left)
     if len(points) <= points.shape[1]:
         return Gaussian(mean, (points - mean) * scales[:, None])
+    alike = bool((masses == masses[0]).all())  # then the sum is scaled instead of every row
 
     def product(rows: slice) -> Array:
         part = points[rows] - mean
-        part *= scales[rows, None]
+        if not alike:
+            part *= scales[rows, None]
         return np.asarray(part.T @ part)
 
     n, d = points.shape
     covariance = np.zeros((d, d))
     for part in in_order(product, steps_of(n, ROWS), work=n * d * d):
         covariance += part
+    if alike:
+        covariance *= scales[0] ** 2
     return Gaussian(mean, root(covariance, np.abs(mean)))
 
 

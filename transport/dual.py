@@ -12,10 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from divmatch.kernels.couplings import Coupling
+from divmatch.kernels.links import Links
 
 Array = NDArray[np.float64]
 
-ABOVE = 8.0  # times the rounding error of float32, down to which it serves
+ABOVE = 8.0  # times the bound of float32's rounding error, down to which it surely serves
+LIKELY = 0.25  # times the bound, down to which it serves while the error still falls
+FALLS = 0.8
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,13 +49,17 @@ class Dual:
     ``single`` says whether sweeps are made in float32, which is for the solver to choose.
     """
 
-    coupling: Coupling
+    coupling: Coupling | Links
     rho: float = math.inf
     single: bool = False
+    last: float = math.inf  # error
 
     def aim(self, error: float, eps: float) -> bool:
-        """Take float32 as long as the error is well above what it leaves; whether that is new."""
-        before, self.single = self.single, error > ABOVE * self.coupling.floor(eps)
+        """Take float32 while the error is well above what it leaves, or falls; whether it is left now."""
+        before, floor = self.single, self.coupling.floor(eps)
+        falls = before and error < FALLS * self.last
+        self.single = error > ABOVE * floor or (falls and error > LIKELY * floor)
+        self.last = error
         return before and not self.single
 
     def gain(self, eps: float) -> float:

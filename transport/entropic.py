@@ -1,13 +1,20 @@
-"""Solve entropic transport: from a large eps down to the one that is wanted, each from the last."""
+"""Solve entropic transport: from a large eps down to the one that is wanted, each from the last.
+
+Where the plan is sparse, its large entries are taken out and the rest of the path is solved on them
+alone, at a small part of the cost of sweeps over all pairs; sweeps over all then tell the error.
+"""
 
 from dataclasses import dataclass, replace
+from typing import TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 
+from divmatch.kernels.couplings import Coupling
+from divmatch.kernels.links import Links
 from divmatch.transport.acceleration import Anderson
 from divmatch.transport.dual import Dual, State
-from divmatch.transport.newton import Newton
+from divmatch.transport.newton import DENSE_COLUMNS, Newton
 
 Array = NDArray[np.float64]
 
@@ -17,6 +24,11 @@ ROUGH = 0.02  # marginal error at which the path goes on to the next eps
 STUCK = 3  # Newton steps in a row that fail
 FINE = 1e-12  # marginal error of small problems, where it costs next to nothing
 EXTRA = 40  # sweeps for it at the most
+LINKED = 600  # entries a row up to which the large ones are solved by themselves
+LEAST = 1e-8, 1e-3  # share of a row below which an entry is left out, and that share of the goal
+LINKED_SWEEPS = 300  # over them
+WARMED = 1e-3  # marginal error from which plain iterations only cost time
+FAR = 0.5  # marginal error from which what they give is no use
 
 
 @dataclass(frozen=True)
@@ -26,6 +38,7 @@ class Effort:
     tol: float
     sweeps: int
     newton: bool = True
+    fine: bool = True  # small problems beyond the tolerance
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,18 +52,20 @@ class Solved:
 
 
 def solve(dual: Dual, eps: float, start: float, effort: Effort, g: Array | None = None) -> Solved:
-    """Entropic transport at ``eps`` on a path from ``start``, such as the mean cost, or from a good g."""
+    """Entropic transport at ``eps`` on a path from ``start``, where g is good, or such as the mean cost."""
     newton, path = Newton(dual), []
-    level = max(eps, start) if g is None else eps
+    level = max(eps, start)
     dual.aim(1.0, level)
     state = dual.at(np.zeros(dual.coupling.m) if g is None else g, level)
     while level > eps * 1.0001:
-        state = _settled(dual, newton, state, ROUGH, effort)
+        state = _settled(dual, newton, state, ROUGH, effort, eps)
+        if state.eps == eps:
+            break
         path.append(state)
         level = max(eps, level * FACTOR)
         state = _next(dual, path, level)
     state = _settled(dual, newton, state, effort.tol, effort)
-    if not dual.coupling.compiled and state.error <= effort.tol:
+    if effort.fine and not dual.coupling.compiled and state.error <= effort.tol:
         more = replace(effort, sweeps=dual.coupling.sweeps + EXTRA)
         state = _settled(dual, newton, state, FINE, more)
     return _solved(dual, state, newton.steps)
@@ -70,7 +85,7 @@ def solve_symmetric(dual: Dual, eps: float, effort: Effort, g: Array | None = No
             state = dual.at(state.g, eps)
         if state.error <= effort.tol:
             extra += 1
-            if coupling.compiled or state.error <= FINE or extra > EXTRA:
+            if coupling.compiled or not effort.fine or state.error <= FINE or extra > EXTRA:
                 break
         image = 0.5 * (state.g + dual.rows(state))
         state = dual.at(anderson.next(state.g, image, state.error), eps)
@@ -96,8 +111,18 @@ def _next(dual: Dual, path: list[State], eps: float) -> State:
     return further if further.value > state.value else state
 
 
-def _settled(dual: Dual, newton: Newton, state: State, goal: float, effort: Effort) -> State:
-    """Iterate at one eps until the marginal error is below the goal or the sweeps are used up."""
+def _settled(
+    dual: Dual,
+    newton: Newton,
+    state: State,
+    goal: float,
+    effort: Effort,
+    target: float | None = None,
+) -> State:
+    """Iterate at one eps until the marginal error is below the goal or the sweeps are used up.
+
+    Where the plan is sparse enough to go on to the ``target`` at once, the state is one there.
+    """
     best, steps, failed = state, 0, 0
     anderson = Anderson(dual.coupling.b)
     while dual.coupling.sweeps < effort.sweeps:
@@ -105,9 +130,13 @@ def _settled(dual: Dual, newton: Newton, state: State, goal: float, effort: Effo
             state = best = dual.at(state.g, state.eps)
         if state.error <= goal:
             break
-        trial, warm = None, steps < WARM
+        trial, warm = None, steps < WARM and state.error > WARMED
         if effort.newton and not warm and failed < STUCK and newton.pays(state.eps):
-            trial = newton.step(state)
+            if target is not None and failed == 0:
+                trial = _linked(dual, newton, state, target, ROUGH / 20)
+                if trial is not None and trial.error < FAR:
+                    return trial
+            trial = _stepped(dual, newton, state, goal)
             failed = 0 if trial is not None else failed + 1
         if trial is not None:
             anderson, state = Anderson(dual.coupling.b), trial
@@ -119,3 +148,34 @@ def _settled(dual: Dual, newton: Newton, state: State, goal: float, effort: Effo
         if state.error < best.error:
             best = state
     return best
+
+
+def _stepped(dual: Dual, newton: Newton, state: State, goal: float) -> State | None:
+    """A better state: solved on the large entries of a large problem, else by one Newton step."""
+    if not _large(dual.coupling):
+        return newton.step(state)
+    linked = _linked(dual, newton, state, state.eps, 0.5 * goal)
+    return linked if linked is not None and linked.error < 0.5 * state.error else None
+
+
+def _large(coupling: Coupling | Links) -> TypeGuard[Coupling]:
+    return isinstance(coupling, Coupling) and coupling.compiled and coupling.m > DENSE_COLUMNS
+
+
+def _linked(dual: Dual, newton: Newton, state: State, eps: float, goal: float) -> State | None:
+    """The state at ``eps`` to which the large entries of this plan alone lead; None if they are many."""
+    whole = dual.coupling
+    if not _large(whole) or not newton.pays(state.eps):
+        return None
+    least = max(1e-14, min(LEAST[0], LEAST[1] * goal))
+    found = whole.entries(state.g, state.eps, state.levels, least, LINKED * whole.n)
+    if found is None:
+        newton.crowded_at = state.eps
+        return None
+    if not found.covers(whole.m):
+        return None
+    inner = Dual(Links(whole, found, state.g, state.eps, state.levels), dual.rho)
+    solved = solve(inner, eps, state.eps, Effort(goal, LINKED_SWEEPS), state.g)
+    newton.steps += solved.newton_steps
+    dual.aim(goal, eps)
+    return dual.at(solved.state.g, eps)

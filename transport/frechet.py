@@ -102,7 +102,8 @@ def frechet(
         change nothing that matters.
     smooth : float
         τ of tr(A^½ B A^½ + τ I)^½, in data units to the fourth: with τ > 0 the number has a gradient
-        at singular covariances, and is not zero at equal ones.
+        at singular covariances, and is not zero at equal ones. Its standard error follows from that
+        gradient.
 
     Returns
     -------

@@ -10,6 +10,7 @@ superlinear, and a damping is added where the model was wrong.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +20,13 @@ from divmatch.transport.dual import Dual, State
 
 Array = NDArray[np.float64]
 Solve = Callable[[float], Array]  # the direction for a damping
+Solution = Callable[[Array], Array]
 
-LEAST = 1e-8  # share of a row below which an entry is left out of the Hessian
+LEAST = 1e-8  # most of the share of a row below which an entry is left out of the Hessian
 CROWDED = 300  # entries a row from which a Newton step costs more than it saves
 DENSE_COLUMNS = 600  # up to which the Hessian is one small matrix
+STRONG = 0.05  # share of a row from which an entry is in the preconditioner
+FOREST = 1.5  # such entries a row at most
 TRIALS = 10
 INNER_STEPS = 500
 
@@ -64,7 +68,7 @@ class Newton:
         coupling = self.dual.coupling
         dense = coupling.m <= DENSE_COLUMNS
         most = coupling.n * (coupling.m if dense else CROWDED)
-        least = 1e-20 if dense else LEAST
+        least = 1e-20 if dense else max(1e-16, min(LEAST, 1e-4 * state.error))
         found = coupling.entries(state.g, state.eps, state.levels, least, most)
         if found is None:
             self.crowded_at = state.eps
@@ -97,7 +101,7 @@ def _dense(found: Entries, rows: Array, state: State, tau: float, free: float) -
 
 
 def _sparse(found: Entries, rows: Array, state: State, tau: float, free: float) -> Solve:
-    """Conjugate gradients with the diagonal as preconditioner; only as exact as the step is good."""
+    """Conjugate gradients, preconditioned with the strong entries; only as exact as the step is good."""
     from scipy.sparse import csr_array
 
     shares = csr_array((found.values, found.columns, found.starts), shape=(len(rows), len(state.g)))
@@ -114,20 +118,50 @@ def _sparse(found: Entries, rows: Array, state: State, tau: float, free: float) 
         def apply(v: Array) -> Array:
             return (diagonal + ridge) * v - tau * (down @ (rows * (shares @ v)))
 
-        scale = 1.0 / np.maximum(inner + ridge, 1e-3 * diagonal + 1e-300)
-        return conjugate_gradients(apply, state.gradient, scale, tolerance, centred=free == 0.0)
+        near = _strong(shares, tau * rows, np.maximum(inner + ridge, 1e-12 * diagonal + 1e-300))
+        return conjugate_gradients(apply, state.gradient, near, tolerance, centred=free == 0.0)
 
     return solve
 
 
+def _strong(shares: Any, rows: Array, diagonal: Array) -> Solution:
+    """Solutions for the matrix with this diagonal and what the strong entries add beside it.
+
+    A plan of small eps is near a forest of strong entries, whose factors fill with next to nothing, and
+    conjugate gradients alone stall on it.
+    """
+    from scipy.sparse import diags_array
+    from scipy.sparse.linalg import splu
+
+    strong, least = shares.copy(), STRONG
+    if strong.nnz > FOREST * len(rows):  # the factors of more would fill
+        least = max(
+            least, -np.partition(-strong.data, int(FOREST * len(rows)))[int(FOREST * len(rows))]
+        )
+    strong.data = np.where(strong.data > least, strong.data, 0.0)
+    strong.eliminate_zeros()
+    pairs = strong.T @ (diags_array(rows) @ strong)
+    pairs.setdiag(0.0)
+    matrix = (diags_array(diagonal) - pairs).tocsc()
+    factors = splu(
+        matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}
+    )
+    return lambda right: np.asarray(factors.solve(right), dtype=np.float64)
+
+
 def conjugate_gradients(
-    apply: Callable[[Array], Array], right: Array, scale: Array, tolerance: float, *, centred: bool
+    apply: Callable[[Array], Array],
+    right: Array,
+    near: Solution,
+    tolerance: float,
+    *,
+    centred: bool,
 ) -> Array:
-    """A v = right up to a share of its norm, for a positive A; ``scale`` is about 1 / diag(A)."""
+    """A v = right up to a share of its norm, for a positive A; ``near`` solves about that."""
     found, rest = np.zeros_like(right), right.copy()
     if centred:
         rest -= rest.mean()
-    along = scaled = scale * rest
+    along = scaled = near(rest)
     height, goal = float(rest @ scaled), tolerance * float(np.linalg.norm(rest))
     for _ in range(INNER_STEPS):
         image = apply(along)
@@ -138,7 +172,7 @@ def conjugate_gradients(
         rest = rest - height / curvature * image
         if np.linalg.norm(rest) <= goal:
             break
-        scaled = scale * rest
+        scaled = near(rest)
         height, before = float(rest @ scaled), height
         along = scaled + height / before * along
     return found - found.mean() if centred else found

@@ -12,9 +12,13 @@ from divmatch.kernels.couplings import Coupling
 from divmatch.samples import Samples
 from divmatch.transport import costs
 from divmatch.transport.dual import Dual, State
-from divmatch.transport.entropic import Effort, Solved, solve, solve_symmetric
+from divmatch.transport.entropic import ROUGH, Effort, Solved, solve, solve_symmetric
 
 Array = NDArray[np.float64]
+
+THINNED_FROM = 512  # rows of the smaller sample from which a problem of fewer is solved first
+THINNING = 4
+COARSE = 0.05  # of the mean cost: the least eps at which it is
 
 
 class Support(NamedTuple):
@@ -37,8 +41,13 @@ class Support(NamedTuple):
 
     def half(self, first: int) -> "Support":
         """Every second row, from the first or the second on, with weights that sum to 1."""
-        weights = self.weights[first::2]
-        return Support(self.points[first::2], weights / weights.sum(), self.rows[first::2])
+        return self.thinned(2, first)
+
+    def thinned(self, step: int, first: int = 0) -> "Support":
+        """Rows that are ``step`` apart, with weights that sum to 1."""
+        rows = slice(first, None, step)
+        weights = self.weights[rows]
+        return Support(self.points[rows], weights / weights.sum(), self.rows[rows])
 
     def spread(self, values: Array, n: int) -> Array:
         """Values of these rows as values of all n rows, 0 where there is no weight."""
@@ -94,8 +103,31 @@ def between(
         turned = between(y, x, of, start, near and replace(near, f=near.g, g=near.f))
         return replace(turned, f=turned.g, g=turned.f)
     dual = Dual(_coupling(x, y, of), of.rho)
-    found = solve(dual, of.eps, start, of.effort, None if near is None else near.g)
+    if near is None:
+        level, g = _start(x, y, of, start, compiled=dual.coupling.compiled)
+    else:
+        level, g = of.eps, near.g
+    found = solve(dual, of.eps, level, of.effort, g)
     return _term(dual, found, dual.rows(found.state), found.state.g, _spent(dual, found.state, of))
+
+
+def _start(
+    x: Support, y: Support, of: Regularised, start: float, *, compiled: bool
+) -> tuple[float, Array | None]:
+    """An eps and a potential of the columns to start from: those of a problem of fewer rows.
+
+    Potentials of a large eps are smooth, so that those of some rows are near those of all.
+    """
+    if not compiled or len(y.weights) < THINNED_FROM:
+        return start, None
+    rows, columns = x.thinned(THINNING), y.thinned(THINNING)
+    level, g = _start(rows, columns, of, start, compiled=True)
+    coarse = Dual(_coupling(rows, columns, of, part=True), of.rho)
+    effort = replace(of.effort, tol=ROUGH, fine=False)
+    found = solve(coarse, max(of.eps, COARSE * start), level, effort, g)
+    every = Dual(_coupling(y, rows, of, part=True), of.rho)
+    state = every.at(coarse.rows(found.state), found.state.eps)
+    return state.eps, every.rows(state)
 
 
 def within(x: Support, of: Regularised, f: Array | None = None) -> Term:
@@ -106,8 +138,8 @@ def within(x: Support, of: Regularised, f: Array | None = None) -> Term:
     return _term(dual, found, potential, potential)
 
 
-def _coupling(x: Support, y: Support, of: Regularised) -> Coupling:
-    return Coupling(costs.PROFILES[of.cost], x.points, y.points, x.weights, y.weights)
+def _coupling(x: Support, y: Support, of: Regularised, *, part: bool = False) -> Coupling:
+    return Coupling(costs.PROFILES[of.cost], x.points, y.points, x.weights, y.weights, part=part)
 
 
 def _term(dual: Dual, found: Solved, f: Array, g: Array, cost: float = math.nan) -> Term:

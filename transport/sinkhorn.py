@@ -108,11 +108,13 @@ def sinkhorn(
     measured on halves of the samples, and the interval, which is for the distributions, is moved
     down by it. Near equality it is not valid (W04): use a permutation test.
 
-    The iteration is in the log domain and follows eps from the mean cost down to its value. Where the
-    plan is sparse, which it is for small eps, Newton steps take over; elsewhere the iteration is
-    accelerated (Anderson). Far from the end sweeps are made in float32 where the error allows it, the
-    last ones never; the result counts them. Its `marginal_error` is the largest of the terms in L1; above
-    tol the value is not converged, which is said (W47) and decides no limit.
+    The iteration is in the log domain and follows eps from the mean cost down to its value; large
+    problems begin on every fourth row. Where the plan is sparse, which it is for small eps, its large
+    entries are solved by themselves with Newton steps, and sweeps over all pairs measure what is left;
+    elsewhere the iteration is accelerated (Anderson). Sweeps are made in float32 as long as the error
+    falls in it, the last ones never, and none where eps is too small for it; the result counts them.
+    Its `marginal_error` is the largest of the terms in L1; above tol the value is not converged, which
+    is said (W47) and decides no limit.
 
     With --unbalanced the marginals may be missed at a price ρ KL each, so that outliers cost no
     more than ρ: mass that is far away is not transported. `mass` in the result is what is.
@@ -143,7 +145,7 @@ def sinkhorn(
 
     Notes
     -----
-    Cost: O(n·m·d) time a sweep, 20 to 100 sweeps; O((n + m) d + 300 n) memory.
+    Cost: O(n·m·d) time a sweep, 10 to 30 sweeps; O((n + m) d + 600 n) memory.
 
     Source: Cuturi 2013 (NeurIPS, arXiv 1306.0895); Feydy, Séjourné, Vialard, Amari, Trouvé & Peyré 2019
     (AISTATS, arXiv 1810.08278), Theorem 1; unbalanced: Séjourné, Feydy, Vialard, Trouvé & Peyré 2019

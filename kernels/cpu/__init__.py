@@ -4,6 +4,7 @@ from divmatch.kernels.cpu.couplings import (
     COUPLING_ENTRIES,
     coupled_sums,
     entries_above,
+    linked_sums,
     row_moments,
 )
 from divmatch.kernels.cpu.crossing import crossing
@@ -35,6 +36,7 @@ __all__ = [
     "dominated",
     "entries_above",
     "indexed",
+    "linked_sums",
     "nearest",
     "prepared",
     "row_moments",

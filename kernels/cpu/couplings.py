@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from divmatch.kernels.cpu.elementary import bounded_exponential
+from divmatch.kernels.cpu.elementary import LOG2_E, bounded_power
 from divmatch.kernels.cpu.jit import compiled
 
 Array = NDArray[np.float64]
 
 COUPLING_ENTRIES = 49_152  # of a tile, so that it stays in the cache
-# sums between these lost no digits to a poor shift, by the bytes of a number
-TRUSTED = {4: (1e-14, 1e30), 8: (1e-250, 1e250)}
+# sums between these lost no digits to a poor shift
+TRUSTED = {np.float32: (1e-14, 1e30), np.float64: (1e-250, 1e250)}
 
 
 def coupled_sums(
@@ -21,21 +21,10 @@ def coupled_sums(
     keep: Array, gain: float,
 ) -> tuple[Array, Array]:  # fmt: skip
     """See `divmatch.kernels.couplings`."""
-    found, sums = np.empty(len(tile)), np.zeros(tile.shape[1], dtype=tile.dtype)
-    trusted = TRUSTED[tile.itemsize]
-    _coupled_sums(
-        tile,
-        tile.dtype.type(scale),
-        shift,
-        offset,
-        level,
-        weights,
-        keep,
-        gain,
-        trusted,
-        found,
-        sums,
-    )
+    kind = tile.dtype.type
+    found, sums = np.empty(len(tile)), np.zeros(tile.shape[1], dtype=kind)
+    binary = kind(scale * LOG2_E), shift * kind(LOG2_E)
+    _coupled_sums(tile, *binary, offset, level, weights, keep, gain, TRUSTED[kind], found, sums)
     return found, sums
 
 
@@ -44,7 +33,7 @@ def _coupled_sums(
     tile: Array, scale: float, shift: Array, offset: Array, level: Array, weights: Array,
     keep: Array, gain: float, trusted: tuple[float, float], found: Array, sums: Array,
 ) -> None:  # fmt: skip
-    """A group of four rows shares one sweep over the column sums."""
+    """Logits are in powers of two; a group of four rows shares one sweep over the column sums."""
     n, m = tile.shape
     kind = tile.dtype.type
     e, w = np.empty((4, m), dtype=tile.dtype), np.empty(4, dtype=tile.dtype)
@@ -53,9 +42,9 @@ def _coupled_sums(
         for r in range(group):
             i = first + r
             row, out = tile[i], e[r]
-            top, total = kind(level[i] - offset[i]), kind(0)
+            top, total = kind((level[i] - offset[i]) * LOG2_E), kind(0)
             for j in range(m):
-                value = bounded_exponential(scale * row[j] + shift[j] - top)
+                value = bounded_power(scale * row[j] + (shift[j] - top))
                 out[j] = value
                 total += value
             if not (total > trusted[0] and total < trusted[1]):
@@ -63,10 +52,10 @@ def _coupled_sums(
                 for j in range(m):
                     top = max(top, scale * row[j] + shift[j])
                 for j in range(m):
-                    value = bounded_exponential(scale * row[j] + shift[j] - top)
+                    value = bounded_power(scale * row[j] + (shift[j] - top))
                     out[j] = value
                     total += value
-            found[i] = top + math.log(total) + offset[i]
+            found[i] = (top + math.log2(total)) / LOG2_E + offset[i]
             w[r] = weights[i] * math.exp(found[i] - keep[i] - gain * found[i]) / total
         if group == 4:
             e0, e1, e2, e3 = e[0], e[1], e[2], e[3]
@@ -82,21 +71,52 @@ def _coupled_sums(
 def row_moments(tile: Array, scale: float, shift: Array, offset: Array, level: Array) -> Array:
     """See `divmatch.kernels.couplings`."""
     found = np.empty(len(tile))
-    _row_moments(tile, scale, shift, offset, level, found)
+    tops = (level - offset) * LOG2_E
+    _row_moments(tile, scale * LOG2_E, shift * LOG2_E, tops, found)
     return found
 
 
 @compiled
-def _row_moments(
-    tile: Array, scale: float, shift: Array, offset: Array, level: Array, found: Array
-) -> None:
-    """Σⱼ exp(z_ij) z_ij of every row, z_ij = scale t_ij + shift_j + offset_i − level_i."""
+def _row_moments(tile: Array, scale: float, shift: Array, tops: Array, found: Array) -> None:
+    """Σⱼ 2^z_ij z_ij ln 2 of every row, z_ij = scale t_ij + shift_j − top_i."""
     for i in range(tile.shape[0]):
-        row, top, total = tile[i], level[i] - offset[i], 0.0
+        row, top, total = tile[i], tops[i], 0.0
         for j in range(tile.shape[1]):
-            z = scale * row[j] + shift[j] - top
-            total += bounded_exponential(z) * z
-        found[i] = total
+            z = scale * row[j] + (shift[j] - top)
+            total += bounded_power(z) * z
+        found[i] = total / LOG2_E
+
+
+def linked_sums(
+    starts: NDArray[np.int64], columns: NDArray[np.int32], costs: Array, scale: float, shift: Array,
+    weights: Array, keep: Array, gain: float,
+) -> tuple[Array, Array]:  # fmt: skip
+    """See `divmatch.kernels.links`."""
+    found, sums = np.empty(len(starts) - 1), np.zeros(len(shift))
+    _linked_sums(starts, columns, costs, scale, shift, weights, keep, gain, found, sums)
+    return found, sums
+
+
+@compiled
+def _linked_sums(
+    starts: Any, columns: Any, costs: Array, scale: float, shift: Array, weights: Array, keep: Array,
+    gain: float, found: Array, sums: Array,
+) -> None:  # fmt: skip
+    """Row log-sums of scale c + shift over the pairs of every row, and the column sums of the plan."""
+    e = np.empty(np.diff(starts).max())
+    for i in range(len(starts) - 1):
+        own, value = columns[starts[i] : starts[i + 1]], costs[starts[i] : starts[i + 1]]
+        top, total = -np.inf, 0.0
+        for k in range(len(own)):
+            e[k] = scale * value[k] + shift[own[k]]
+            top = max(top, e[k])
+        for k in range(len(own)):
+            e[k] = bounded_power((e[k] - top) * LOG2_E)
+            total += e[k]
+        found[i] = top + math.log(total)
+        weight = weights[i] * math.exp(found[i] - keep[i] - gain * found[i]) / total
+        for k in range(len(own)):
+            sums[own[k]] += weight * e[k]
 
 
 def entries_above(

@@ -56,14 +56,14 @@ def bounded_exponential(value: float) -> float:
     raise NotImplementedError  # compiled callers get one of the two below, by the type of the value
 
 
-def _double(value: Any) -> Any:
+def _double_exponential(value: Any) -> Any:
     value = min(max(value, -650.0), 700.0)
     k = np.floor(value * LOG2_E + 0.5)
     r = value - k * LN2_HIGH - k * LN2_LOW
     return (slope(r) * r + 1.0) * power_of_two(k)
 
 
-def _single(value: Any) -> Any:
+def _single_exponential(value: Any) -> Any:
     value = min(max(value, np.float32(-60.0)), np.float32(86.0))
     k = np.floor(value * np.float32(LOG2_E) + np.float32(0.5))
     r = value - k * np.float32(0.693359375) + k * np.float32(2.12194440e-4)
@@ -79,6 +79,54 @@ def _single(value: Any) -> Any:
 
 @overload(bounded_exponential, inline="always")
 def _bounded_exponential(value: Any) -> Any:
+    return _single_exponential if value == types.float32 else _double_exponential
+
+
+def bounded_power(value: float) -> float:
+    """2^value for a value kept within −940 and 1010 (float32: −86 and 125), up to 6e-16 (2e-7) of it.
+
+    The lower bound leaves room for a weight: products with numbers below the normal ones are slow.
+    The whole part goes into the exponent as an integer; powers of two need no reduction by ln 2.
+    """
+    raise NotImplementedError  # compiled callers get one of the two below, by the type of the value
+
+
+def _double(value: Any) -> Any:
+    value = min(max(value, -940.0), 1010.0)
+    k = np.rint(value)
+    r = value - k
+    p = 7.0742149915759e-09
+    p = p * r + 1.0208689094071133e-07
+    p = p * r + 1.3215432424495965e-06
+    p = p * r + 1.5252657266484615e-05
+    p = p * r + 1.5403530463913712e-04
+    p = p * r + 1.333355823015435e-03
+    p = p * r + 9.618129107587163e-03
+    p = p * r + 5.5504108664447785e-02
+    p = p * r + 2.4022650695910158e-01
+    p = p * r + 6.931471805599500e-01
+    p = p * r + 1.0
+    bits = np.float64(p).view(np.int64) + (np.int64(k) << np.int64(52))
+    return np.int64(bits).view(np.float64)
+
+
+def _single(value: Any) -> Any:
+    value = min(max(value, np.float32(-86.0)), np.float32(125.0))
+    k = np.rint(value)
+    r = value - k
+    p = np.float32(1.5469731977e-4)
+    p = p * r + np.float32(1.3400432165e-3)
+    p = p * r + np.float32(9.6180260030e-3)
+    p = p * r + np.float32(5.5503272142e-2)
+    p = p * r + np.float32(2.4022651214e-1)
+    p = p * r + np.float32(6.9314720671e-1)
+    p = p * r + np.float32(1.0)
+    bits = np.float32(p).view(np.int32) + (np.int32(k) << np.int32(23))
+    return np.int32(bits).view(np.float32)
+
+
+@overload(bounded_power, inline="always")
+def _bounded_power(value: Any) -> Any:
     return _single if value == types.float32 else _double
 
 

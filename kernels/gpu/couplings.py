@@ -38,6 +38,29 @@ def row_moments(tile: Any, scale: float, shift: Any, offset: Any, level: Any) ->
     return (xp.exp(z) * z).sum(axis=1)
 
 
+def linked_sums(
+    starts: Any,
+    columns: Any,
+    costs: Any,
+    scale: float,
+    shift: Any,
+    weights: Any,
+    keep: Any,
+    gain: float,
+) -> tuple[Any, Any]:
+    """See `divmatch.kernels.links`."""
+    xp = array_module(costs)
+    rows = xp.repeat(xp.arange(len(starts) - 1), xp.diff(starts))
+    z = costs * scale + shift[columns]
+    top = xp.full(len(starts) - 1, -xp.inf)
+    xp.maximum.at(top, rows, z)
+    e = xp.exp(xp.maximum(z - top[rows], -650.0))
+    total = xp.bincount(rows, e, len(top))
+    found = top + xp.log(total)
+    factor = weights * xp.exp(found - keep - gain * found) / total
+    return found, xp.bincount(columns, factor[rows] * e, len(shift))
+
+
 def entries_above(tile: Any, scale: float, shift: Any, bars: Any) -> tuple[Any, Any, Any]:
     """See `divmatch.kernels.couplings`."""
     xp = array_module(tile)

@@ -7,6 +7,7 @@ from scipy.special import logsumexp
 from divmatch.kernels import couplings, cpu, gpu
 from divmatch.kernels.couplings import Coupling
 from divmatch.kernels.execution import executing
+from divmatch.kernels.links import Links
 from divmatch.kernels.pairwise import Profile
 from tests.tolerances import ROUNDING
 
@@ -102,3 +103,44 @@ def test_too_many_entries_are_refused(engine):
     assert coupling.entries(np.zeros(50), 1.0, levels, 1e-8, 100) is None
     found = coupling.entries(np.zeros(50), 1.0, levels, 1e-30, 2500)
     assert np.add.reduceat(found.values, found.starts[:-1]) == pytest.approx(np.ones(50), abs=1e-12)
+
+
+@TWINS
+def test_linked_sums(twin):
+    """Every second pair of a matrix."""
+    cost, shift, _ = logits(5, 8)
+    seen = np.add.outer(np.arange(5), np.arange(8)) % 2 == 0
+    weights, keep = np.arange(1.0, 6.0), np.linspace(0, 0.2, 5)
+    found = twin.linked_sums(
+        np.concatenate([[0], np.cumsum(seen.sum(axis=1))]), np.nonzero(seen)[1].astype("int32"),
+        cost[seen], -2.0, shift, weights, keep, 0.9,
+    )  # fmt: skip
+    z = np.where(seen, -2.0 * cost + shift, -np.inf)
+    expected = logsumexp(z, axis=1)
+    plan = weights[:, None] * np.exp(z - (keep + 0.9 * expected)[:, None])
+    assert found[0] == pytest.approx(expected, abs=ROUNDING(8, scale=10))
+    assert found[1] == pytest.approx(plan.sum(axis=0), abs=ROUNDING(8, scale=100))
+
+
+def test_all_links_are_the_coupling(engine):
+    rng = np.random.default_rng(0)
+    x, y, g = rng.normal(size=(30, 2)), rng.normal(size=(20, 2)), rng.normal(size=20)
+    whole = Coupling(Profile("distance", 2.0), x, y, np.full(30, 1 / 30), np.full(20, 0.05))
+    levels = whole.sweep(g, 0.7).levels
+    links = Links(whole, whole.entries(g, 0.7, levels, 1e-300, 600), g, 0.7, levels)
+    other = rng.normal(size=20)
+    one, two = (part.sweep(other, 0.3) for part in (whole, links))
+    assert two.levels == pytest.approx(one.levels, abs=ROUNDING(20, scale=1000))
+    assert two.columns == pytest.approx(one.columns, abs=ROUNDING(30, scale=100))
+
+
+@pytest.mark.parametrize(("kind", "error"), [(np.float32, 3e-7), (np.float64, 2e-15)])
+def test_exponentials_keep_their_digits(kind, error):
+    """Shares of two entries whose gap goes through all powers of two."""
+    gaps = np.linspace(-40, 40, 997).astype(kind)
+    zeros = np.zeros(1)
+    for gap in gaps[::83]:
+        tile = np.array([[0, gap]], dtype=kind)
+        found = cpu.coupled_sums(tile, 1.0, np.zeros(2, kind), zeros, zeros, zeros + 1, zeros, 1.0)
+        expected = 1 / (1 + np.exp(float(gap) * np.array([1.0, -1.0])))
+        assert found[1] == pytest.approx(expected, rel=error * (1 + abs(float(gap))), abs=1e-18)

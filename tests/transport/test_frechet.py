@@ -95,6 +95,17 @@ def test_smooth_form_adds_below_the_root():
     )
 
 
+def test_smooth_form_has_the_spread_of_samples_as_standard_error():
+    found = []
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        x, y = rng.normal(size=(100, 2)) + 0.5, 1.5 * rng.normal(size=(100, 2))
+        found.append(divmatch.frechet(x, y, smooth=0.5, correction="none"))
+    spread = np.std([one.value for one in found], ddof=1)
+    claimed = np.mean([one.se for one in found])
+    assert claimed == pytest.approx(spread, abs=LUCK(spread / np.sqrt(400)))
+
+
 # ------------------------------------------------------------- few rows, singular covariances
 
 

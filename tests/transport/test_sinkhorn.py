@@ -279,6 +279,77 @@ def test_sparse_and_dense_newton_agree(monkeypatch, dense_columns):
     assert found.value == pytest.approx(expected, abs=SOLVER(1e-10))
 
 
+@pytest.fixture
+def sparse(monkeypatch):
+    """Everything that large problems use, on small ones."""
+    from divmatch.kernels import couplings
+    from divmatch.transport import entropic, newton, problem
+
+    monkeypatch.setattr(couplings, "COMPILED_FROM", 0.0)
+    monkeypatch.setattr(problem, "THINNED_FROM", 16)
+    for module in (entropic, newton):
+        monkeypatch.setattr(module, "DENSE_COLUMNS", 0)
+
+
+@pytest.mark.parametrize("settings", [{}, {"unbalanced": 2.0}, {"cost": "euclidean"}])
+@pytest.mark.parametrize("eps", [0.05, 1e-2, 1e-3])
+def test_large_entries_by_themselves_lead_to_the_same(request, settings, eps):
+    x, y = pair(150, 120, d=3)
+    a = masses(150)
+    expected = divmatch.sinkhorn(x, y, weights_x=a, eps=eps, debiased=False, **settings)
+    request.getfixturevalue("sparse")
+    found = divmatch.sinkhorn(x, y, weights_x=a, eps=eps, debiased=False, tol=1e-9, **settings)
+    assert found.params["newton_steps"] > 0
+    assert found.params["marginal_error"] <= 1e-9
+    assert found.value == pytest.approx(expected.value, abs=SOLVER(1e-9))
+
+
+def test_small_eps_needs_few_sweeps_over_all_pairs(sparse):
+    x, y = pair(400, 400, d=3)
+    found = divmatch.sinkhorn(x, y, eps=1e-3, debiased=False, tol=1e-9)
+    assert found.params["sweeps"] < 40
+
+
+def test_equal_rows_on_large_entries(sparse):
+    x, y = pair(30, 40, d=2)
+    expected = divmatch.sinkhorn(x, y, eps="abs:0.02", debiased=False).value
+    found = divmatch.sinkhorn(
+        np.repeat(x, 5, axis=0), np.repeat(y, 4, axis=0), eps="abs:0.02", debiased=False
+    )
+    assert found.value == pytest.approx(expected, abs=SOLVER(1e-6))
+
+
+def test_float32_is_left_where_the_error_stands_still():
+    from divmatch.kernels.couplings import Coupling
+    from divmatch.transport.dual import Dual
+
+    rows = np.random.default_rng(0).normal(size=(2000, 3))
+    weights = np.full(2000, 1 / 2000)
+    dual = Dual(Coupling(PROFILES["sqeuclidean"], rows, rows, weights, weights))
+    floor = dual.coupling.floor(1.0)
+    dual.aim(1.0, 1.0)
+    assert not dual.aim(2 * floor, 1.0)
+    assert dual.aim(1.9 * floor, 1.0)
+    assert not dual.single
+
+
+def test_float32_carries_no_tiny_eps():
+    from divmatch.kernels.couplings import Coupling
+    from divmatch.transport.dual import Dual
+
+    rows = np.random.default_rng(0).normal(size=(2000, 3))
+    weights = np.full(2000, 1 / 2000)
+    dual = Dual(Coupling(PROFILES["sqeuclidean"], rows, rows, weights, weights))
+    dual.aim(1.0, 1e-6)
+    assert not dual.single
+
+
+def test_single_and_double_input_agree():
+    x, y = pair(60, 50, d=3)
+    single = divmatch.sinkhorn(x.astype(np.float32), y.astype(np.float32)).value
+    assert single == pytest.approx(divmatch.sinkhorn(x, y).value, rel=1e-5)
+
+
 def test_threads_change_no_digit(monkeypatch):
     from divmatch.kernels import couplings, execution
 
