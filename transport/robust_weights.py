@@ -101,7 +101,7 @@ def dro(
     >>> found.weights.round(4).tolist()
     [0.09, 0.2447, 0.6652]
     """
-    losses, q = _column(x, loss, "--loss"), x.masses()
+    losses, q = column_of(x, loss, "--loss"), x.masses()
     if ball in ("kl", "chi2"):
         if tau is not None and radius is not None:
             raise SettingError("--tau and --radius: one price or one radius, not both")
@@ -127,7 +127,7 @@ def dro(
     )
 
 
-def _column(x: Samples, name: str | None, flag: str) -> Array:
+def column_of(x: Samples, name: str | None, flag: str) -> Array:
     """One column of P in its own unit."""
     names = x.columns or tuple(map(str, range(x.d)))
     if name is None:
