@@ -33,6 +33,7 @@ EVERY_WEIGHING = pytest.mark.parametrize(
 SECTIONS = ("Parameters", "Returns", "Notes", "Examples")
 NEEDED = {  # what a method cannot do without: (task, method) -> settings
     ("weights", "dro"): {"loss": "0"},
+    ("weights", "tilt"): {"targets": "0=0.2"},
     ("weights", "is"): {"log_p": "0", "log_q": "1"},
 }
 
