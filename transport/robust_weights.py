@@ -122,7 +122,11 @@ def dro(
     paid = 0.0 if radius is not None else price * distance
     return Fit(
         weights=w,
-        facts={"divergence": distance, "tau": price, "objective": after - (paid if price else 0.0)},
+        facts={
+            "divergence": distance,
+            "tau": price or None,
+            "objective": after - (paid if price else 0.0),
+        },
         figure=Figure("loss", float(q @ losses), after, "loss unit"),
     )
 
