@@ -47,7 +47,8 @@ def kmm(
     the kernel riesz:1 it is the energy distance: energy balancing.
 
     Use it when nobody knows which moments matter: a kernel sees all of them, the smooth ones first. Few rows
-    may carry the weight: the effective size tells. The weights fit P's own rows, and there are none for others: the figure
+    may carry the weight: the effective size tells. The weights fit P's own rows, and there are none for
+    others: the figure
     after holds out rows of Q alone, and is measured with every pair counted.
 
     Parameters
