@@ -55,6 +55,8 @@ CODES = {
     "W43": "the fitted ratio does not carry Q over to P: the value falls short",
     "W44": "columns differ so much in scale that distances see only some of them",
     "W53": "with many columns samples are further apart than their distributions",
+    "W54": "the distance is sliced, since rows are many: smaller than the exact one",
+    "W55": "an upper bound: parties that keep their rows may end above the distance",
     "W58": "a good part of the value is the bias of few rows",
     "W59": "fewer rows than columns: the covariance is singular, and the interval rough",
     "W60": "stored moments without their number of rows are taken as exact",
