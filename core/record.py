@@ -72,6 +72,8 @@ CODES = {
     "W70": "no figure after a match: no rows could be held out",
     "W71": "rows of P got no weight: a constraint is at the end of what they have",
     "W72": "landmarks stand for a kernel matrix that does not fit into memory",
+    "W73": "importance weights have so heavy a tail that their means do not settle",
+    "W74": "weights are worth so few rows that draws by them repeat themselves",
     "E00": "a sample set could not be scored",
     "E01": "the data allow no number",
 }

@@ -26,6 +26,7 @@ SUITES = (
     "bench_prdc",
     "bench_marginals",
     "bench_score",
+    "bench_weights",
 )
 PACKAGES = (
     "divmatch",
