@@ -1,31 +1,82 @@
-"""Ground costs by name: tiles of two blocks of rows, and the mean cost, without an n × m matrix."""
+"""Ground costs by name: the one table of them, tiles, and the mean cost without an n × m matrix."""
 
+import math
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from divmatch.errors import SettingError, suggestion
 from divmatch.kernels import line
 from divmatch.kernels.backend import to_host
+from divmatch.kernels.ground import Ground
 from divmatch.kernels.pairwise import Grid, Profile, cross_sums
 from divmatch.settings import Setting
 
 Array = NDArray[np.float64]
-CostName = Literal["sqeuclidean", "euclidean", "cityblock"]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """A ground cost: of chosen pairs, and of sums over all pairs where it is one of their profiles."""
+
+    ground: Ground
+    profile: Profile | None = None
+    unit: str = "data unit"
+
+
+COSTS = {
+    "euclidean": Cost(Ground("squares", 0.5), Profile("distance", 1.0)),
+    "sqeuclidean": Cost(Ground("squares"), Profile("distance", 2.0), "data unit^2"),
+    "cityblock": Cost(Ground("absolute"), Profile("cityblock", 1.0)),
+    "chebyshev": Cost(Ground("largest")),
+    "cosine": Cost(Ground("squares"), unit="1"),  # of rows that `exact_costs.on_sphere` has prepared
+}
+NAMES = (*COSTS, "lp:Q")
+PROFILES = {name: cost.profile for name, cost in COSTS.items() if cost.profile is not None}
+
+CostName = Literal["sqeuclidean", "euclidean", "cityblock"]  # those with a profile
 CostSetting = Annotated[
     CostName, Setting("ground cost: |x − y|², not halved; |x − y|; or Σ |x_c − y_c|")
 ]
 
-PROFILES: dict[str, Profile] = {
-    "sqeuclidean": Profile("distance", 2.0),
-    "euclidean": Profile("distance", 1.0),
-    "cityblock": Profile("cityblock", 1.0),
-}
+
+def parse_cost(text: str) -> str:
+    """The name of a ground cost, or say which there are."""
+    if text in COSTS:
+        return text
+    name, colon, number = text.partition(":")
+    if name == "lp" and colon:
+        try:
+            order = float(number)
+        except ValueError:
+            order = math.nan
+        if 1 <= order < math.inf:
+            return f"lp:{order:g}"
+        raise SettingError(f"--cost {text}: expected lp:Q with a number Q, at least 1")
+    known = ", ".join(NAMES)
+    raise SettingError(f"--cost {text}: expected one of {known}{suggestion(text, NAMES)}")
+
+
+def named(cost: str) -> Cost:
+    """The cost of a name that `parse_cost` let pass: (Σ |x_c − y_c|^Q)^(1/Q) for lp:Q."""
+    if cost in COSTS:
+        return COSTS[cost]
+    order = float(cost.partition(":")[2])
+    same = {1.0: "cityblock", 2.0: "euclidean"}.get(order)
+    return COSTS[same] if same else Cost(Ground("powers", 1.0 / order, order))
 
 
 def unit(cost: str) -> str:
     """The unit that the cost is measured in."""
-    return "data unit^2" if cost == "sqeuclidean" else "data unit"
+    return named(cost).unit
+
+
+def ground_of(cost: str, p: float) -> Ground:
+    """The p-th power of the cost."""
+    ground = named(cost).ground
+    return replace(ground, outer=p * ground.outer)
 
 
 def tile(cost: str, x: Array, y: Array) -> Array:

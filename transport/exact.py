@@ -15,16 +15,8 @@ from divmatch.kernels.execution import in_order
 from divmatch.record import Note
 from divmatch.samples import Samples
 from divmatch.settings import Setting
-from divmatch.transport.exact_costs import (
-    Moved,
-    check_room,
-    ground_of,
-    moved,
-    on_sphere,
-    parse_cost,
-    scale_of,
-    unit_of,
-)
+from divmatch.transport import costs
+from divmatch.transport.exact_costs import Moved, check_room, moved, on_sphere, scale_of
 from divmatch.transport.exact_line import SortedPool, merged, moved_on_line
 
 Order = Annotated[
@@ -35,7 +27,7 @@ Cost = Annotated[
     str,
     Setting(
         "ground cost of two rows",
-        parse=parse_cost,
+        parse=costs.parse_cost,
         shown="euclidean|sqeuclidean|cityblock|chebyshev|cosine|lp:Q",
     ),
 ]
@@ -57,7 +49,7 @@ class Solver:
 OT = Quantity(
     "ot",
     title="Wasserstein distance",
-    unit=lambda settings: unit_of(str(settings.get("cost", "euclidean"))),
+    unit=lambda settings: costs.unit(str(settings.get("cost", "euclidean"))),
     direction="symmetric",
     default="exact",
     degenerate=True,
@@ -181,7 +173,7 @@ def solvers(
     if columnwise or (samples[0].d == 1 and cost != "cosine"):
         power = 2 * p if cost == "sqeuclidean" else p
         return [_of_column(points, c, p, power) for c in range(samples[0].d)]
-    scale, ground = 1.0 if cost == "cosine" else scale_of(*points), ground_of(cost, p)
+    scale, ground = 1.0 if cost == "cosine" else scale_of(*points), costs.ground_of(cost, p)
     return [Solver(lambda x, y: moved(x, y, ground, scale, often), p, scale ** (ground.degree / p))]
 
 

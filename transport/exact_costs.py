@@ -1,4 +1,4 @@
-"""Exact transport between two samples: the ground cost by name, and the plan between their rows."""
+"""Exact transport between two samples: what fits, what is one row, and the cheapest plan."""
 
 import math
 from dataclasses import dataclass, replace
@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from divmatch.errors import SampleError, SettingError, at_row, suggestion
+from divmatch.errors import SampleError, SettingError, at_row
 from divmatch.kernels import transport
 from divmatch.kernels.execution import execution
 from divmatch.kernels.ground import Ground
@@ -14,8 +14,6 @@ from divmatch.samples import Samples
 
 Array = NDArray[np.float64]
 Numbers = NDArray[np.intp]
-
-NAMES = ("euclidean", "sqeuclidean", "cityblock", "chebyshev", "cosine", "lp:Q")
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,40 +29,6 @@ class Moved:
     g: Array
     proven: bool = True
     noise: float = 0.0  # what sampling alone makes of it, where that is known
-
-
-def parse_cost(text: str) -> str:
-    """The name of a ground cost, or say which there are."""
-    if text in NAMES[:-1]:
-        return text
-    name, colon, number = text.partition(":")
-    if name == "lp" and colon:
-        try:
-            order = float(number)
-        except ValueError:
-            order = math.nan
-        if 1 <= order < math.inf:
-            return f"lp:{order:g}"
-        raise SettingError(f"--cost {text}: expected lp:Q with a number Q, at least 1")
-    known = ", ".join(NAMES)
-    raise SettingError(f"--cost {text}: expected one of {known}{suggestion(text, NAMES)}")
-
-
-def unit_of(cost: str) -> str:
-    """The unit of a mean cost's root."""
-    return {"sqeuclidean": "data unit^2", "cosine": "1"}.get(cost, "data unit")
-
-
-def ground_of(cost: str, p: float) -> Ground:
-    """The p-th power of the cost; cosine is for rows that `on_sphere` has prepared."""
-    if cost in ("sqeuclidean", "cosine"):
-        return Ground("squares", p)
-    if cost in ("cityblock", "lp:1"):
-        return Ground("absolute", p)
-    if cost == "chebyshev":
-        return Ground("largest", p)
-    order = 2.0 if cost == "euclidean" else float(cost.partition(":")[2])
-    return Ground("squares", p / 2) if order == 2.0 else Ground("powers", p / order, order)
 
 
 def on_sphere(samples: Samples) -> Samples:
