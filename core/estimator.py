@@ -37,7 +37,8 @@ class Estimate:
     such as a chi-square approximation; permutations take its place. ``se`` is the standard error where
     it does not come from the influences of single rows: of a summary, of rows and columns that are both
     samples, or of enough rows in the place of all; ``blocks`` are the influences of a method whose
-    interval comes from independent blocks.
+    interval comes from independent blocks. ``plan`` makes the transport plan behind the value, where
+    there is one.
     """
 
     value: float
@@ -52,6 +53,7 @@ class Estimate:
     test: Test | None = None
     se: float | None = None
     blocks: "Blocks | None" = None
+    plan: Callable[[], Any] | None = None
 
 
 @dataclass(frozen=True, eq=False)

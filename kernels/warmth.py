@@ -52,6 +52,12 @@ def kernels() -> list[tuple[str, Callable[[], object]]]:
         ),
         ("row_moments", partial(cpu.row_moments, tile, 1.0, np.zeros(6), zeros, zeros)),
         ("entries_above", partial(cpu.entries_above, tile, 1.0, np.zeros(6), zeros)),
+        (
+            "row_averages",
+            partial(cpu.row_averages, tile, 1.0, np.zeros(6), zeros, zeros, np.ones((6, 1))),
+        ),
+        ("largest_entries", partial(cpu.largest_entries, tile, 1.0, np.zeros(6), 2)),
+        ("tops", partial(cpu.tops, tile, 1.0, np.zeros(6))),
     ]
     line, cuts = np.array([0.0, 1.0, 2.0, np.inf]), np.array([0, 3])
     calls += [

@@ -18,6 +18,7 @@ from divmatch.settings import Setting
 from divmatch.transport import costs
 from divmatch.transport.exact_costs import Moved, check_room, moved, on_sphere, scale_of
 from divmatch.transport.exact_line import SortedPool, merged, moved_on_line
+from divmatch.transport.sparse_plan import SparsePlan
 
 Order = Annotated[
     float | Literal["auto"],
@@ -141,17 +142,25 @@ def exact(
     2.0
     """
     order = order_of(p, cost)
+    given = x, y
     if cost == "cosine":
         x, y = on_sphere(x), on_sphere(y)
     parts = solvers([x, y], cost, order, columnwise=columnwise)
-    found = [(_halved if debias else _whole)(x, y, part, deepcopy(rng)) for part in parts]
     params = {"p": order}
-    if len(parts) > 1:
-        mean = _mean(found)
-        return replace(mean, params=params)
-    one = found[0]
-    notes = one.notes if x.d == 1 or debias else (*one.notes, _biased(x, y))
-    return replace(one, params={**one.params, **params}, notes=notes)
+    if debias or len(parts) > 1:
+        each = _halved if debias else _whole
+        found = [each(x, y, part, deepcopy(rng)) for part in parts]
+        one = found[0] if len(parts) == 1 else _mean(found)
+        return replace(one, params=params)
+    by = parts[0]
+    least = by.solve(x, y)
+    one = _told(least, x, y, by)
+    return replace(
+        one,
+        params={**one.params, **params},
+        notes=one.notes if x.d == 1 else (*one.notes, _biased(x, y)),
+        plan=lambda: SparsePlan.of(*given, least, by.unit**order, cost, order),
+    )
 
 
 def order_of(p: float | str, cost: str) -> float:
@@ -185,7 +194,12 @@ def _of_column(points: Sequence[Array], column: int, p: float, power: float) -> 
 
 def _whole(x: Samples, y: Samples, by: Solver, _: object) -> Estimate:
     """The distance of the samples themselves."""
-    found, p = by.solve(x, y), by.p
+    return _told(by.solve(x, y), x, y, by)
+
+
+def _told(found: Moved, x: Samples, y: Samples, by: Solver) -> Estimate:
+    """A plan's distance with its bounds and the influence of every row."""
+    p = by.p
     root, lower = found.cost ** (1 / p), found.lower ** (1 / p)
     value = by.unit * root
     gap = (root - lower) / root if root > 0 else 0.0

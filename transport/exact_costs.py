@@ -1,7 +1,9 @@
 """Exact transport between two samples: what fits, what is one row, and the cheapest plan."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,23 +12,28 @@ from divmatch.errors import SampleError, SettingError, at_row
 from divmatch.kernels import transport
 from divmatch.kernels.execution import execution
 from divmatch.kernels.ground import Ground
+from divmatch.kernels.quantiles import cumulated, weighted_cells
 from divmatch.samples import Samples
 
 Array = NDArray[np.float64]
 Numbers = NDArray[np.intp]
+Arcs = tuple[NDArray[Any], NDArray[Any], Array]  # rows, columns, masses
+
+THIN = 1e-9  # of the lighter of its two parts: a cell that only rounding has made
 
 
 @dataclass(frozen=True, eq=False)
 class Moved:
     """The smallest mean cost, what proves it, and the potentials of all rows, weighted or not.
 
-    All in powers of the scale that the points were divided by.
+    All in powers of the scale that the points were divided by. ``arcs`` lists who goes where.
     """
 
     cost: float
     lower: float
     f: Array
     g: Array
+    arcs: Callable[[], Arcs]
     proven: bool = True
     noise: float = 0.0  # what sampling alone makes of it, where that is known
 
@@ -73,7 +80,22 @@ def moved(x: Samples, y: Samples, ground: Ground, scale: float, often: int) -> M
     else:
         a, b = a / a.sum(), b / b.sum()
     plan = transport.transported(ground, of_x.points, of_y.points, a, b, often=often)
-    return Moved(plan.upper, plan.lower, of_x.of_rows(plan.f), of_y.of_rows(plan.g), plan.proven)
+
+    def arcs() -> Arcs:
+        rows, parts = of_x.divided(plan.rows, plan.masses)
+        columns, whole = of_y.divided(plan.columns[parts[0]], parts[1])
+        return rows[whole[0]], columns, whole[1]
+
+    f, g = of_x.of_rows(plan.f), of_y.of_rows(plan.g)
+    return Moved(plan.upper, plan.lower, f, g, arcs, plan.proven)
+
+
+def joined(a: Array, b: Array) -> Arcs:
+    """Two divisions of one mass laid side by side: the parts of both that meet, and what they share."""
+    cells = weighted_cells(cumulated(a), cumulated(b))
+    lighter = np.minimum(a[cells.rows] / a.sum(), b[cells.columns] / b.sum())
+    kept = cells.lengths > THIN * lighter
+    return cells.rows[kept], cells.columns[kept], cells.lengths[kept]
 
 
 class _Atoms:
@@ -86,11 +108,20 @@ class _Atoms:
         points = samples.points[self.kept] / scale
         masses = np.ones(self.n) if samples.weights is None else samples.weights[self.kept]
         self.places = _same(points)
-        self.points, self.masses = points, masses
+        self.points, self.masses, self.each = points, masses, masses
         if self.places is not None:
             first = np.unique(self.places, return_index=True)[1]
             self.points = points[first]
             self.masses = np.bincount(self.places, masses).astype(np.float64)
+
+    def divided(self, atoms: NDArray[Any], masses: Array) -> tuple[Numbers, tuple[Any, Array]]:
+        """Rows behind the masses of atoms, with the places of the masses that they are parts of."""
+        numbers = np.arange(self.n)[self.kept]
+        if self.places is None:
+            return numbers[atoms], (np.arange(len(atoms)), masses)
+        order, by_atom = np.argsort(atoms, kind="stable"), np.argsort(self.places, kind="stable")
+        parts, rows, shares = joined(masses[order], self.each[by_atom])
+        return numbers[by_atom[rows]], (order[parts], shares)
 
     def of_rows(self, values: Array) -> Array:
         """A number of each atom at all of its rows; 0 at rows without a weight, where none counts."""

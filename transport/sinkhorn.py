@@ -2,7 +2,8 @@
 
 import math
 from dataclasses import replace
-from typing import Annotated, Any
+from functools import partial
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from divmatch.samples import Samples
 from divmatch.settings import Setting
 from divmatch.transport import costs
 from divmatch.transport.entropic import Effort
+from divmatch.transport.entropic_plan import EntropicPlan
 from divmatch.transport.halves import bias_of, combined
 from divmatch.transport.problem import Regularised, Support, Term, between, within
 from divmatch.transport.splits import Splits
@@ -101,7 +103,11 @@ def sinkhorn(
     the transport cost (for sqeuclidean W₂², no root), with eps to inf to half an energy distance, for
     sqeuclidean to the squared distance of the means: the smaller eps, the finer what it sees, and
     the more it costs in time and luck. With --no-debiased it is OT alone, the value with the KL term,
-    which is not zero for equal samples; `cost` in the result is Σ π c.
+    which is not zero for equal samples; `cost_of_plan` in the result is Σ π c.
+
+    The transport cost without regularisation, min Σ π c, lies between `lower` and `upper` of the
+    result, whether the iteration has converged or not: potentials made feasible by a c-transform
+    prove the one, the plan rounded to the marginals the other. Their relative `gap` falls with eps.
 
     Use it to compare samples by the geometry of their columns where exact transport is too slow or too
     noisy. Columns count by their scale: standardise them (--scale) unless they share a unit. The value of
@@ -228,37 +234,25 @@ def estimate(
     effort: Effort,
 ) -> Estimate:
     """The divergence or the cost, with the influence of every row and what it took."""
-    p, q = Support.of(x), Support.of(y)
-    mean = costs.mean(cost, p.points, q.points, p.weights, q.weights)
-    absolute = float(eps.removeprefix(ABSOLUTE)) if isinstance(eps, str) else eps * mean
-    recorded: dict[str, Any] = {"eps": f"{ABSOLUTE}{absolute!r}", "mean_cost": mean}
-    if mean == 0.0:
-        return _no_cost(x, y, {**recorded, "eps": eps})
-    if not absolute > 0:
-        raise InconclusiveError(
-            f"sinkhorn --eps {eps}: {absolute:g} in the cost's unit is no number that can be divided by; "
-            "raise --eps"
-        )
-    of = Regularised(cost, absolute, math.inf if unbalanced is None else unbalanced, effort)
-    terms = [between(p, q, of, mean)]
-    if debiased:  # the term of a shared reference is solved once
-        terms += [x.once(("sinkhorn", of), lambda: within(p, of)), within(q, of)]
-    value = combined(terms)
-    if not math.isfinite(value):
-        raise InconclusiveError("sinkhorn: the potentials are no finite numbers; raise --eps")
-    bias = bias_of(p, q, of, terms, mean)
+    found = solved(x, y, eps, cost, debiased, unbalanced, effort)
+    recorded: dict[str, Any] = {"eps": f"{ABSOLUTE}{found.of.eps!r}", "mean_cost": found.mean}
+    if found.mean == 0.0:
+        return _no_cost(x, y, {**recorded, "eps": eps}, found.plan)
+    p, q, of, terms, plan = found.p, found.q, found.of, found.terms, found.plan
+    bias = bias_of(p, q, of, terms, found.mean)
     influence_x, influence_y = of.influence(terms[0].f), of.influence(terms[0].g)
     if debiased:
         influence_x = influence_x - of.influence(terms[1].f)
         influence_y = influence_y - of.influence(terms[2].f)
     doubt = abs(bias) * (DOUBT if debiased else 0.5)
     made = Estimate(
-        value,
+        combined(terms),
         terms_x=p.spread(_centred(influence_x, p.weights), x.n),
         terms_y=q.spread(_centred(influence_y, q.weights), y.n),
         bias=bias,
         doubt=doubt,
-        params=recorded | _found(terms, of),
+        params=recorded | _found(plan, terms, of),
+        plan=lambda: plan,
     )
     notes = _notes(terms, of)
     if debiased:
@@ -266,26 +260,80 @@ def estimate(
     return replace(made, notes=notes)
 
 
+class Solution(NamedTuple):
+    """The terms of a problem, that of both samples first, and its plan; no terms where C = 0."""
+
+    p: Support
+    q: Support
+    of: Regularised
+    mean: float
+    terms: list[Term]
+    plan: EntropicPlan
+
+
+def solved(
+    x: Samples,
+    y: Samples,
+    eps: float | str,
+    cost: str,
+    debiased: bool,
+    unbalanced: float | None,
+    effort: Effort,
+) -> Solution:
+    """Solve OT(P, Q) and, where they are subtracted, the samples' own terms."""
+    p, q = Support.of(x), Support.of(y)
+    mean = costs.mean(cost, p.points, q.points, p.weights, q.weights)
+    absolute = float(eps.removeprefix(ABSOLUTE)) if isinstance(eps, str) else eps * mean
+    of = Regularised(cost, absolute, math.inf if unbalanced is None else unbalanced, effort)
+    plan = partial(EntropicPlan, x=x, y=y, cost=cost, rho=of.rho)
+    if mean == 0.0:
+        nothing = np.zeros(x.n), np.zeros(y.n)
+        still = plan(f=nothing[0], g=nothing[1], eps=absolute or 1.0, own=nothing)
+        return Solution(p, q, of, mean, [], still)
+    if not absolute > 0:
+        raise InconclusiveError(
+            f"sinkhorn --eps {eps}: {absolute:g} in the cost's unit is no number that can be divided by; "
+            "raise --eps"
+        )
+    terms = [between(p, q, of, mean)]
+    if debiased:  # the term of a shared reference is solved once
+        terms += [x.once(("sinkhorn", of), lambda: within(p, of)), within(q, of)]
+    if not math.isfinite(combined(terms)):
+        raise InconclusiveError("sinkhorn: the potentials are no finite numbers; raise --eps")
+    own = (p.spread(terms[1].f, x.n), q.spread(terms[2].f, y.n)) if debiased else None
+    f, g = p.spread(terms[0].f, x.n), q.spread(terms[0].g, y.n)
+    return Solution(p, q, of, mean, terms, plan(f=f, g=g, eps=absolute, own=own))
+
+
 def _centred(values: Array, weights: Array) -> Array:
     return values - weights @ values
 
 
-def _no_cost(x: Samples, y: Samples, params: dict[str, Any]) -> Estimate:
+def _no_cost(
+    x: Samples, y: Samples, params: dict[str, Any], plan: EntropicPlan
+) -> Estimate:
     """All rows are the same: nothing is moved at any eps."""
     zeros = np.zeros(x.n), np.zeros(y.n)
     found = {
         "cost_of_plan": 0.0,
+        "lower": 0.0,
+        "upper": 0.0,
+        "gap": 0.0,
         "sweeps": 0,
         "sweeps_in_float32": 0,
         "newton_steps": 0,
         "marginal_error": 0.0,
     }
-    return Estimate(0.0, *zeros, params=params | found)
+    return Estimate(0.0, *zeros, params=params | found, plan=lambda: plan)
 
 
-def _found(terms: list[Term], of: Regularised) -> dict[str, Any]:
+def _found(plan: EntropicPlan, terms: list[Term], of: Regularised) -> dict[str, Any]:
+    lower, upper = plan.lower, plan.upper
     found: dict[str, Any] = {
-        "cost_of_plan": terms[0].cost,
+        "cost_of_plan": plan.total_cost,
+        "lower": lower,
+        "upper": upper,
+        "gap": (upper - lower) / upper if upper > 0 else 0.0,
         "sweeps": sum(term.sweeps for term in terms),
         "sweeps_in_float32": sum(term.single_sweeps for term in terms),
         "newton_steps": sum(term.newton_steps for term in terms),

@@ -4,7 +4,10 @@ from divmatch.kernels.cpu.couplings import (
     COUPLING_ENTRIES,
     coupled_sums,
     entries_above,
+    largest_entries,
+    row_averages,
     row_moments,
+    tops,
 )
 from divmatch.kernels.cpu.crossing import crossing
 from divmatch.kernels.cpu.merging import distance_walk, gap_walk, sign_walk
@@ -34,7 +37,9 @@ __all__ = [
     "entries_above",
     "gap_walk",
     "indexed",
+    "largest_entries",
     "nearest",
+    "row_averages",
     "row_moments",
     "row_sums",
     "rows_at_once",
@@ -43,4 +48,5 @@ __all__ = [
     "squared_distances",
     "summed",
     "tile",
+    "tops",
 ]
