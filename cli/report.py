@@ -121,13 +121,22 @@ def _why_moved(result: Result) -> str:
 def convention(result: Result) -> str:
     """Method and settings: the same two files give other numbers under other conventions."""
     settings = [
-        f"{key}={_told(value) if isinstance(value, float) else value}"
+        f"{key}={_told(value) if isinstance(value, float) else _worded(value)}"
         for key, value in result.params.items()
         if key != "reason" and value is not None and value is not False
         if not isinstance(value, Mapping)
     ]
     why = [f"({result.params['reason']})"] if "reason" in result.params else []
     return " ".join([result.method, *settings, *why])
+
+
+def _worded(value: Any) -> Any:
+    """A word; a number behind its colon, such as abs:0.414264160159, is told as other numbers are."""
+    word, colon, number = value.partition(":") if isinstance(value, str) else ("", "", "")
+    try:
+        return f"{word}:{_told(float(number))}" if colon else value
+    except ValueError:
+        return value
 
 
 def _told(value: float) -> str:

@@ -252,7 +252,8 @@ class Quantity:
     """One command: a number between two samples, or of one, with the methods that estimate it.
 
     The direction says of how many: P alone is a quantity of one sample, and the first parameter of
-    its estimators is the only one that is no setting. ``scales`` are the values of --scale that a
+    its estimators is the only one that is no setting. ``unplanned`` says under which settings there is
+    no transport plan behind the number, and why; quantities without plans have none. ``scales`` are the values of --scale that a
     quantity of one sample allows. Where the inputs have a shape of their own, ``packed`` makes the
     samples of them; ``paired`` are rows that stand in two files: one sample, with the other file's
     numbers beside its rows.
@@ -272,6 +273,7 @@ class Quantity:
     scales: tuple[str, ...] = ("none",)
     packed: Callable[..., tuple[Samples, Samples | None]] | None = None
     paired: bool = False
+    unplanned: Callable[[Mapping[str, Any]], str] | None = None
     methods: dict[str, Estimator] = field(default_factory=dict)
     known: dict[str, Estimator] = field(default_factory=dict)  # methods for a known density of Q
 

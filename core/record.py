@@ -48,6 +48,7 @@ CODES = {
     "W38": "too few rows for a bias to be known",
     "W39": "rows without a partner were left out",
     "W40": "so few groups or splits that the interval is rough or no p-value can be small",
+    "W46": "a list of a plan's pairs lacks some of the mass",
     "W47": "an iteration was not converged: the value decides no limit",
     "W48": "most of the mass was not transported",
     "W41": "what was left to the data came out differently for samples that are compared",

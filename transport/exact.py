@@ -38,6 +38,12 @@ Debias = Annotated[
 Columnwise = Annotated[bool, Setting("the mean over columns of the distance of each column")]
 
 
+UNPLANNED = {
+    "debias": "--debias takes six plans between halves; leave one of them out",
+    "columnwise": "--columnwise takes a plan for each column; leave one of them out",
+}
+
+
 @dataclass(frozen=True)
 class Solver:
     """What computes the p-th power of a distance, in powers of ``unit``."""
@@ -54,12 +60,16 @@ OT = Quantity(
     direction="symmetric",
     default="exact",
     degenerate=True,
+    unplanned=lambda settings: next(
+        (why for name, why in UNPLANNED.items() if settings.get(name)), ""
+    ),
     examples=(
         "divmatch ot real.npy gen.npy",
         "divmatch ot real.npy gen.npy -p 1 -f json",
         "divmatch ot real.npy gen.npy --cost cityblock",
         "divmatch ot real.parquet gen.parquet --columnwise -p 1",
         "divmatch ot real.npy gen.npy --debias",
+        "divmatch ot real.npy gen.npy -o plan.npz",
     ),
 )
 
@@ -97,6 +107,9 @@ def exact(
     (W53). --debias draws halves of both samples and takes the root of the mean W_p^p between halves
     of x and of y less the mean within x and within y: zero on average where P = Q with n = m. It is
     noisier, and may come out negative (W01). For a yes or no use --permutations.
+
+    -o FILE.npz saves the plan: `row`, `col` and `mass` of its pairs, the potentials `f` and `g`, the
+    weights; divmatch.transport.plan has it in Python, divmatch match plan as a table.
 
     Use it for up to some 20,000 rows in many columns, millions in one. Columns count by their scale:
     standardise them (--scale) unless they share a unit.

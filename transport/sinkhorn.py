@@ -70,11 +70,13 @@ SINKHORN = Quantity(
     direction="symmetric",
     default="newton",
     degenerate=True,
+    unplanned=lambda settings: "",
     examples=(
         "divmatch sinkhorn real.npy gen.npy",
         "divmatch sinkhorn real.npy gen.npy --eps 0.01 --cost euclidean",
         "divmatch sinkhorn real.npy gen.npy --eps abs:0.5 --no-debiased -f json",
         "divmatch sinkhorn real.npy gen.npy --unbalanced 2 --permutations 199",
+        "divmatch sinkhorn real.npy gen.npy --eps 0.01 -o plan.npz",
     ),
 )
 
@@ -120,6 +122,10 @@ def sinkhorn(
     accelerated (Anderson). Far from the end sweeps are made in float32 where the error allows it, the
     last ones never; the result counts them. Its `marginal_error` is the largest of the terms in L1; above
     tol the value is not converged, which is said (W47) and decides no limit.
+
+    -o FILE.npz saves the plan of P and Q: the potentials `f` and `g`, which give all of it,
+    π = a ⊗ b exp((f + g − c) / eps), and its pairs (`row`, `col`, `mass`) without the smallest ones: up to
+    0.1 % of the mass (`left_out`), or more where so many do not fit the memory (W46).
 
     With --unbalanced the marginals may be missed at a price ρ KL each, so that outliers cost no
     more than ρ: mass that is far away is not transported. `mass` in the result is what is.
