@@ -71,23 +71,39 @@ def scale_of(*points: Array) -> float:
 
 def moved(x: Samples, y: Samples, ground: Ground, scale: float, often: int) -> Moved:
     """The cheapest plan between all rows that have a weight; ``often`` such problems are to come."""
-    check_room(x, y)
-    of_x, of_y = (_Atoms(samples, scale) for samples in (x, y))
-    a, b = of_x.masses, of_y.masses
-    if x.weights is None and y.weights is None:  # whole numbers, so that masses stay exact
-        common = math.gcd(x.n, y.n)
-        a, b = a * (y.n // common), b * (x.n // common)
-    else:
-        a, b = a / a.sum(), b / b.sum()
-    plan = transport.transported(ground, of_x.points, of_y.points, a, b, often=often)
+    posed = Posed(x, y, scale)
+    return posed.moved(posed.solver(ground, often=often).plan())
 
-    def arcs() -> Arcs:
-        rows, parts = of_x.divided(plan.rows, plan.masses)
-        columns, whole = of_y.divided(plan.columns[parts[0]], parts[1])
-        return rows[whole[0]], columns, whole[1]
 
-    f, g = of_x.of_rows(plan.f), of_y.of_rows(plan.g)
-    return Moved(plan.upper, plan.lower, f, g, arcs, plan.proven)
+class Posed:
+    """A problem of two samples as masses on their distinct rows, divided by ``scale``."""
+
+    def __init__(self, x: Samples, y: Samples, scale: float) -> None:
+        check_room(x, y)
+        self.x, self.y = (Atoms(samples, scale) for samples in (x, y))
+        self.a, self.b = self.x.masses, self.y.masses
+        if x.weights is None and y.weights is None:  # whole numbers, so that masses stay exact
+            common = math.gcd(x.n, y.n)
+            self.a, self.b = self.a * (y.n // common), self.b * (x.n // common)
+        else:
+            self.a, self.b = self.a / self.a.sum(), self.b / self.b.sum()
+
+    def solver(self, ground: Ground, *, often: int = 1, height: float | None = None) -> Any:
+        """What finds the cheapest plan, and goes on from it when the costs change."""
+        return transport.solver(
+            ground, self.x.points, self.y.points, self.a, self.b, often=often, height=height
+        )
+
+    def moved(self, plan: transport.Plan) -> Moved:
+        """A plan between the distinct rows, told of all rows."""
+
+        def arcs() -> Arcs:
+            rows, parts = self.x.divided(plan.rows, plan.masses)
+            columns, whole = self.y.divided(plan.columns[parts[0]], parts[1])
+            return rows[whole[0]], columns, whole[1]
+
+        f, g = self.x.of_rows(plan.f), self.y.of_rows(plan.g)
+        return Moved(plan.upper, plan.lower, f, g, arcs, plan.proven)
 
 
 def joined(a: Array, b: Array) -> Arcs:
@@ -98,7 +114,7 @@ def joined(a: Array, b: Array) -> Arcs:
     return cells.rows[kept], cells.columns[kept], cells.lengths[kept]
 
 
-class _Atoms:
+class Atoms:
     """The distinct rows of a sample that have a weight, and the mass on each."""
 
     def __init__(self, samples: Samples, scale: float) -> None:
