@@ -15,7 +15,7 @@ QUANTITIES = {  # commands that compare two samples: name -> (module that declar
     "sinkhorn": ("divmatch.transport.sinkhorn", "Sinkhorn divergence between two samples, by iterations and sparse Newton steps."),
     "sliced": ("divmatch.transport.sliced", "Sliced Wasserstein distance between two samples."),
     "frechet": ("divmatch.transport.frechet_methods", "Squared Fréchet (Bures-Wasserstein) distance between fitted Gaussians, without its bias."),
-    "ot": ("divmatch.transport.exact", "Exact Wasserstein distance between two samples, with a certificate."),
+    "ot": ("divmatch.transport.ot_methods", "Exact Wasserstein distance between two samples, with a certificate."),
 }  # fmt: skip
 
 SINGLES = {  # commands that look at one sample: name -> (module that declares it, help)

@@ -51,6 +51,7 @@ CODES = {
     "W46": "a list of a plan's pairs lacks some of the mass",
     "W47": "an iteration was not converged: the value decides no limit",
     "W48": "most of the mass was not transported",
+    "W49": "an Orlicz distance rests on a few pairs of far rows",
     "W41": "what was left to the data came out differently for samples that are compared",
     "W42": "rows that a method takes for Gaussian are plainly not",
     "W43": "the fitted ratio does not carry Q over to P: the value falls short",

@@ -334,9 +334,7 @@ def _spread(masses: Array) -> tuple[NDArray[np.intp], Array]:
     return rows, often.astype(np.float64)
 
 
-def comonotone(
-    x: Array, y: Array, a: Array, b: Array
-) -> tuple[NDArray[Any], NDArray[Any], Array]:
+def comonotone(x: Array, y: Array, a: Array, b: Array) -> tuple[NDArray[Any], NDArray[Any], Array]:
     """The plan that keeps the order along the direction of most variance, about."""
     centre = x.mean(axis=0)
     pooled = np.concatenate([x, y]) - centre

@@ -31,7 +31,9 @@ COSTS = {
     "sqeuclidean": Cost(Ground("squares"), Profile("distance", 2.0), "data unit^2"),
     "cityblock": Cost(Ground("absolute"), Profile("cityblock", 1.0)),
     "chebyshev": Cost(Ground("largest")),
-    "cosine": Cost(Ground("squares"), unit="1"),  # of rows that `exact_costs.on_sphere` has prepared
+    "cosine": Cost(
+        Ground("squares"), unit="1"
+    ),  # of rows that `exact_costs.on_sphere` has prepared
 }
 NAMES = (*COSTS, "lp:Q")
 PROFILES = {name: cost.profile for name, cost in COSTS.items() if cost.profile is not None}

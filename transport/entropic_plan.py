@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from divmatch.errors import SampleError, SettingError, counted
 from divmatch.kernels.couplings import Coupling, Sweep
 from divmatch.kernels.execution import execution
-from divmatch.samples import Samples, as_samples
+from divmatch.samples import as_samples
 from divmatch.transport import costs
 from divmatch.transport.plans import Pairs, Plan, check_room
 from divmatch.transport.problem import Support

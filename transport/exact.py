@@ -40,6 +40,7 @@ Columnwise = Annotated[bool, Setting("the mean over columns of the distance of e
 
 UNPLANNED = {
     "debias": "--debias takes six plans between halves; leave one of them out",
+    "orlicz": "--orlicz has no plan to be saved; leave one of them out",
     "columnwise": "--columnwise takes a plan for each column; leave one of them out",
 }
 
@@ -69,6 +70,7 @@ OT = Quantity(
         "divmatch ot real.npy gen.npy --cost cityblock",
         "divmatch ot real.parquet gen.parquet --columnwise -p 1",
         "divmatch ot real.npy gen.npy --debias",
+        "divmatch ot real.npy gen.npy --orlicz exp2",
         "divmatch ot real.npy gen.npy -o plan.npz",
     ),
 )
@@ -171,7 +173,7 @@ def exact(
     return replace(
         one,
         params={**one.params, **params},
-        notes=one.notes if x.d == 1 else (*one.notes, _biased(x, y)),
+        notes=one.notes if x.d == 1 else (*one.notes, biased(x, y)),
         plan=lambda: SparsePlan.of(*given, least, by.unit**order, cost, order),
     )
 
@@ -303,7 +305,7 @@ def _influence(terms: Array, samples: Samples, by: Solver, root: float) -> Array
     return by.unit * (centred / slope if slope > 0 else centred)
 
 
-def _biased(x: Samples, y: Samples) -> Note:
+def biased(x: Samples, y: Samples) -> Note:
     """The curse of dimension, aloud."""
     size = min(x.effective_size(), y.effective_size()) ** (-1.0 / x.d)
     return Note(
@@ -347,7 +349,7 @@ def exact_plan(
     on_line = columnwise or (pool.d == 1 and cost in ("euclidean", "cityblock"))
     if on_line and not debias:
         solvers([pool], cost, order, columnwise=columnwise)  # refuses another cost for the columns
-        return Pooled(SortedPool(pool, order).statistic, lambda: _rounding(pool.n, size))
+        return Pooled(SortedPool(pool, order).statistic, lambda: rounding(pool.n, size))
     if cost == "cosine":
         pool, size = on_sphere(pool), 1.0
     check_room(pool, pool)
@@ -368,9 +370,9 @@ def exact_plan(
 
         return np.array(list(in_order(value, labels.T, work=float(pool.n) ** 2 * labels.shape[1])))
 
-    return Pooled(statistic, lambda: _rounding(pool.n, size**2 if cost == "sqeuclidean" else size))
+    return Pooled(statistic, lambda: rounding(pool.n, size**2 if cost == "sqeuclidean" else size))
 
 
-def _rounding(n: int, size: float) -> float:
+def rounding(n: int, size: float) -> float:
     """What two values of one split may differ by."""
     return 64 * 2.0**-52 * n**0.5 * size

@@ -315,9 +315,7 @@ def _centred(values: Array, weights: Array) -> Array:
     return values - weights @ values
 
 
-def _no_cost(
-    x: Samples, y: Samples, params: dict[str, Any], plan: EntropicPlan
-) -> Estimate:
+def _no_cost(x: Samples, y: Samples, params: dict[str, Any], plan: EntropicPlan) -> Estimate:
     """All rows are the same: nothing is moved at any eps."""
     zeros = np.zeros(x.n), np.zeros(y.n)
     found = {

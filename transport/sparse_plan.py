@@ -62,7 +62,8 @@ class SparsePlan(Plan):
     def marginals(self) -> tuple[Array, Array]:
         """Sums of rows and columns: the weights."""
         rows, columns, masses, *_ = self._pairs
-        return np.bincount(rows, masses, self.x.n), np.bincount(columns, masses, self.y.n)
+        sums = np.bincount(rows, masses, self.x.n), np.bincount(columns, masses, self.y.n)
+        return sums[0].astype(np.float64), sums[1].astype(np.float64)
 
     def top(self, k: int) -> Pairs:
         """The k heaviest pairs of every row, the heaviest first."""

@@ -46,9 +46,7 @@ def entries_above(tile: Any, scale: float, shift: Any, bars: Any) -> tuple[Any, 
     return above.sum(axis=1), xp.nonzero(above)[1].astype("int32"), z[above]
 
 
-def row_averages(
-    tile: Any, scale: float, shift: Any, offset: Any, level: Any, values: Any
-) -> Any:
+def row_averages(tile: Any, scale: float, shift: Any, offset: Any, level: Any, values: Any) -> Any:
     """See `divmatch.kernels.couplings`."""
     xp = array_module(tile)
     z = tile * scale + shift + (offset - level)[:, None]

@@ -12,7 +12,11 @@ from tests.tolerances import ROUNDING, SAME
 
 @pytest.mark.parametrize(
     ("line", "p"),
-    [("ot p.npy q.npy", 2), ("ot line-p.npy line-q.npy -p 1", 1), ("sinkhorn near.npy near.npy --no-debiased", 2)],
+    [
+        ("ot p.npy q.npy", 2),
+        ("ot line-p.npy line-q.npy -p 1", 1),
+        ("sinkhorn near.npy near.npy --no-debiased", 2),
+    ],
 )
 def test_saved_plan_costs_what_the_result_says(here, data, tmp_path, line, p):
     code, printed, _ = here(f"{line} -q -f json -o {tmp_path}/plan.npz")

@@ -78,7 +78,7 @@ def finite(name, method):
 def luck_of_small_samples(method, n, m):
     """What a statistic may be above its null's zero: W_p in two columns is larger by √ln n."""
     size = (1 / n + 1 / m) ** 0.5
-    return size * math.log(n + m) ** 0.5 if method in ("lipschitz", "exact") else size
+    return size * math.log(n + m) ** 0.5 if method in ("lipschitz", "exact", "orlicz") else size
 
 
 def digits(result):

@@ -123,7 +123,12 @@ def test_entropic_plan_is_that_of_the_loops(monkeypatch, engine, n, m, rho, cost
     expected = np.zeros((n, m))
     costs = cdist(x, y, cost)
     expected[kept] = entropic_plan(
-        costs[kept].tolist(), a[a > 0].tolist(), b[b > 0].tolist(), 0.7, rho or math.inf, 400,
+        costs[kept].tolist(),
+        a[a > 0].tolist(),
+        b[b > 0].tolist(),
+        0.7,
+        rho or math.inf,
+        400,
     )
     found = plan.entropic(
         x, y, weights_x=a, weights_y=b, eps="abs:0.7", cost=cost, unbalanced=rho, tol=1e-11
