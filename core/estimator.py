@@ -252,9 +252,9 @@ class Quantity:
     """One command: a number between two samples, or of one, with the methods that estimate it.
 
     The direction says of how many: P alone is a quantity of one sample, and the first parameter of
-    its estimators is the only one that is no setting. ``unplanned`` says under which settings there is
-    no transport plan behind the number, and why; quantities without plans have none. ``scales`` are the values of --scale that a
-    quantity of one sample allows. Where the inputs have a shape of their own, ``packed`` makes the
+    its estimators is the only one that is no setting. ``scales`` are the values of --scale that a
+    quantity of one sample allows. ``unplanned`` says of settings why there is no one transport plan
+    behind the number, nothing where there is; quantities without plans have none. Where the inputs have a shape of their own, ``packed`` makes the
     samples of them; ``paired`` are rows that stand in two files: one sample, with the other file's
     numbers beside its rows.
     """
