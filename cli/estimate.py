@@ -18,6 +18,7 @@ from divmatch.cli.options import (
     output_options,
 )
 from divmatch.cli.session import Session, labelled, notes_of
+from divmatch.declaration import Family, Method
 from divmatch.errors import SampleError, SettingError
 from divmatch.estimator import Estimator, Quantity, quantity
 from divmatch.record import Result
@@ -96,17 +97,17 @@ def pair_sections(*, permutations: int = 0) -> dict[str, list[click.Parameter]]:
     }
 
 
-def settings_options(of: Quantity) -> list[click.Parameter]:
+def settings_options(of: Family[Any]) -> list[click.Parameter]:
     """--method and one option for each setting of its methods."""
     methods = option(
         "--method",
         metavar="|".join(of.methods),
-        help=f"Which estimator; settings that it lacks choose another.  [default: {of.default}]",
+        help=f"Which {of.noun}; settings that it lacks choose another.  [default: {of.default}]",
     )
     return [methods, *(setting_option(of, setting) for setting in of.settings().values())]
 
 
-def setting_option(of: Quantity, setting: Setting) -> click.Option:
+def setting_option(of: Family[Any], setting: Setting) -> click.Option:
     """One setting as an option; its text is checked by the setting itself."""
     having = [
         name for name, e in of.methods.items() if setting.name in {s.name for s in e.settings}
@@ -130,11 +131,9 @@ def setting_option(of: Quantity, setting: Setting) -> click.Option:
     )
 
 
-def methods_text(of: Quantity) -> str:
+def methods_text(of: Family[Any]) -> str:
     """The docstrings of all methods: the manual's description."""
-    texts = [f"METHOD {name}\n\n{e.doc}" for name, e in of.methods.items()]
-    texts += [f"METHOD {name} WITH --log-q\n\n{e.doc}" for name, e in of.known.items()]
-    return "\n\n".join(texts)
+    return "\n\n".join(f"METHOD {name}\n\n{e.doc}" for name, e in of.manual().items())
 
 
 def estimate(of: Quantity, options: dict[str, Any]) -> int:
@@ -196,7 +195,7 @@ def refuse_with_density(options: Mapping[str, Any]) -> None:
             )
 
 
-def listed(chosen: Estimator, given: dict[str, Any]) -> list[dict[str, Any]]:
+def listed(chosen: Method, given: dict[str, Any]) -> list[dict[str, Any]]:
     """Checked settings, one set for each value of a setting that was given several."""
     lists: list[list[str | None]] = [
         [part.strip() for part in str(given[s.name]).split(",")]

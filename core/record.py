@@ -67,11 +67,15 @@ CODES = {
     "W65": "the value is not above what two halves of the oracle models give",
     "W66": "bias and standard error come from a part of the rows",
     "W67": "margins were clipped, as KLoM is defined",
+    "W68": "a match was not converged: the figure after decides no limit",
+    "W69": "constraints that say nothing, or the same as others, were left out",
+    "W70": "no figure after a match: no rows could be held out",
+    "W71": "rows of P got no weight: a constraint is at the end of what they have",
     "E00": "a sample set could not be scored",
     "E01": "the data allow no number",
 }
 
-UNDECIDED = frozenset({"W47"})  # warnings with which a value decides no limit
+UNDECIDED = frozenset({"W47", "W68", "W70"})  # warnings with which a value decides no limit
 
 
 @dataclass(frozen=True)
