@@ -3,7 +3,7 @@
 from typing import Any
 
 from divmatch.cli.main import printable
-from divmatch.cli.report import Report, measured, short, verdict_lines
+from divmatch.cli.report import Report, measured, short, told, verdict_lines
 from divmatch.errors import counted
 from divmatch.record import Result
 
@@ -57,7 +57,9 @@ def _unit(result: Result) -> str:
 
 
 def details(settings: dict[str, Any], before: Result | None, after: Result) -> str:
-    """Intervals and what they rest on."""
+    """Intervals and what they rest on; of pairs, how many there are and what they lack."""
+    if settings["product"] == "pairs":
+        return pairs_line(settings["fit"])
     parts = []
     for name, result in (("before", before), ("after", after)):
         if result is not None and result.ci is not None:
@@ -68,13 +70,26 @@ def details(settings: dict[str, Any], before: Result | None, after: Result) -> s
     return "   ".join([*parts, HELD[settings["held_out"]]])
 
 
+def pairs_line(fit: dict[str, Any]) -> str:
+    """`310 pairs with 100% of the mass   least cost 3.11 .. 3.52`."""
+    parts = [
+        f"{counted(fit['pairs'], 'pair')} with {fit['mass'] - fit['left_out']:.4g} of the mass"
+    ]
+    lower, upper = short(fit["lower"]), short(fit["upper"])
+    parts.append(f"least cost {lower}" + (f" .. {upper}" if upper != lower else " (proven)"))
+    for name, letter in (("unmatched_p", "P"), ("unmatched_q", "Q")):
+        if fit.get(name):
+            parts.append(f"{counted(fit[name], 'row')} of {letter} without a partner")
+    return "   ".join(parts)
+
+
 def convergence(settings: dict[str, Any]) -> str:
     """The method, its settings, whether it converged."""
     steps = settings["fit"].get("steps")
     how = "converged" if settings["converged"] else "NOT CONVERGED"
     number = f" in {counted(int(steps), 'step')}" if steps is not None else ""
     shown = [
-        f"{key}={short(value) if isinstance(value, float) else value}"
+        f"{key}={told(value)}"
         for key, value in settings["params"].items()
         if value is not None and value is not False
     ]

@@ -78,5 +78,5 @@ def archive(arrays: Mapping[str, Any]) -> bytes:
     import numpy as np
 
     buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **arrays)
+    np.savez(buffer, **arrays)
     return buffer.getvalue()

@@ -121,7 +121,7 @@ def _why_moved(result: Result) -> str:
 def convention(result: Result) -> str:
     """Method and settings: the same two files give other numbers under other conventions."""
     settings = [
-        f"{key}={_told(value) if isinstance(value, float) else _worded(value)}"
+        f"{key}={told(value)}"
         for key, value in result.params.items()
         if key != "reason" and value is not None and value is not False
         if not isinstance(value, Mapping)
@@ -130,13 +130,15 @@ def convention(result: Result) -> str:
     return " ".join([result.method, *settings, *why])
 
 
-def _worded(value: Any) -> Any:
-    """A word; a number behind its colon, such as abs:0.414264160159, is told as other numbers are."""
+def told(value: Any) -> str:
+    """A setting; a number behind a colon, such as abs:0.414264160159, is told as other numbers are."""
+    if isinstance(value, float):
+        return _told(value)
     word, colon, number = value.partition(":") if isinstance(value, str) else ("", "", "")
     try:
-        return f"{word}:{_told(float(number))}" if colon else value
+        return f"{word}:{_told(float(number))}" if colon else str(value)
     except ValueError:
-        return value
+        return str(value)
 
 
 def _told(value: float) -> str:

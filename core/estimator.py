@@ -246,7 +246,8 @@ class Quantity(Family[Estimator]):
     The direction says of how many: P alone is a quantity of one sample, and the first parameter of
     its estimators is the only one that is no setting. ``scales`` are the values of --scale that a
     quantity of one sample allows. ``unplanned`` says of settings why there is no one transport plan
-    behind the number, nothing where there is; quantities without plans have none. Where the inputs have a shape of their own, ``packed`` makes the
+    behind the number, nothing where there is; quantities without plans have none.
+    Where the inputs have a shape of their own, ``packed`` makes the
     samples of them; ``paired`` are rows that stand in two files: one sample, with the other file's
     numbers beside its rows.
     """

@@ -90,7 +90,7 @@ class Plan(ABC):
 
     def costs_of(self, pairs: Pairs) -> Array:
         """c(xᵢ, yⱼ)^p of some pairs."""
-        x, y = self._measured
+        x, y = self.measured
         ground = costs.ground_of(self.cost, self.p)
         made = np.empty(len(pairs.rows))
         for start in range(0, len(made), 1 << 16):
@@ -99,7 +99,7 @@ class Plan(ABC):
         return made
 
     @cached_property
-    def _measured(self) -> tuple[Array, Array]:
+    def measured(self) -> tuple[Array, Array]:
         """The points as the cost takes them."""
         if self.cost == "cosine":
             return on_sphere(self.x).points, on_sphere(self.y).points
