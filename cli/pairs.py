@@ -14,6 +14,9 @@ from divmatch.match import Matched
 from divmatch.samples import Samples
 
 AT_ONCE = 1 << 16  # lines
+WRITTEN = (
+    "Write FILE: the pairs as .parquet .csv .tsv .npz, the report as .json .ndjson .md .txt .xml."
+)
 
 
 def pairs_options() -> list[click.Parameter]:
@@ -21,7 +24,7 @@ def pairs_options() -> list[click.Parameter]:
     made = output_options()
     for parameter in made:
         if isinstance(parameter, click.Option) and parameter.name == "output":
-            parameter.help = "Write FILE: the pairs as .parquet .csv .tsv .npz, the report as .json .ndjson .md .txt .xml."
+            parameter.help = WRITTEN
     return made
 
 

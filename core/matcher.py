@@ -139,9 +139,9 @@ class Task(Family[Matcher]):
     """One command of `divmatch match`: what it makes of P, with the methods that make it.
 
     ``product`` is what the output holds: one weight a row of P, rows of P's shape, row numbers, new
-    rows, or pairs of rows, for which nothing is held out. ``metric`` is what before and after are measured with unless --metric says so; ``unheld`` in
-    its place where no row of P can be held out, since weights that know their rows need a metric which
-    counts every pair.
+    rows, or pairs of rows, for which nothing is held out. ``metric`` is what before and after are
+    measured with unless --metric says so; ``unheld`` in its place where no row of P can be held out,
+    since weights that know their rows need a metric which counts every pair.
     """
 
     noun: ClassVar[str] = "method"

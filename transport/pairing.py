@@ -239,8 +239,8 @@ def _fit(
     """What the table holds, what it costs, and what proves it."""
     x, y = plan.measured
     before = costs.mean_power(plan.cost, plan.p, x, y, plan.x.masses(), plan.y.masses())
-    base, power = costs.unit(plan.cost).partition("^")[::2]
-    power = plan.p * float(power or 1)
+    base, _, raised = costs.unit(plan.cost).partition("^")
+    power = plan.p * float(raised or 1)
     unit = base if power == 1 or base == "1" else f"{base}^{power:g}"
     return Fit(
         couples=Couples(pairs.rows, pairs.columns, pairs.masses, plan.costs_of(pairs)),

@@ -57,7 +57,7 @@ def test_one_to_one_with_ties_takes_no_row_twice():
 
 
 def test_weights_cannot_be_kept_one_to_one():
-    with pytest.raises(SettingError, match="^--one-to-one: .*weights"):
+    with pytest.raises(SettingError, match=r"^--one-to-one: .*weights"):
         divmatch.match.plan(*pair(), one_to_one=True, weights_x=np.ones(40))
 
 
