@@ -11,7 +11,6 @@ from divmatch.errors import SettingError
 from divmatch.estimator import Quantity
 from divmatch.record import Note, Result
 
-LEFT_OUT = 1e-3  # of the mass, above which what a file lacks is a warning
 PLAN = "npz"
 
 
@@ -49,9 +48,7 @@ def planned(
         return list(results), {}
     pairs = plan.pairs()
     held = {"plan_pairs": len(pairs.rows), "plan_left_out": pairs.left_out}
-    notes: tuple[Note, ...] = ()
-    if pairs.left_out > LEFT_OUT:
-        notes = (left_out_note(pairs, "the file of the plan"),)
+    notes: tuple[Note, ...] = pairs.lacking()
     first = results[0]
     made = replace(
         first,
@@ -59,16 +56,15 @@ def planned(
         warnings=(*first.warnings, *notes),
         status="warn" if notes and first.status == "ok" else first.status,
     )
-    return [made, *results[1:]], {PLAN: lambda report: archive(plan.arrays(pairs))}
+    return [made, *results[1:]], {
+        PLAN: lambda report: archive(plan.arrays(pairs) | places_of(plan))
+    }
 
 
-def left_out_note(pairs: Any, what: str) -> Note:
-    """What a list of pairs lacks, aloud."""
-    return Note(
-        "W46",
-        f"{what} leaves out entries of up to {pairs.least:.2g} that carry {pairs.left_out:.2%} of the "
-        "mass; its potentials give them all, --max-memory takes more",
-    )
+def places_of(plan: Any) -> dict[str, Any]:
+    """Where rows stand in their files, of which some were left out when they were read."""
+    both = {"rows_p": plan.x.origin.get("places"), "rows_q": plan.y.origin.get("places")}
+    return {name: places for name, places in both.items() if places is not None}
 
 
 def archive(arrays: Mapping[str, Any]) -> bytes:

@@ -81,6 +81,10 @@ class Coupling:
         fits = 8 * self.n * self.m <= execution().memory // 2
         self.kept: dict[int, Any] | None = {} if dear and fits else None
 
+    def release(self) -> None:
+        """Forget the costs that were kept."""
+        self.kept = None if self.kept is None else {}
+
     def floor(self, eps: float) -> float:
         """The marginal error that rounding to float32 leaves; inf where there are no such tiles."""
         made = self.by_products and self.kept is None

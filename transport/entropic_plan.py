@@ -13,12 +13,12 @@ from divmatch.kernels.couplings import Coupling, Sweep
 from divmatch.kernels.execution import execution
 from divmatch.samples import as_samples
 from divmatch.transport import costs
-from divmatch.transport.plans import Pairs, Plan, check_room
+from divmatch.transport.plans import LEFT_OUT, Pairs, Plan, check_room
 from divmatch.transport.problem import Support
 
 Array = NDArray[np.float64]
 
-LEFT_OUT = 1e-3  # of the mass, at most, in entries too small to list
+ROUNDED = 2.0**-50  # of what is added up
 PAIR_BYTES = 64  # that listing a pair takes
 KEPT_SUMS = 1e-13  # of a row: sums that are this near are those wanted
 
@@ -85,6 +85,10 @@ class EntropicPlan(Plan):
         coupling = Coupling(costs.PROFILES[self.cost], p.points, q.points, p.weights, q.weights)
         return Paired(coupling, self.f[p.rows], self.g[q.rows], self.eps)
 
+    def release(self) -> None:
+        """Let go of costs that were kept; they are made again when they are needed."""
+        self._paired.coupling.release()
+
     @property
     def total_cost(self) -> float:
         """Σ πᵢⱼ c(xᵢ, yⱼ)."""
@@ -104,14 +108,16 @@ class EntropicPlan(Plan):
     def _bounds(self) -> tuple[float, float]:
         a, b = self._p.weights, self._q.weights
         f, g = self._paired.coupling.transforms(self._paired.g)
-        size = float(a @ np.abs(f) + b @ np.abs(g))
-        doubt = self._paired.coupling.rounding + 2.0**-50 * size
+        doubt = self._paired.coupling.rounding + ROUNDED * float(a @ np.abs(f) + b @ np.abs(g))
+        largest = float(np.abs(f).max() + np.abs(g).max())
         if math.isinf(self.rho):
             lower, upper = float(a @ f + b @ g), self._rounded_cost()
         else:
-            lower = self._paid(a, f) + self._paid(b, g)
-            upper = self._priced_cost()
-        lower, upper = max(lower - doubt, 0.0), upper + doubt
+            lower, upper = self._paid(a, f) + self._paid(b, g), self._priced_cost()
+            steepest = math.exp(min(-min(f.min(), g.min()) / self.rho, 700.0))
+            doubt *= max(1.0, steepest)
+        lower = max(lower - doubt, 0.0)
+        upper += doubt + ROUNDED * upper * largest / self.eps  # exponents are that much off
         return min(lower, upper), upper
 
     def _rounded_cost(self) -> float:

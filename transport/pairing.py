@@ -17,7 +17,8 @@ from divmatch.transport.entropic import Effort
 from divmatch.transport.exact import Cost, Order, order_of, solvers
 from divmatch.transport.exact_costs import Moved, check_room, on_sphere, scale_of
 from divmatch.transport.plans import Pairs, Plan
-from divmatch.transport.sinkhorn import Eps, MaxIter, Tol, Unbalanced, solved
+from divmatch.transport.sinkhorn import Eps, MaxIter, Tol, Unbalanced
+from divmatch.transport.solution import solved
 from divmatch.transport.sparse_plan import SparsePlan
 
 TopK = Annotated[
@@ -26,7 +27,6 @@ TopK = Annotated[
 OneToOne = Annotated[
     bool, Setting("no row more than once; of unequal sizes the cheapest rows to leave out")
 ]
-LEFT_OUT = 1e-3  # of the mass, above which what the pairs lack is a warning
 
 PLAN = Task(
     "plan",
@@ -219,15 +219,7 @@ def sinkhorn(
     facts: dict[str, Any] = {"marginal_error": error}
     if found.terms:
         facts["steps"] = found.terms[0].sweeps
-    notes: tuple[Note, ...] = ()
-    if top_k is None and pairs.left_out > LEFT_OUT:
-        notes = (
-            Note(
-                "W46",
-                f"pairs of up to {pairs.least:.2g} are left out, which carry {pairs.left_out:.2%} of the "
-                "mass; take --top-k, or allow more --max-memory",
-            ),
-        )
+    notes = pairs.lacking() if top_k is None else ()
     return replace(
         _fit(plan, pairs, facts, notes, {"eps": f"abs:{plan.eps!r}"}), converged=error <= tol
     )

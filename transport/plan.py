@@ -23,7 +23,7 @@ from divmatch.transport.entropic import Effort
 from divmatch.transport.entropic_plan import EntropicPlan
 from divmatch.transport.exact import exact as exact_distance
 from divmatch.transport.plans import Pairs, Plan
-from divmatch.transport.sinkhorn import solved
+from divmatch.transport.solution import solved
 from divmatch.transport.sparse_plan import SparsePlan
 
 __all__ = ["EntropicPlan", "Pairs", "Plan", "SparsePlan", "entropic", "exact"]

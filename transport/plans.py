@@ -11,12 +11,15 @@ from numpy.typing import NDArray
 from divmatch.errors import SettingError
 from divmatch.kernels.execution import execution
 from divmatch.outputs import whole_file
+from divmatch.record import Note
 from divmatch.samples import Samples
 from divmatch.transport import costs
 from divmatch.transport.exact_costs import on_sphere
 
 Array = NDArray[np.float64]
 Numbers = NDArray[Any]  # positions of rows
+
+LEFT_OUT = 1e-3  # of the mass, at most, in pairs too light to list where memory is no matter
 
 
 class Pairs(NamedTuple):
@@ -30,6 +33,18 @@ class Pairs(NamedTuple):
     masses: Array
     least: float = 0.0
     left_out: float = 0.0
+
+    def lacking(self) -> tuple[Note, ...]:
+        """What memory has made it leave out, aloud."""
+        if self.left_out <= LEFT_OUT:
+            return ()
+        return (
+            Note(
+                "W46",
+                f"pairs of up to {self.least:.2g} are left out, which carry {self.left_out:.2%} of the "
+                "mass; the potentials give them all, --max-memory takes more",
+            ),
+        )
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
-from divmatch.cli import plans
+from divmatch.transport.plans import LEFT_OUT
 from tests.tolerances import ROUNDING, SAME
 
 
@@ -56,10 +56,10 @@ def test_what_does_not_fit_is_left_out_aloud(here, tmp_path, monkeypatch):
     code, printed, said = here(line)
     result = json.loads(printed)["results"][0]
     assert code == 0
-    assert "warning[W46]: the file of the plan leaves out" in said
+    assert "warning[W46]: pairs of up to" in said
     assert "W46" in [note["code"] for note in result["warnings"]]
     left_out = float(np.load(tmp_path / "plan.npz")["left_out"])
-    assert left_out == result["params"]["plan_left_out"] > plans.LEFT_OUT
+    assert left_out == result["params"]["plan_left_out"] > LEFT_OUT
 
 
 @pytest.mark.parametrize("setting", ["--debias", "--columnwise"])
