@@ -76,7 +76,8 @@ def title(result: Result, report: Report) -> str:
     """What the number is, with its direction where it has one."""
     from divmatch.estimator import quantity
 
-    name = quantity(result.metric).titled(result.params)
+    of = quantity(result.metric)
+    name = of.methods.get(result.method, of).titled(result.params)
     p, q = report.name("p"), report.name("q")
     if result.direction == "P||Q":
         return f"{name}(P={p} || Q={q})"

@@ -72,6 +72,7 @@ OT = Quantity(
         "divmatch ot real.npy gen.npy --debias",
         "divmatch ot real.npy gen.npy --orlicz exp2",
         "divmatch ot real.npy gen.npy -o plan.npz",
+        "divmatch ot real.npy gen.npy --federated --support 50",
     ),
 )
 
