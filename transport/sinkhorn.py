@@ -15,7 +15,7 @@ from divmatch.transport import costs
 from divmatch.transport.entropic import Effort
 from divmatch.transport.entropic_plan import EntropicPlan
 from divmatch.transport.halves import bias_of, combined
-from divmatch.transport.problem import Regularised, Support, Term, between, within
+from divmatch.transport.problem import Regularised, Support, Term
 from divmatch.transport.solution import ABSOLUTE, solved
 from divmatch.transport.splits import Splits
 
