@@ -3,7 +3,7 @@
 from typing import Any
 
 from divmatch.cli.main import printable
-from divmatch.cli.report import Report, measured, short, told, verdict_lines
+from divmatch.cli.report import Report, measured, short, shown, verdict_lines
 from divmatch.errors import counted
 from divmatch.record import Result
 
@@ -88,12 +88,8 @@ def convergence(settings: dict[str, Any]) -> str:
     steps = settings["fit"].get("steps")
     how = "converged" if settings["converged"] else "NOT CONVERGED"
     number = f" in {counted(int(steps), 'step')}" if steps is not None else ""
-    shown = [
-        f"{key}={told(value)}"
-        for key, value in settings["params"].items()
-        if value is not None and value is not False
-    ]
-    return f"{' '.join([settings['method'], *shown])}   {how}{number}"
+    told = " ".join([settings["method"], *shown(settings["params"])])
+    return f"{told}   {how}{number}"
 
 
 def value_of(report: Report) -> str:

@@ -14,6 +14,7 @@ COLOURS = {
     "FAIL": "31",
     "INCONCLUSIVE": "33",
 }
+FEW = 6  # numbers of a setting that a line holds
 TESTS = {  # how people call what the record calls by its name
     "wild-bootstrap": "wild bootstrap draw",
 }
@@ -121,23 +122,30 @@ def _why_moved(result: Result) -> str:
 
 def convention(result: Result) -> str:
     """Method and settings: the same two files give other numbers under other conventions."""
-    settings = [
-        f"{key}={told(value)}"
-        for key, value in result.params.items()
-        if key != "reason" and value is not None and value is not False
-        if not isinstance(value, Mapping)
-    ]
+    params = {key: value for key, value in result.params.items() if key != "reason"}
     why = [f"({result.params['reason']})"] if "reason" in result.params else []
-    return " ".join([result.method, *settings, *why])
+    return " ".join([result.method, *shown(params), *why])
 
 
-def told(value: Any) -> str:
-    """A setting; a number behind a colon, such as abs:0.414264160159, is told as other numbers are."""
+def shown(params: Mapping[str, Any]) -> list[str]:
+    """``key=value`` of every setting that says something in a line."""
+    return [
+        f"{key}={_word(value)}"
+        for key, value in params.items()
+        if value is not None and value is not False and not isinstance(value, Mapping)
+    ]
+
+
+def _word(value: object) -> str:
+    """A setting as one word: rounded numbers, also behind a colon (abs:0.4143), the first few of many."""
+    if isinstance(value, list | tuple):
+        more = [f"… ({len(value)})"] * (len(value) > FEW)
+        return ",".join([*map(_word, value[:FEW]), *more])
     if isinstance(value, float):
         return _told(value)
-    word, colon, number = value.partition(":") if isinstance(value, str) else ("", "", "")
+    word, colon, number = str(value).partition(":")
     try:
-        return f"{word}:{_told(float(number))}" if colon else str(value)
+        return f"{word}:{_told(float(number))}" if colon else word
     except ValueError:
         return str(value)
 
