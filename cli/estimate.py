@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from divmatch.cli import plans
 from divmatch.cli.command import Command
 from divmatch.cli.options import (
     compute_options,
@@ -39,6 +40,8 @@ def command_of(name: str) -> click.Command:
     if of.unit == "nats" or callable(of.unit):
         extra.append(unit_option())
     sections = pair_sections()
+    if of.unplanned is not None:
+        plans.offer(sections["Output"])
     shared = name == "ot"
     if shared:
         from divmatch.cli import federated
@@ -156,21 +159,24 @@ def estimate(of: Quantity, options: dict[str, Any]) -> int:
             results = session.infer_all(chosen, x, None, several)
         return finish(session, results, *apart(x, log_q))
     x, y = (read_either if of.moments else read_pair)(session, p, q)
+    kept: list[Any] = []
     with session.running():
-        results = session.infer_all(chosen, x, y, several)
+        asked = {} if plans.wanted(session) is None else {"kept": kept}
+        results = session.infer_all(chosen, x, y, several, **asked)
+        results, forms = plans.planned(session, results, kept)
         if options.get("both"):
             results += [
                 replace(other, direction="Q||P", id=f"{other.id or of.name}:reverse")
                 for other in session.infer_all(chosen, y, x, several)
             ]
-    return finish(session, results, x, y)
+    return finish(session, results, x, y, forms=forms)
 
 
 def prepared(
     of: Quantity, options: Mapping[str, Any]
 ) -> tuple[Session, Estimator, list[dict[str, Any]]]:
     """What can be said before any data are read: the session, the method, its settings."""
-    session = Session(of.name, options)
+    session = Session(of.name, options, plans=of.unplanned is not None)
     given = {name: options[name] for name in of.settings() if options[name] not in (None, ())}
     if options.get("log_q") is None:
         chosen = of.chosen(options["method"], given)
@@ -181,7 +187,9 @@ def prepared(
     else:
         chosen = of.chosen_for_density(options["method"])
         refuse_with_density(options)
-    return session, chosen, listed(chosen, {**of.on_command, **given})
+    several = listed(chosen, {**of.on_command, **given})
+    plans.refuse_unplanned(session, of, several[0])
+    return session, chosen, several
 
 
 def refuse_with_density(options: Mapping[str, Any]) -> None:
@@ -293,7 +301,13 @@ def apart(x: Samples, log_q: str) -> tuple[Samples, Samples]:
     return replace(x, beside={}), Samples(x.beside["log_q"][:, None], name=log_q)
 
 
-def finish(session: Session, results: list[Result], *samples: Samples, text: Any = None) -> int:
+def finish(
+    session: Session,
+    results: list[Result],
+    *samples: Samples,
+    text: Any = None,
+    forms: Mapping[str, Any] | None = None,
+) -> int:
     """Units, warnings, verdict, outputs, exit code."""
     from divmatch.inference import in_bits
     from divmatch.provenance import input_info
@@ -319,4 +333,4 @@ def finish(session: Session, results: list[Result], *samples: Samples, text: Any
     inputs = [{"role": role, "name": one.name} for one, role in roles]
     if session.needs_inputs():
         inputs = [input_info(one, role) for one, role in roles]
-    return session.report(inputs, results, session.verdict(results), text=text)
+    return session.report(inputs, results, session.verdict(results), text=text, forms=forms)

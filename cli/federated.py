@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from divmatch.cli import plans
 from divmatch.cli.estimate import estimate as estimate_here
 from divmatch.cli.estimate import finish, prepared, read_pair
 from divmatch.cli.options import Number, WholeNumber, choice, option, progress_option
@@ -141,6 +142,8 @@ def estimate(of: Quantity, given: dict[str, Any]) -> int:
             raise SettingError(f"--{own.replace('_', '-')}: has an effect only with --federated")
         return estimate_here(of, given)
     session, _, several = prepared(of, given)
+    if (path := plans.wanted(session)) is not None:
+        raise SettingError(f"-o {path}: --federated has no plan of the rows; leave one of them out")
     filled = {**given, **{k: v for k, v in DEFAULTS.items() if given[k] is None}}
     refuse(filled)
     terms = terms_of(session, filled, several[0])
@@ -149,7 +152,7 @@ def estimate(of: Quantity, given: dict[str, Any]) -> int:
 
 def refuse(given: Mapping[str, Any]) -> None:
     """What cannot be combined."""
-    for name in ("debias", "columnwise", "permutations"):
+    for name in ("debias", "columnwise", "orlicz", "permutations"):
         if given[name]:
             raise SettingError(f"--{name}: cannot be combined with --federated; leave one out")
     share, q = given["share"], given["candidate"]

@@ -65,6 +65,7 @@ COMMANDS: dict[str, click.Command] = {
         examples=(
             "divmatch match weights real.npy gen.npy -o w.npy",
             "divmatch match weights gen.npy real.npy --moments 2 -o w.npy --max 0.01",
+            "divmatch match plan real.npy gen.npy --one-to-one -o pairs.csv",
         ),
     )
 }

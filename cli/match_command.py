@@ -30,17 +30,22 @@ ARGUMENTS = (
     "P is what is changed, Q what it is to match: .npy, .npz::key, .parquet, .csv, .tsv, .ndjson or -. -o "
     "FILE.npy, .npz or .parquet holds the result (with the other columns of P), other suffixes the report."
 )
+PAIRS = (
+    "P and Q: .npy, .npz::key, .parquet, .csv, .tsv, .ndjson or -. -o FILE.parquet, .csv, .tsv or .npz holds "
+    "the pairs (row_p, row_q, mass, cost), other suffixes the report; so does -f csv."
+)
 BESIDE = ("trace", "plot")  # files beside -o
 
 
 class MatchSession(Session):
-    """A session whose outputs may be the product itself."""
+    """A session whose outputs may be the product itself; pairs are a table, in any form of one."""
 
     def form_of(self, path: str) -> str:
         """The product's form, or that of a report."""
         from divmatch.cli.products import product_form
 
-        return product_form(path) or super().form_of(path)
+        own = None if self.plans else product_form(path)
+        return own or super().form_of(path)
 
 
 def match_command_of(name: str) -> click.Command:
@@ -51,11 +56,12 @@ def match_command_of(name: str) -> click.Command:
     sections = sections_of(of)
 
     def run(**options: Any) -> int:
-        return match(of, options)
+        return match(of, {"metric": None, **options})
 
     def prepare(options: dict[str, Any]) -> object:
-        return prepared(of, options)
+        return prepared(of, {"metric": None, **options})
 
+    files = PAIRS if of.product == "pairs" else ARGUMENTS
     optional = any(one.candidate != "always" for one in of.methods.values())
     return Command(
         name,
@@ -67,7 +73,7 @@ def match_command_of(name: str) -> click.Command:
             *(parameter for group in sections.values() for parameter in group),
         ],
         examples=of.examples,
-        help=f"{of.help}\n\n{ARGUMENTS}",
+        help=f"{of.help}\n\n{files}",
         short_help=of.help,
         sections=sections,
         prepare=prepare,
@@ -82,12 +88,14 @@ def sections_of(of: Any) -> dict[str, list[click.Parameter]]:
     if of.scales == ("none",):
         del reading["scale"], reading["categorical"]
     uncertainty = [p for p in inference_options() if p.name != "permutations"]
+    if of.product != "pairs":
+        uncertainty = [metric_option(of), *uncertainty]
     watched = any(one.watched for one in of.methods.values())
     return {
         "Reading": list(reading.values()),
-        "Before and after": [metric_option(of), *uncertainty],
+        "Before and after": uncertainty,
         "Limits of the figure after": gate_options(),
-        "Output": [*product_options(), *shown_options(watched=watched)],
+        "Output": output_options_of(of, watched=watched),
         "Machine": [*compute_options(), progress_option(), *kept_options(of)],
     }
 
@@ -101,6 +109,15 @@ def metric_option(of: Any) -> click.Option:
         help=f"Divergence before and after: {', '.join(QUANTITIES)}, with settings if wanted, such as "
         f"mmd:kernel=laplace; or none.  [default: {of.metric}{other}]",
     )
+
+
+def output_options_of(of: Any, *, watched: bool) -> list[click.Parameter]:
+    """Where the product and the report go."""
+    if of.product == "pairs":
+        from divmatch.cli.pairs import pairs_options
+
+        return pairs_options()
+    return [*product_options(), *shown_options(watched=watched)]
 
 
 def product_options() -> list[click.Parameter]:
@@ -144,8 +161,12 @@ def kept_options(of: Any) -> list[click.Parameter]:
 def prepared(of: Any, options: Mapping[str, Any]) -> tuple[Session, Any, dict[str, Any]]:
     """What can be said before any data are read: the session, the method, its settings."""
     unread = {"scale": "none", "categorical": "error"} if of.scales == ("none",) else {}
+    pairs = of.product == "pairs"
     session = MatchSession(
-        f"match {of.name}", {**unread, "permutations": 0, **options}, arrays=True
+        f"match {of.name}",
+        {**unread, "permutations": 0, **options},
+        arrays=not pairs,
+        plans=pairs,
     )
     given = {name: options[name] for name in of.settings() if options[name] not in (None, ())}
     method, colon, kind = (options["method"] or "").partition(":")
@@ -281,7 +302,13 @@ def report(session: Session, of: Any, found: Any, watch: Any, x: Samples, y: Sam
         write_whole(
             session.options["trace"], curve_csv(found.curve), mkdir=session.options["mkdir"]
         )
-    forms = {**forms_of(found, of, session.options["reference"]), "value": value_of}
+    if of.product == "pairs":
+        from divmatch.cli.pairs import pair_forms
+
+        forms = pair_forms(found, x, y)
+    else:
+        forms = forms_of(found, of, session.options["reference"])
+    forms = {**forms, "value": value_of}
     code = session.report(inputs_of(session, x, y), results, verdict, text=text_of, forms=forms)
     watch.finished()
     return code
@@ -343,7 +370,8 @@ def undecided(
     )
     session.warn(result.warnings)
     outputs = session.options["output"]
-    kept = tuple(path for path in outputs if session.form_of(path) not in ("npy", "npz", "product"))
+    made = ("npy", "npz", "product", *(("csv", "tsv", "parquet") if session.plans else ()))
+    kept = tuple(path for path in outputs if session.form_of(path) not in made)
     session.options = {**session.options, "output": kept}
     verdict = session.verdict([result])
     return session.report(inputs_of(session, x, y), [result], verdict, text=text_of)

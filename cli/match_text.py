@@ -59,7 +59,9 @@ def _unit(result: Result) -> str:
 
 
 def details(settings: dict[str, Any], before: Result | None, after: Result) -> str:
-    """Intervals and what they rest on."""
+    """Intervals and what they rest on; of pairs, how many there are and what they lack."""
+    if settings["product"] == "pairs":
+        return pairs_line(settings["fit"])
     parts = []
     for name, result in (("before", before), ("after", after)):
         if result is not None and result.ci is not None:
@@ -68,6 +70,19 @@ def details(settings: dict[str, Any], before: Result | None, after: Result) -> s
     if after.params.get("told_from_zero") is False:
         parts.append("after is not told from 0 by these rows")
     return "   ".join([*parts, HELD[settings["held_out"]]])
+
+
+def pairs_line(fit: dict[str, Any]) -> str:
+    """`310 pairs with 100% of the mass   least cost 3.11 .. 3.52`."""
+    parts = [
+        f"{counted(fit['pairs'], 'pair')} with {fit['mass'] - fit['left_out']:.4g} of the mass"
+    ]
+    lower, upper = short(fit["lower"]), short(fit["upper"])
+    parts.append(f"least cost {lower}" + (f" .. {upper}" if upper != lower else " (proven)"))
+    for name, letter in (("unmatched_p", "P"), ("unmatched_q", "Q")):
+        if fit.get(name):
+            parts.append(f"{counted(fit[name], 'row')} of {letter} without a partner")
+    return "   ".join(parts)
 
 
 def convergence(settings: dict[str, Any]) -> str:

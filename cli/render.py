@@ -29,17 +29,18 @@ def rendered(report: Report, form: str) -> str | bytes:
     return (report.forms.get(form) or FORMS[form])(report)
 
 
-def form_of(path: str, *, arrays: bool = False) -> str:
-    """The format that a file name asks for; ``arrays`` allows .npy."""
+def form_of(path: str, *, arrays: bool = False, plans: bool = False) -> str:
+    """The format that a file name asks for; ``arrays`` allows .npy, ``plans`` .npz."""
     if path in ("-", "/dev/stdout"):
         return "text"
     suffix = os.path.splitext(path)[1].lower()
-    if arrays and suffix == ".npy":
-        return "npy"
+    binary = [".npy"] * arrays + [".npz"] * plans
+    if suffix in binary:
+        return suffix[1:]
     if suffix not in SUFFIXES and os.path.exists(path) and not os.path.isfile(path):
         return "text"  # a pipe or a device has no suffix
     if suffix not in SUFFIXES:
-        known = " ".join([*SUFFIXES, *([".npy"] if arrays else [])])
+        known = " ".join([*SUFFIXES, *binary])
         raise SettingError(
             f"-o {path}: no format has the suffix '{suffix}'; expected one of {known}"
         )

@@ -137,11 +137,17 @@ def shown(params: Mapping[str, Any]) -> list[str]:
 
 
 def _word(value: object) -> str:
-    """A setting as one word: rounded numbers, and the first few of many."""
+    """A setting as one word: rounded numbers, also behind a colon (abs:0.4143), the first few of many."""
     if isinstance(value, list | tuple):
         more = [f"… ({len(value)})"] * (len(value) > FEW)
         return ",".join([*map(_word, value[:FEW]), *more])
-    return _told(value) if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return _told(value)
+    word, colon, number = str(value).partition(":")
+    try:
+        return f"{word}:{_told(float(number))}" if colon else word
+    except ValueError:
+        return str(value)
 
 
 def _told(value: float) -> str:

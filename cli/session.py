@@ -40,6 +40,7 @@ class Session:
     started: float = field(default_factory=time.perf_counter)
     settings: dict[str, Any] = field(default_factory=dict)
     arrays: bool = False  # -o FILE.npy is possible
+    plans: bool = False  # -o FILE.npz is possible
     said: set[str] = field(default_factory=set)  # lines on standard error
 
     def __post_init__(self) -> None:
@@ -59,7 +60,7 @@ class Session:
 
     def form_of(self, path: str) -> str:
         """The format that the name of an output asks for."""
-        return render.form_of(path, arrays=self.arrays)
+        return render.form_of(path, arrays=self.arrays, plans=self.plans)
 
     def spare(self, inputs: Sequence[str]) -> None:
         """Refuse outputs that would replace an input, or become a part of one."""

@@ -36,7 +36,8 @@ where they are codes, --columns '*,cat:zip' says so. A blank line is a missing v
 .tsv has one column, and nothing where it has several.""",
     "formats": """\
 -f text|value|json|ndjson|csv|tsv|markdown|junit|github   on standard output
--o FILE   also a file, by suffix: .json .ndjson .csv .tsv .md .txt .xml .parquet; repeatable
+-o FILE   also a file, by suffix: .json .ndjson .csv .tsv .md .txt .xml .parquet; repeatable; .npz is the
+          transport plan of ot and sinkhorn
 Files appear whole or not at all, before the exit code is decided. JSON follows `divmatch schema
 result`. Numbers round-trip in JSON and CSV, and have four digits in text.""",
 }

@@ -15,7 +15,7 @@ QUANTITIES = {  # commands that compare two samples: name -> (module that declar
     "sinkhorn": ("divmatch.transport.sinkhorn", "Sinkhorn divergence between two samples, by iterations and sparse Newton steps."),
     "sliced": ("divmatch.transport.sliced_methods", "Sliced Wasserstein distance between two samples."),
     "frechet": ("divmatch.transport.frechet_methods", "Squared Fréchet (Bures-Wasserstein) distance between fitted Gaussians, without its bias."),
-    "ot": ("divmatch.transport.exact", "Exact Wasserstein distance between two samples, with a certificate."),
+    "ot": ("divmatch.transport.ot_methods", "Exact Wasserstein distance between two samples, with a certificate."),
 }  # fmt: skip
 
 SINGLES = {  # commands that look at one sample: name -> (module that declares it, help)
@@ -59,6 +59,7 @@ COMMANDS = {  # everything else: name -> (module of the command, help)
 
 MATCHES = {  # commands of `divmatch match`: name -> (module that declares it, help)
     "weights": ("divmatch.transport.weights_methods", "Weights of P's rows that reproduce moments of Q, or given totals, as near to equal as can be."),
+    "plan": ("divmatch.transport.pairing", "Pairs of rows of P and Q by the cheapest transport plan, or one to one."),
 }  # fmt: skip
 
 EVERY = QUANTITIES | SINGLES | SHAPED | COMMANDS  # what `divmatch NAME` takes

@@ -37,7 +37,8 @@ class Estimate:
     such as a chi-square approximation; permutations take its place. ``se`` is the standard error where
     it does not come from the influences of single rows: of a summary, of rows and columns that are both
     samples, or of enough rows in the place of all; ``blocks`` are the influences of a method whose
-    interval comes from independent blocks. The interval of a ``share`` stays in [0, 1].
+    interval comes from independent blocks. The interval of a ``share`` stays in [0, 1]. ``plan`` makes
+    the transport plan behind the value, where there is one.
     """
 
     value: float
@@ -53,6 +54,7 @@ class Estimate:
     se: float | None = None
     blocks: "Blocks | None" = None
     share: bool = False
+    plan: Callable[[], Any] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -257,7 +259,9 @@ class Quantity(Family[Estimator]):
 
     The direction says of how many: P alone is a quantity of one sample, and the first parameter of
     its estimators is the only one that is no setting. ``scales`` are the values of --scale that a
-    quantity of one sample allows. Where the inputs have a shape of their own, ``packed`` makes the
+    quantity of one sample allows. ``unplanned`` says of settings why there is no one transport plan
+    behind the number, nothing where there is; quantities without plans have none.
+    Where the inputs have a shape of their own, ``packed`` makes the
     samples of them; ``paired`` are rows that stand in two files: one sample, with the other file's
     numbers beside its rows.
     """
@@ -276,6 +280,7 @@ class Quantity(Family[Estimator]):
     scales: tuple[str, ...] = ("none",)
     packed: Callable[..., tuple[Samples, Samples | None]] | None = None
     paired: bool = False
+    unplanned: Callable[[Mapping[str, Any]], str] | None = None
     methods: dict[str, Estimator] = field(default_factory=dict)
     known: dict[str, Estimator] = field(default_factory=dict)  # methods for a known density of Q
 

@@ -17,7 +17,7 @@ from divmatch.errors import InconclusiveError, SettingError
 from divmatch.estimator import Estimator, parse_metric
 from divmatch.inference import infer
 from divmatch.kernels.execution import one_blas_thread
-from divmatch.matcher import Fit, Matcher, Task, Watch, task
+from divmatch.matcher import Couples, Fit, Matcher, Task, Watch, task
 from divmatch.randomness import stream
 from divmatch.record import UNDECIDED, Interval, Note, Result
 from divmatch.samples import Samples, as_samples, check_partners
@@ -63,6 +63,11 @@ class Matched:
     def rows(self) -> NDArray[np.intp] | None:
         """The numbers of the rows chosen."""
         return self.fit.rows
+
+    @property
+    def couples(self) -> Couples | None:
+        """The pairs of rows."""
+        return self.fit.couples
 
     def of(self, name: str) -> Result | None:
         """The result called before, after or ess."""
@@ -175,7 +180,7 @@ def _measured(
     seed: int,
 ) -> tuple[list[Result], str]:
     """Before and after, and which rows were held out."""
-    if metric == NONE or y is None:
+    if metric == NONE or y is None or matcher.task.product == "pairs":
         return _of_figure(matcher, fit, x, y), "none"
     held = "Q" if fit.extend is None else "both"
     of = matcher.task

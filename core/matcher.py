@@ -34,8 +34,18 @@ class Figure:
 
 
 @dataclass(frozen=True, eq=False)
+class Couples:
+    """Pairs of rows of P and Q, with the mass that goes from one to the other and what a unit costs."""
+
+    rows: NDArray[Any]
+    columns: NDArray[Any]
+    masses: Array
+    costs: Array
+
+
+@dataclass(frozen=True, eq=False)
 class Fit:
-    """What a method made of P: weights of its rows, the rows moved, or the rows chosen.
+    """What a method made of P: weights of its rows, the rows moved or chosen, or pairs with rows of Q.
 
     ``weights`` are of the rows of P, sum 1; ``points`` stand in the place of P's rows, or are new rows
     where ``fresh`` ones were drawn; ``rows`` are numbers of P's rows, which ``weights`` then belong to.
@@ -47,6 +57,7 @@ class Fit:
     weights: Array | None = None
     points: Array | None = None
     rows: NDArray[np.intp] | None = None
+    couples: Couples | None = None
     fresh: bool = False
     extend: Callable[[Samples], Samples] | None = None
     converged: bool = True
@@ -127,15 +138,15 @@ class Matcher(Method):
 class Task(Family[Matcher]):
     """One command of `divmatch match`: what it makes of P, with the methods that make it.
 
-    ``product`` is what the output holds: one weight a row of P, rows of P's shape, row numbers, or new
-    rows. ``metric`` is what before and after are measured with unless --metric says so; ``unheld`` in
-    its place where no row of P can be held out, since weights that know their rows need a metric which
-    counts every pair.
+    ``product`` is what the output holds: one weight a row of P, rows of P's shape, row numbers, new
+    rows, or pairs of rows, for which nothing is held out. ``metric`` is what before and after are
+    measured with unless --metric says so; ``unheld`` in its place where no row of P can be held out,
+    since weights that know their rows need a metric which counts every pair.
     """
 
     noun: ClassVar[str] = "method"
     name: str
-    product: Literal["weights", "points", "rows", "fresh"]
+    product: Literal["weights", "points", "rows", "fresh", "pairs"]
     default: str
     examples: tuple[str, ...]
     metric: str = "energy"

@@ -22,6 +22,7 @@ from divmatch.kernels.execution import execution, in_order, steps_of
 from divmatch.kernels.pairwise import Grid, Profile
 
 Array = NDArray[np.float64]
+Places = NDArray[np.int32]
 
 COMPILED_FROM = 1.5e7  # n·m·(d + 12) operations a sweep from which loading the compiled twin pays
 KEPT_FROM = 48  # columns from which a squared distance costs more to make than to read
@@ -81,12 +82,19 @@ class Coupling:
                 for kind in (np.float32, np.float64)
             }
             self.reach = 2.0 * float(np.sqrt(self.squares_x.max() * self.squares_y.max()))
+            largest = self.reach + float(self.squares_x.max() + self.squares_y.max())
+            self.rounding = 2.0**-52 * (x.shape[1] + 4) * largest
         else:
+            self.rounding = 0.0
             self.grid = Grid(profile, x, y)
         self.rows = max(4, self.twin.COUPLING_ENTRIES // self.m // 4 * 4)
         dear = not self.by_products or x.shape[1] >= KEPT_FROM
         fits = 8 * self.n * self.m <= execution().memory // 2
         self.kept: dict[int, Any] | None = {} if dear and fits else None
+
+    def release(self) -> None:
+        """Forget the costs that were kept."""
+        self.kept = None if self.kept is None else {}
 
     def floor(self, eps: float) -> float:
         """The marginal error that rounding to float32 leaves; inf where there are no such tiles."""
@@ -152,8 +160,65 @@ class Coupling:
 
         return np.concatenate(list(in_order(block, self._blocks(), work=self.work)))
 
+    def averages(self, g: Array, eps: float, levels: Array, values: Array) -> Array:
+        """Σⱼ exp(z_ij − levelsᵢ) vⱼ of every row, values of shape (m, k); shape (n, k)."""
+        scale, shift, offset = self._logits(g, eps)
+        shift_, values_ = self._moved(shift), self._moved(values)
+        rest = [self._moved(v) for v in (offset, levels)]
+
+        def block(rows: slice) -> Array:
+            return np.concatenate(
+                [
+                    to_host(
+                        self.twin.row_averages(
+                            tile, scale, shift_, rest[0][own], rest[1][own], values_
+                        )
+                    )
+                    for own, tile in self._tiles(rows)
+                ]
+            )
+
+        return np.concatenate(list(in_order(block, self._blocks(), work=self.work)))
+
+    def largest(self, g: Array, eps: float, levels: Array, k: int) -> tuple[Places, Array]:
+        """Columns and shares exp(z_ij − levelsᵢ) of the k largest of every row; shapes (n, k)."""
+        scale, shift, offset = self._logits(g, eps)
+        shift_ = self._moved(shift)
+
+        def block(rows: slice) -> tuple[Array, ...]:
+            found = [
+                tuple(map(to_host, self.twin.largest_entries(tile, scale, shift_, k)))
+                for _, tile in self._tiles(rows)
+            ]
+            return tuple(np.concatenate(part) for part in zip(*found, strict=True))
+
+        parts = list(in_order(block, self._blocks(), work=self.work))
+        places, values = (np.concatenate(part) for part in zip(*parts, strict=True))
+        values -= (levels - offset)[:, None]
+        return places, np.exp(values, out=values)
+
+    def transforms(self, g: Array) -> tuple[Array, Array]:
+        """fᵢ = minⱼ (C_ij − gⱼ) and minᵢ (C_ij − fᵢ): no pair's potentials are above its cost."""
+        scale, shift, offset = self._logits(g, 1.0)
+        shift = shift - self.log_b
+        shift_ = self._moved(shift)
+
+        def block(rows: slice) -> tuple[Array, Array]:
+            found, columns = [], np.full(self.m, -np.inf)
+            for _, tile in self._tiles(rows):
+                one, other = map(to_host, self.twin.tops(tile, scale, shift_))
+                found.append(one)
+                np.maximum(columns, other, out=columns)
+            return np.concatenate(found), columns
+
+        parts, columns = [], np.full(self.m, -np.inf)
+        for found, some in in_order(block, self._blocks(), work=self.work):
+            parts.append(found)
+            np.maximum(columns, some, out=columns)
+        return -(np.concatenate(parts) + offset), g - columns
+
     def entries(
-        self, g: Array, eps: float, levels: Array, least: float, most: int
+        self, g: Array, eps: float, levels: Array, least: float | Array, most: int
     ) -> Entries | None:
         """The shares exp(z_ij − levelsᵢ) above ``least``; None if more than ``most`` are to be expected."""
         scale, shift, offset = self._logits(g, eps)

@@ -1,7 +1,7 @@
 """Ground costs of transport: c(x, y) of chosen pairs of rows, of all pairs, and the best of each row.
 
-A cost is h^(outer) of h = Σ (x − y)², Σ |x − y|, max |x − y| or Σ |x − y|^inner over the columns,
-always from differences: equal rows cost nothing wherever they lie.
+A cost is h^(outer) of h = Σ (x − y)², Σ |x − y|, max |x − y| or Σ |x − y|^inner over the columns, or
+with a rate exp(rate h^outer) − 1; always from differences: equal rows cost nothing wherever they lie.
 """
 
 from dataclasses import dataclass
@@ -18,19 +18,24 @@ Family = Literal["squares", "absolute", "largest", "powers"]
 
 FAMILIES: tuple[Family, ...] = ("squares", "absolute", "largest", "powers")
 CHUNK = 64  # rows priced by one thread at a time
+STEEPEST = 700.0  # exponents from which costs are inf
 
 
 @dataclass(frozen=True)
 class Ground:
-    """A cost of two rows: which sum over the columns, and the powers inside and outside of it."""
+    """A cost of two rows: which sum over the columns, and the powers inside and outside of it.
+
+    A ``rate`` above 0 makes it exponential; what would overflow is inf.
+    """
 
     family: Family
     outer: float = 1.0
     inner: float = 2.0
+    rate: float = 0.0
 
     @property
     def degree(self) -> float:
-        """The power of t by which the cost grows when all rows are multiplied by t."""
+        """The power of t by which a cost without a rate grows when all rows are multiplied by t."""
         return {"squares": 2.0, "powers": self.inner}.get(self.family, 1.0) * self.outer
 
     def of(self, gaps: Array) -> Array:
@@ -43,9 +48,12 @@ class Ground:
             sums = np.abs(gaps).max(axis=-1)
         else:
             sums = (np.abs(gaps) ** self.inner).sum(axis=-1)
-        if self.outer == 1.0:
+        if self.outer != 1.0:
+            sums = np.sqrt(sums) if self.outer == 0.5 else sums**self.outer
+        if not self.rate:
             return sums
-        return np.sqrt(sums) if self.outer == 0.5 else sums**self.outer
+        steep = self.rate * sums
+        return np.where(steep < STEEPEST, np.expm1(np.minimum(steep, STEEPEST)), np.inf)
 
     def pairs(self, x: Array, y: Array) -> Array:
         """c(xᵢ, yᵢ), shape (n,)."""
@@ -76,7 +84,7 @@ class Ground:
 
         def fill(rows: slice) -> None:
             priced(
-                x[rows], blocks, duals, limit[rows], family, self.inner, self.outer,
+                x[rows], blocks, duals, limit[rows], family, self.inner, self.outer, self.rate,
                 places[rows], values[rows],
             )  # fmt: skip
 

@@ -9,7 +9,7 @@ Small problems are solved by the same exchanges in plain Python, on the whole ma
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -62,13 +62,30 @@ def transported(ground: Ground, x: Array, y: Array, a: Array, b: Array, *, often
 
     ``often`` says how many problems of this size there are.
     """
-    total = float(a.sum())
-    height = (
-        float(ground.of(np.maximum(x.max(0), y.max(0)) - np.minimum(x.min(0), y.min(0)))) or 1.0
-    )
-    if len(x) * len(y) * often < COMPILED_FROM:
-        return _small(ground.matrix(x, y), a, b, total, height)
-    return _Growing(ground, x, y, a, b, height).plan(total)
+    return solver(ground, x, y, a, b, often=often).plan()
+
+
+def solver(
+    ground: Ground,
+    x: Array,
+    y: Array,
+    a: Array,
+    b: Array,
+    *,
+    often: int = 1,
+    height: float | None = None,
+    spare: float = 0.0,
+) -> "_Whole | _Growing":
+    """What finds the cheapest plan, and goes on from it when the costs change.
+
+    ``height`` is above what any arc of the plan costs; that of the whole box if not given. ``spare``
+    mass comes from nowhere at no cost: as much of b is not reached.
+    """
+    if height is None:
+        widest = np.maximum(x.max(0), y.max(0)) - np.minimum(x.min(0), y.min(0))
+        height = float(ground.of(widest)) or 1.0
+    made = _Whole if len(x) * len(y) * often < COMPILED_FROM else _Growing
+    return made(ground, x, y, a, b, height, spare)
 
 
 def _certified(
@@ -93,33 +110,74 @@ def _certified(
 # ------------------------------------------------------------------------------- all the arcs
 
 
-def _small(costs: Array, a: Array, b: Array, total: float, height: float) -> Plan:
-    n, m = costs.shape
-    least, flat, root = ROUNDING * height, costs.ravel().tolist(), n + m
-    parent, arc, depth, first, following, previous = ([0] * (root + 1) for _ in range(6))
-    mass, level = [0.0] * (root + 1), [0.0] * (root + 1)
-    links = parent, arc, mass, depth, first, following, previous, level
-    spanning.hung(n, m, a.tolist(), b.tolist(), height, *links)
-    for _ in range(ROUNDS * (n + m)):
-        spanning.levelled(n, root, flat, height, parent, arc, first, following, level)
-        f, g = np.array(level[:n]), -np.array(level[n:root])
-        reduced = costs - f[:, None] - g
-        heads = reduced.argmin(axis=1)
-        gains = reduced[np.arange(n), heads]
-        rows = np.flatnonzero(gains < -least)
-        for i in rows[np.argsort(gains[rows], kind="stable")].tolist():
-            number = i * m + int(heads[i])
-            left = flat[number] - level[i] + level[n + number % m]
-            if left < -least:  # still
-                spanning.exchanged(n, i, n + number % m, number, left, *links)
-        if not len(rows):
-            break
-    arcs, masses = np.array(arc[:root]), np.array(mass[:root])
-    used = (arcs >= 0) & (masses > 0)
-    places, moved = arcs[used], masses[used] / total
-    pairs = (places // m).astype(np.int32), (places % m).astype(np.int32)
-    upper = float(moved @ costs.ravel()[places])
-    return _certified(pairs, moved, upper, (a, b, total), f, g, f + gains, not len(rows))
+class _Whole:
+    """The simplex on all arcs, in plain Python."""
+
+    def __init__(
+        self, ground: Ground, x: Array, y: Array, a: Array, b: Array, height: float, spare: float
+    ) -> None:
+        self.x, self.y, self.real = x, y, len(x)
+        self.a, self.b = _with_spare(a, spare), b
+        root = len(self.a) + len(b)
+        parent, arc, depth, first, following, previous = ([0] * (root + 1) for _ in range(6))
+        mass, level = [0.0] * (root + 1), [0.0] * (root + 1)
+        self.links = parent, arc, mass, depth, first, following, previous, level
+        spanning.hung(len(self.a), len(b), self.a.tolist(), b.tolist(), height, *self.links)
+        self.again(ground, height)
+
+    def again(self, ground: Ground, height: float) -> None:
+        """Other costs from now on; what was found is where the next search begins."""
+        self.height = height
+        self.costs = ground.matrix(self.x, self.y)
+        if len(self.a) > self.real:
+            self.costs = np.vstack([self.costs, np.zeros(len(self.b))])
+
+    def plan(self) -> Plan:
+        """Exchange until nothing gains."""
+        costs, links = self.costs, self.links
+        parent, arc, mass, _, first, following, _, level = links
+        n, m = costs.shape
+        least, flat, root = ROUNDING * self.height, costs.ravel().tolist(), n + m
+        for _ in range(ROUNDS * (n + m)):
+            spanning.levelled(n, root, flat, self.height, parent, arc, first, following, level)
+            f, g = np.array(level[:n]), -np.array(level[n:root])
+            reduced = costs - f[:, None] - g
+            heads = reduced.argmin(axis=1)
+            gains = reduced[np.arange(n), heads]
+            rows = np.flatnonzero(gains < -least)
+            for i in rows[np.argsort(gains[rows], kind="stable")].tolist():
+                number = i * m + int(heads[i])
+                left = flat[number] - level[i] + level[n + number % m]
+                if left < -least:  # still
+                    spanning.exchanged(n, i, n + number % m, number, left, *links)
+            if not len(rows):
+                break
+        arcs, masses, total = np.array(arc[:root]), np.array(mass[:root]), float(self.b.sum())
+        used = (arcs >= 0) & (masses > 0)
+        places, moved = arcs[used], masses[used] / total
+        pairs = (places // m).astype(np.int32), (places % m).astype(np.int32)
+        upper = float(moved @ costs.ravel()[places])
+        weights = self.a, self.b, total
+        found = _certified(pairs, moved, upper, weights, f, g, f + gains, not len(rows))
+        return _without_spare(found, self.real)
+
+
+def _with_spare(masses: Array, spare: float) -> Array:
+    return np.append(masses, spare) if spare > 0 else masses
+
+
+def _without_spare(found: Plan, real: int) -> Plan:
+    """The plan of the real rows."""
+    if len(found.f) == real:
+        return found
+    kept = found.rows < real
+    return replace(
+        found,
+        rows=found.rows[kept],
+        columns=found.columns[kept],
+        masses=found.masses[kept],
+        f=found.f[:real],
+    )
 
 
 # ------------------------------------------------------------------------------- a list of arcs
@@ -129,38 +187,51 @@ class _Growing:
     """The simplex on a list of arcs that grows by what pricing finds."""
 
     def __init__(
-        self, ground: Ground, x: Array, y: Array, a: Array, b: Array, height: float
+        self, ground: Ground, x: Array, y: Array, a: Array, b: Array, height: float, spare: float
     ) -> None:
         from divmatch.kernels.cpu.transport import hung
 
-        self.ground, self.x, self.y, self.a, self.b = ground, x, y, a, b
-        self.n, self.m, self.height = len(x), len(y), height
-        self.least = ROUNDING * height
+        self.ground, self.x, self.y, self.a, self.b = ground, x, y, _with_spare(a, spare), b
+        self.real, self.n, self.m, self.height = len(x), len(self.a), len(y), height
         nodes = self.n + self.m + 1
         parent, arc, depth, first, following, previous = np.empty((6, nodes), dtype=np.int32)
         mass, level = np.empty(nodes), np.empty(nodes)
         self.links = parent, arc, mass, depth, first, following, previous, level
-        hung(self.n, self.m, a, b, height, *self.links)
+        hung(self.n, self.m, self.a, b, height, *self.links)
         self.tails, self.heads = np.empty((2, 0), dtype=np.int32)
         self.costs = np.empty(0)
-        self.proven = False
 
-    def plan(self, total: float) -> Plan:
+    @property
+    def least(self) -> float:
+        """What is less is no gain."""
+        return ROUNDING * self.height
+
+    def again(self, ground: Ground, height: float) -> None:
+        """Other costs from now on; what was found is where the next search begins."""
+        self.ground, self.height = ground, height
+        self.costs = self._costs(self.tails, self.heads)
+        self.duals()
+
+    def plan(self) -> Plan:
         """Grow the list until nothing gains."""
-        self._begin()
-        more = MORE_ARCS
+        if not len(self.costs):
+            self._begin()
+        more, total, proven = MORE_ARCS, float(self.b.sum()), False
         for _ in range(ROUNDS):
             self._improve()
             f, g = self.duals()
             # the limit is above f, so that each row's least is seen, if only its arc in the tree
-            places, values = self.ground.best(self.x, self.y, g, f + self.least, more)
-            lowest = np.minimum(values[:, 0], f)
-            places[values >= (f - self.least)[:, None]] = -1
-            self.proven = bool((places[:, 0] < 0).all())
-            if self.proven:
+            real = f[: self.real]
+            places, values = self.ground.best(self.x, self.y, g, real + self.least, more)
+            lowest = np.minimum(values[:, 0], real)
+            if self.n > self.real:  # all its arcs are in the list
+                lowest = np.append(lowest, min(f[-1], -g.max()))
+            places[values >= (real - self.least)[:, None]] = -1
+            proven = bool((places[:, 0] < 0).all())
+            if proven:
                 break
             found = _listed(places)
-            if len(found[0]) > self.n * more // 2:  # far from the end: take larger steps
+            if len(found[0]) > self.real * more // 2:  # far from the end: take larger steps
                 more = min(2 * more, MOST_ARCS)
             self._add(*found)
         _, arc, mass, *_ = self.links
@@ -168,7 +239,8 @@ class _Growing:
         arcs, moved = arc[used], mass[used] / total
         pairs, upper = (self.tails[arcs], self.heads[arcs]), float(moved @ self.costs[arcs])
         weights = self.a, self.b, total
-        return _certified(pairs, moved, upper, weights, f, g, lowest, self.proven)
+        found_plan = _certified(pairs, moved, upper, weights, f, g, lowest, proven)
+        return _without_spare(found_plan, self.real)
 
     def duals(self) -> tuple[Array, Array]:
         """The duals f and g of the tree, afresh from its costs."""
@@ -185,46 +257,53 @@ class _Growing:
         And those of one whole plan: before all masses have a place the duals mean little.
         """
         f, g = self._first_duals()
-        anything = np.full(max(self.n, self.m), np.inf)
+        anything = np.full(max(self.real, self.m), np.inf)
         rows, heads = _listed(
-            self.ground.best(self.x, self.y, g, anything[: self.n], FIRST_ARCS)[0]
+            self.ground.best(self.x, self.y, g, anything[: self.real], FIRST_ARCS)[0]
         )
         columns, tails = _listed(
             self.ground.best(self.y, self.x, f, anything[: self.m], FIRST_ARCS)[0]
         )
-        along, across = _comonotone(self.x, self.y, self.a, self.b)
+        along, across, _ = comonotone(self.x, self.y, self.a[: self.real], self.b)
         numbers = np.unique(
             np.concatenate([rows, tails, along]).astype(np.int64) * self.m
             + np.concatenate([heads, columns, across])
         )
+        if self.n > self.real:
+            numbers = np.append(numbers, self.real * self.m + np.arange(self.m))
         self._add((numbers // self.m).astype(np.int32), (numbers % self.m).astype(np.int32))
 
     def _first_duals(self) -> tuple[Array, Array]:
-        if min(self.n, self.m) <= WHOLE:
-            return np.zeros(self.n), np.zeros(self.m)
-        rows, a = _spread(self.a)
+        if min(self.real, self.m) <= WHOLE:
+            return np.zeros(self.real), np.zeros(self.m)
+        rows, a = _spread(self.a[: self.real])
         columns, b = _spread(self.b)
-        common = math.gcd(int(a.sum()), int(b.sum()))
-        few = _Growing(
-            self.ground,
-            self.x[rows],
-            self.y[columns],
-            a * (b.sum() // common),
-            b * (a.sum() // common),
-            self.height,
-        )
-        few.plan(1.0)
+        if self.n > self.real:
+            spare = float(b.sum() - a.sum())
+        else:
+            common, spare = math.gcd(int(a.sum()), int(b.sum())), 0.0
+            a, b = a * (b.sum() // common), b * (a.sum() // common)
+        few = _Growing(self.ground, self.x[rows], self.y[columns], a, b, self.height, spare)
+        few.plan()
         f, g = few.duals()
-        anything = np.full(max(self.n, self.m), np.inf)
-        _, to_f = self.ground.best(self.x, few.y, g, anything[: self.n], 1)
-        _, to_g = self.ground.best(self.y, few.x, f, anything[: self.m], 1)
+        anything = np.full(max(self.real, self.m), np.inf)
+        _, to_f = self.ground.best(self.x, few.y, g, anything[: self.real], 1)
+        _, to_g = self.ground.best(self.y, few.x, f[: few.real], anything[: self.m], 1)
+        if self.n > self.real:  # the spare row's arcs cost nothing
+            to_g = np.minimum(to_g, -f[-1])
         return to_f[:, 0], to_g[:, 0]
 
     def _add(self, tails: Places, heads: Places) -> None:
         self.tails = np.concatenate([self.tails, tails])
         self.heads = np.concatenate([self.heads, heads])
-        more = self.ground.pairs(self.x[tails], self.y[heads])
-        self.costs = np.concatenate([self.costs, more])
+        self.costs = np.concatenate([self.costs, self._costs(tails, heads)])
+
+    def _costs(self, tails: Places, heads: Places) -> Array:
+        if self.n == self.real:
+            return self.ground.pairs(self.x[tails], self.y[heads])
+        made, real = np.zeros(len(tails)), tails < self.real
+        made[real] = self.ground.pairs(self.x[tails[real]], self.y[heads[real]])
+        return made
 
     def _improve(self) -> None:
         from divmatch.kernels.cpu.transport import improved
@@ -255,8 +334,8 @@ def _spread(masses: Array) -> tuple[NDArray[np.intp], Array]:
     return rows, often.astype(np.float64)
 
 
-def _comonotone(x: Array, y: Array, a: Array, b: Array) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Arcs of the plan that keeps the order along the direction of most variance, about."""
+def comonotone(x: Array, y: Array, a: Array, b: Array) -> tuple[NDArray[Any], NDArray[Any], Array]:
+    """The plan that keeps the order along the direction of most variance, about."""
     centre = x.mean(axis=0)
     pooled = np.concatenate([x, y]) - centre
     direction = pooled.std(axis=0)
@@ -265,4 +344,4 @@ def _comonotone(x: Array, y: Array, a: Array, b: Array) -> tuple[NDArray[Any], N
         direction /= np.abs(direction).max() or 1.0
     order_x, order_y = np.argsort((x - centre) @ direction), np.argsort((y - centre) @ direction)
     cells = weighted_cells(cumulated(a[order_x]), cumulated(b[order_y]))
-    return order_x[cells.rows], order_y[cells.columns]
+    return order_x[cells.rows], order_y[cells.columns], cells.lengths

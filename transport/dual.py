@@ -94,10 +94,3 @@ class Dual:
         """The best potential of the columns for that of the rows: the other half of an iteration."""
         made = state.g - state.eps * np.log(state.columns / self.coupling.b)
         return np.asarray(self.gain(state.eps) * made)
-
-    def kl(self, state: State) -> float:
-        """KL(P | a ⊗ b) = Σ P ln(P / ab) − Σ P + 1 of the plan of the potentials."""
-        levels = self.gain(state.eps) * state.levels
-        moments = self.coupling.moments(state.g, state.eps, levels)
-        of_columns = state.columns @ self.coupling.log_b
-        return float(self.coupling.a @ moments - of_columns - state.columns.sum() + 1.0)

@@ -15,17 +15,10 @@ from divmatch.kernels.execution import in_order
 from divmatch.record import Note
 from divmatch.samples import Samples
 from divmatch.settings import Setting
-from divmatch.transport.exact_costs import (
-    Moved,
-    check_room,
-    ground_of,
-    moved,
-    on_sphere,
-    parse_cost,
-    scale_of,
-    unit_of,
-)
+from divmatch.transport import costs
+from divmatch.transport.exact_costs import Moved, check_room, moved, on_sphere, scale_of
 from divmatch.transport.exact_line import SortedPool, merged, moved_on_line
+from divmatch.transport.sparse_plan import SparsePlan
 
 Order = Annotated[
     float | Literal["auto"],
@@ -35,7 +28,7 @@ Cost = Annotated[
     str,
     Setting(
         "ground cost of two rows",
-        parse=parse_cost,
+        parse=costs.parse_cost,
         shown="euclidean|sqeuclidean|cityblock|chebyshev|cosine|lp:Q",
     ),
 ]
@@ -43,6 +36,13 @@ Debias = Annotated[
     bool, Setting("subtract what halves of one sample are apart, on halves of both samples")
 ]
 Columnwise = Annotated[bool, Setting("the mean over columns of the distance of each column")]
+
+
+UNPLANNED = {
+    "debias": "--debias takes six plans between halves; leave one of them out",
+    "orlicz": "--orlicz has no plan to be saved; leave one of them out",
+    "columnwise": "--columnwise takes a plan for each column; leave one of them out",
+}
 
 
 @dataclass(frozen=True)
@@ -57,16 +57,21 @@ class Solver:
 OT = Quantity(
     "ot",
     title="Wasserstein distance",
-    unit=lambda settings: unit_of(str(settings.get("cost", "euclidean"))),
+    unit=lambda settings: costs.unit(str(settings.get("cost", "euclidean"))),
     direction="symmetric",
     default="exact",
     degenerate=True,
+    unplanned=lambda settings: next(
+        (why for name, why in UNPLANNED.items() if settings.get(name)), ""
+    ),
     examples=(
         "divmatch ot real.npy gen.npy",
         "divmatch ot real.npy gen.npy -p 1 -f json",
         "divmatch ot real.npy gen.npy --cost cityblock",
         "divmatch ot real.parquet gen.parquet --columnwise -p 1",
         "divmatch ot real.npy gen.npy --debias",
+        "divmatch ot real.npy gen.npy --orlicz exp2",
+        "divmatch ot real.npy gen.npy -o plan.npz",
         "divmatch ot real.npy gen.npy --federated --support 50",
     ),
 )
@@ -105,6 +110,9 @@ def exact(
     (W53). --debias draws halves of both samples and takes the root of the mean W_p^p between halves
     of x and of y less the mean within x and within y: zero on average where P = Q with n = m. It is
     noisier, and may come out negative (W01). For a yes or no use --permutations.
+
+    -o FILE.npz saves the plan: `row`, `col` and `mass` of its pairs, the potentials `f` and `g`, the
+    weights; divmatch.transport.plan has it in Python, divmatch match plan as a table.
 
     Use it for up to some 20,000 rows in many columns, millions in one. Columns count by their scale:
     standardise them (--scale) unless they share a unit.
@@ -150,17 +158,25 @@ def exact(
     2.0
     """
     order = order_of(p, cost)
+    given = x, y
     if cost == "cosine":
         x, y = on_sphere(x), on_sphere(y)
     parts = solvers([x, y], cost, order, columnwise=columnwise)
-    found = [(_halved if debias else _whole)(x, y, part, deepcopy(rng)) for part in parts]
     params = {"p": order}
-    if len(parts) > 1:
-        mean = _mean(found)
-        return replace(mean, params=params)
-    one = found[0]
-    notes = one.notes if x.d == 1 or debias else (*one.notes, _biased(x, y))
-    return replace(one, params={**one.params, **params}, notes=notes)
+    if debias or len(parts) > 1:
+        each = _halved if debias else _whole
+        found = [each(x, y, part, deepcopy(rng)) for part in parts]
+        one = found[0] if len(parts) == 1 else _mean(found)
+        return replace(one, params=params)
+    by = parts[0]
+    least = by.solve(x, y)
+    one = _told(least, x, y, by)
+    return replace(
+        one,
+        params={**one.params, **params},
+        notes=one.notes if x.d == 1 else (*one.notes, biased(x, y)),
+        plan=lambda: SparsePlan.of(*given, least, by.unit**order, cost, order),
+    )
 
 
 def order_of(p: float | str, cost: str) -> float:
@@ -182,7 +198,7 @@ def solvers(
     if columnwise or (samples[0].d == 1 and cost != "cosine"):
         power = 2 * p if cost == "sqeuclidean" else p
         return [_of_column(points, c, p, power) for c in range(samples[0].d)]
-    scale, ground = 1.0 if cost == "cosine" else scale_of(*points), ground_of(cost, p)
+    scale, ground = 1.0 if cost == "cosine" else scale_of(*points), costs.ground_of(cost, p)
     return [Solver(lambda x, y: moved(x, y, ground, scale, often), p, scale ** (ground.degree / p))]
 
 
@@ -194,7 +210,12 @@ def _of_column(points: Sequence[Array], column: int, p: float, power: float) -> 
 
 def _whole(x: Samples, y: Samples, by: Solver, _: object) -> Estimate:
     """The distance of the samples themselves."""
-    found, p = by.solve(x, y), by.p
+    return _told(by.solve(x, y), x, y, by)
+
+
+def _told(found: Moved, x: Samples, y: Samples, by: Solver) -> Estimate:
+    """A plan's distance with its bounds and the influence of every row."""
+    p = by.p
     root, lower = found.cost ** (1 / p), found.lower ** (1 / p)
     value = by.unit * root
     gap = (root - lower) / root if root > 0 else 0.0
@@ -285,7 +306,7 @@ def _influence(terms: Array, samples: Samples, by: Solver, root: float) -> Array
     return by.unit * (centred / slope if slope > 0 else centred)
 
 
-def _biased(x: Samples, y: Samples) -> Note:
+def biased(x: Samples, y: Samples) -> Note:
     """The curse of dimension, aloud."""
     size = min(x.effective_size(), y.effective_size()) ** (-1.0 / x.d)
     return Note(
@@ -329,7 +350,7 @@ def exact_plan(
     on_line = columnwise or (pool.d == 1 and cost in ("euclidean", "cityblock"))
     if on_line and not debias:
         solvers([pool], cost, order, columnwise=columnwise)  # refuses another cost for the columns
-        return Pooled(SortedPool(pool, order).statistic, lambda: _rounding(pool.n, size))
+        return Pooled(SortedPool(pool, order).statistic, lambda: rounding(pool.n, size))
     if cost == "cosine":
         pool, size = on_sphere(pool), 1.0
     check_room(pool, pool)
@@ -350,9 +371,9 @@ def exact_plan(
 
         return np.array(list(in_order(value, labels.T, work=float(pool.n) ** 2 * labels.shape[1])))
 
-    return Pooled(statistic, lambda: _rounding(pool.n, size**2 if cost == "sqeuclidean" else size))
+    return Pooled(statistic, lambda: rounding(pool.n, size**2 if cost == "sqeuclidean" else size))
 
 
-def _rounding(n: int, size: float) -> float:
+def rounding(n: int, size: float) -> float:
     """What two values of one split may differ by."""
     return 64 * 2.0**-52 * n**0.5 * size

@@ -1,70 +1,41 @@
-"""Exact transport between two samples: the ground cost by name, and the plan between their rows."""
+"""Exact transport between two samples: what fits, what is one row, and the cheapest plan."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from divmatch.errors import SampleError, SettingError, at_row, suggestion
+from divmatch.errors import SampleError, SettingError, at_row
 from divmatch.kernels import transport
 from divmatch.kernels.execution import execution
 from divmatch.kernels.ground import Ground
+from divmatch.kernels.quantiles import cumulated, weighted_cells
 from divmatch.samples import Samples
 
 Array = NDArray[np.float64]
 Numbers = NDArray[np.intp]
+Arcs = tuple[NDArray[Any], NDArray[Any], Array]  # rows, columns, masses
 
-NAMES = ("euclidean", "sqeuclidean", "cityblock", "chebyshev", "cosine", "lp:Q")
+THIN = 1e-9  # of the lighter of its two parts: a cell that only rounding has made
 
 
 @dataclass(frozen=True, eq=False)
 class Moved:
     """The smallest mean cost, what proves it, and the potentials of all rows, weighted or not.
 
-    All in powers of the scale that the points were divided by.
+    All in powers of the scale that the points were divided by. ``arcs`` lists who goes where.
     """
 
     cost: float
     lower: float
     f: Array
     g: Array
+    arcs: Callable[[], Arcs]
     proven: bool = True
     noise: float = 0.0  # what sampling alone makes of it, where that is known
-
-
-def parse_cost(text: str) -> str:
-    """The name of a ground cost, or say which there are."""
-    if text in NAMES[:-1]:
-        return text
-    name, colon, number = text.partition(":")
-    if name == "lp" and colon:
-        try:
-            order = float(number)
-        except ValueError:
-            order = math.nan
-        if 1 <= order < math.inf:
-            return f"lp:{order:g}"
-        raise SettingError(f"--cost {text}: expected lp:Q with a number Q, at least 1")
-    known = ", ".join(NAMES)
-    raise SettingError(f"--cost {text}: expected one of {known}{suggestion(text, NAMES)}")
-
-
-def unit_of(cost: str) -> str:
-    """The unit of a mean cost's root."""
-    return {"sqeuclidean": "data unit^2", "cosine": "1"}.get(cost, "data unit")
-
-
-def ground_of(cost: str, p: float) -> Ground:
-    """The p-th power of the cost; cosine is for rows that `on_sphere` has prepared."""
-    if cost in ("sqeuclidean", "cosine"):
-        return Ground("squares", p)
-    if cost in ("cityblock", "lp:1"):
-        return Ground("absolute", p)
-    if cost == "chebyshev":
-        return Ground("largest", p)
-    order = 2.0 if cost == "euclidean" else float(cost.partition(":")[2])
-    return Ground("squares", p / 2) if order == 2.0 else Ground("powers", p / order, order)
 
 
 def on_sphere(samples: Samples) -> Samples:
@@ -100,19 +71,50 @@ def scale_of(*points: Array) -> float:
 
 def moved(x: Samples, y: Samples, ground: Ground, scale: float, often: int) -> Moved:
     """The cheapest plan between all rows that have a weight; ``often`` such problems are to come."""
-    check_room(x, y)
-    of_x, of_y = (_Atoms(samples, scale) for samples in (x, y))
-    a, b = of_x.masses, of_y.masses
-    if x.weights is None and y.weights is None:  # whole numbers, so that masses stay exact
-        common = math.gcd(x.n, y.n)
-        a, b = a * (y.n // common), b * (x.n // common)
-    else:
-        a, b = a / a.sum(), b / b.sum()
-    plan = transport.transported(ground, of_x.points, of_y.points, a, b, often=often)
-    return Moved(plan.upper, plan.lower, of_x.of_rows(plan.f), of_y.of_rows(plan.g), plan.proven)
+    posed = Posed(x, y, scale)
+    return posed.moved(posed.solver(ground, often=often).plan())
 
 
-class _Atoms:
+class Posed:
+    """A problem of two samples as masses on their distinct rows, divided by ``scale``."""
+
+    def __init__(self, x: Samples, y: Samples, scale: float) -> None:
+        check_room(x, y)
+        self.x, self.y = (Atoms(samples, scale) for samples in (x, y))
+        self.a, self.b = self.x.masses, self.y.masses
+        if x.weights is None and y.weights is None:  # whole numbers, so that masses stay exact
+            common = math.gcd(x.n, y.n)
+            self.a, self.b = self.a * (y.n // common), self.b * (x.n // common)
+        else:
+            self.a, self.b = self.a / self.a.sum(), self.b / self.b.sum()
+
+    def solver(self, ground: Ground, *, often: int = 1, height: float | None = None) -> Any:
+        """What finds the cheapest plan, and goes on from it when the costs change."""
+        return transport.solver(
+            ground, self.x.points, self.y.points, self.a, self.b, often=often, height=height
+        )
+
+    def moved(self, plan: transport.Plan) -> Moved:
+        """A plan between the distinct rows, told of all rows."""
+
+        def arcs() -> Arcs:
+            rows, parts = self.x.divided(plan.rows, plan.masses)
+            columns, whole = self.y.divided(plan.columns[parts[0]], parts[1])
+            return rows[whole[0]], columns, whole[1]
+
+        f, g = self.x.of_rows(plan.f), self.y.of_rows(plan.g)
+        return Moved(plan.upper, plan.lower, f, g, arcs, plan.proven)
+
+
+def joined(a: Array, b: Array) -> Arcs:
+    """Two divisions of one mass laid side by side: the parts of both that meet, and what they share."""
+    cells = weighted_cells(cumulated(a), cumulated(b))
+    lighter = np.minimum(a[cells.rows] / a.sum(), b[cells.columns] / b.sum())
+    kept = cells.lengths > THIN * lighter
+    return cells.rows[kept], cells.columns[kept], cells.lengths[kept]
+
+
+class Atoms:
     """The distinct rows of a sample that have a weight, and the mass on each."""
 
     def __init__(self, samples: Samples, scale: float) -> None:
@@ -122,11 +124,20 @@ class _Atoms:
         points = samples.points[self.kept] / scale
         masses = np.ones(self.n) if samples.weights is None else samples.weights[self.kept]
         self.places = _same(points)
-        self.points, self.masses = points, masses
+        self.points, self.masses, self.each = points, masses, masses
         if self.places is not None:
             first = np.unique(self.places, return_index=True)[1]
             self.points = points[first]
             self.masses = np.bincount(self.places, masses).astype(np.float64)
+
+    def divided(self, atoms: NDArray[Any], masses: Array) -> tuple[Numbers, tuple[Any, Array]]:
+        """Rows behind the masses of atoms, with the places of the masses that they are parts of."""
+        numbers = np.arange(self.n)[self.kept]
+        if self.places is None:
+            return numbers[atoms], (np.arange(len(atoms)), masses)
+        order, by_atom = np.argsort(atoms, kind="stable"), np.argsort(self.places, kind="stable")
+        parts, rows, shares = joined(masses[order], self.each[by_atom])
+        return numbers[by_atom[rows]], (order[parts], shares)
 
     def of_rows(self, values: Array) -> Array:
         """A number of each atom at all of its rows; 0 at rows without a weight, where none counts."""

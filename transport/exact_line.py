@@ -11,10 +11,10 @@ from divmatch.estimator import Labels
 from divmatch.kernels import merging
 from divmatch.kernels.backend import to_device, twin
 from divmatch.kernels.execution import in_order
-from divmatch.kernels.quantiles import equal_knots, noise
+from divmatch.kernels.quantiles import equal_cells, equal_knots, noise
 from divmatch.kernels.slices import COMPILED_FROM, Slices, split_costs, walking
 from divmatch.samples import Samples
-from divmatch.transport.exact_costs import Moved, scale_of
+from divmatch.transport.exact_costs import Arcs, Moved, joined, scale_of
 
 Array = NDArray[np.float64]
 
@@ -34,7 +34,21 @@ def moved_on_line(x: Samples, y: Samples, p: float, column: int, scale: float) -
     if p == 1 and weights is None:
         cost = merged(x, y, column).cost  # the digits of the summary
     chance = float(found.noise[0]) if p in (1, 2) else 0.0
-    return Moved(cost, cost, found.rows_x, found.rows_y, noise=chance)
+    return Moved(
+        cost, cost, found.rows_x, found.rows_y, lambda: keeping_order(x, y, column), noise=chance
+    )
+
+
+def keeping_order(x: Samples, y: Samples, column: int) -> Arcs:
+    """The plan that keeps the order: the cheapest for every convex cost of one column."""
+    order_x, order_y = (np.argsort(z.points[:, column], kind="stable") for z in (x, y))
+    if x.weights is None and y.weights is None:
+        cells = equal_cells(x.n, y.n)
+        if cells is None:
+            return order_x, order_y, np.full(x.n, 1.0 / x.n)
+        return order_x[cells.rows], order_y[cells.columns], cells.lengths
+    rows, columns, masses = joined(x.masses()[order_x], y.masses()[order_y])
+    return order_x[rows], order_y[columns], masses
 
 
 class Merged(NamedTuple):

@@ -19,7 +19,8 @@ from divmatch.kernels import transport
 from divmatch.randomness import stream
 from divmatch.record import Note
 from divmatch.samples import Samples
-from divmatch.transport.exact_costs import ground_of, scale_of
+from divmatch.transport import costs
+from divmatch.transport.exact_costs import scale_of
 
 Array = NDArray[np.float64]
 
@@ -103,7 +104,7 @@ def moved(start: Measure, end: Measure, at: float, terms: Terms) -> Step:
     atom for every one of ``start``, which goes towards the mean of where its mass goes.
     """
     scale = scale_of(start.points, end.points)
-    ground = ground_of(terms.cost, terms.p)
+    ground = costs.ground_of(terms.cost, terms.p)
     x, y = start.points / scale, end.points / scale
     plan = transport.transported(ground, x, y, start.masses, end.masses, often=terms.rounds)
     distance = scale * max(plan.upper, 0.0) ** (1 / terms.p)

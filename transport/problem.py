@@ -11,7 +11,7 @@ from divmatch.errors import InconclusiveError
 from divmatch.kernels.couplings import Coupling
 from divmatch.samples import Samples
 from divmatch.transport import costs
-from divmatch.transport.dual import Dual, State
+from divmatch.transport.dual import Dual
 from divmatch.transport.entropic import ROUGH, Effort, Solved, solve, solve_symmetric
 
 Array = NDArray[np.float64]
@@ -85,7 +85,6 @@ class Term:
     sweeps: int
     single_sweeps: int
     newton_steps: int
-    cost: float = math.nan  # Σ P C, where it was asked for
 
     def half(self, first: int) -> "Term":
         """Every second row: near the solution for them."""
@@ -108,7 +107,7 @@ def between(
     else:
         level, g = of.eps, near.g
     found = solve(dual, of.eps, level, of.effort, g)
-    return _term(dual, found, dual.rows(found.state), found.state.g, _spent(dual, found.state, of))
+    return _term(dual, found, dual.rows(found.state), found.state.g)
 
 
 def _start(
@@ -142,24 +141,8 @@ def _coupling(x: Support, y: Support, of: Regularised, *, part: bool = False) ->
     return Coupling(costs.PROFILES[of.cost], x.points, y.points, x.weights, y.weights, part=part)
 
 
-def _term(dual: Dual, found: Solved, f: Array, g: Array, cost: float = math.nan) -> Term:
+def _term(dual: Dual, found: Solved, f: Array, g: Array) -> Term:
     state, mass = found.state, float(found.state.columns.sum())
     return Term(
-        state.value, f, g, mass, state.error, found.sweeps, found.single_sweeps, found.newton_steps,
-        cost,
-    )  # fmt: skip
-
-
-def _spent(dual: Dual, state: State, of: Regularised) -> float:
-    """Σ P C: the value less what the entropy and the missed marginals cost."""
-    spent = state.value - of.eps * dual.kl(state)
-    if math.isinf(of.rho):
-        return spent
-    missed = _kl(dual.row_sums(state), dual.coupling.a) + _kl(state.columns, dual.coupling.b)
-    return spent - of.rho * missed
-
-
-def _kl(sums: Array, weights: Array) -> float:
-    """Σ p ln(p / q) − p + q."""
-    logs = np.log(np.maximum(sums, 1e-300) / weights)
-    return float(sums @ logs - sums.sum() + weights.sum())
+        state.value, f, g, mass, state.error, found.sweeps, found.single_sweeps, found.newton_steps
+    )

@@ -6,18 +6,19 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from divmatch.errors import InconclusiveError, SettingError, counted
+from divmatch.errors import SettingError, counted
 from divmatch.estimator import Array, Estimate, Pooled, Quantity, influence_se
 from divmatch.record import Note
 from divmatch.samples import Samples
 from divmatch.settings import Setting
 from divmatch.transport import costs
 from divmatch.transport.entropic import Effort
+from divmatch.transport.entropic_plan import EntropicPlan
 from divmatch.transport.halves import bias_of, combined
-from divmatch.transport.problem import Regularised, Support, Term, between, within
+from divmatch.transport.problem import Regularised, Support, Term
+from divmatch.transport.solution import ABSOLUTE, solved
 from divmatch.transport.splits import Splits
 
-ABSOLUTE = "abs:"
 DOUBT = (
     1 / 3
 )  # of the divergence's bias, which is right for similar spreads and up to 55 % off for others
@@ -67,11 +68,13 @@ SINKHORN = Quantity(
     direction="symmetric",
     default="newton",
     degenerate=True,
+    unplanned=lambda settings: "",
     examples=(
         "divmatch sinkhorn real.npy gen.npy",
         "divmatch sinkhorn real.npy gen.npy --eps 0.01 --cost euclidean",
         "divmatch sinkhorn real.npy gen.npy --eps abs:0.5 --no-debiased -f json",
         "divmatch sinkhorn real.npy gen.npy --unbalanced 2 --permutations 199",
+        "divmatch sinkhorn real.npy gen.npy --eps 0.01 -o plan.npz",
     ),
 )
 
@@ -100,7 +103,11 @@ def sinkhorn(
     the transport cost (for sqeuclidean W₂², no root), with eps to inf to half an energy distance, for
     sqeuclidean to the squared distance of the means: the smaller eps, the finer what it sees, and
     the more it costs in time and luck. With --no-debiased it is OT alone, the value with the KL term,
-    which is not zero for equal samples; `cost` in the result is Σ π c.
+    which is not zero for equal samples; `cost_of_plan` in the result is Σ π c.
+
+    The transport cost without regularisation, min Σ π c, lies between `lower` and `upper` of the
+    result, whether the iteration has converged or not: potentials made feasible by a c-transform
+    prove the one, the plan rounded to the marginals the other. Their relative `gap` falls with eps.
 
     Use it to compare samples by the geometry of their columns where exact transport is too slow or too
     noisy. Columns count by their scale: standardise them (--scale) unless they share a unit. The value of
@@ -115,6 +122,10 @@ def sinkhorn(
     falls in it, the last ones never, and none where eps is too small for it; the result counts them.
     Its `marginal_error` is the largest of the terms in L1; above tol the value is not converged, which
     is said (W47) and decides no limit.
+
+    -o FILE.npz saves the plan of P and Q: the potentials `f` and `g`, which give all of it,
+    π = a ⊗ b exp((f + g − c) / eps), and its pairs (`row`, `col`, `mass`) without the smallest ones: up to
+    0.1 % of the mass (`left_out`), or more where so many do not fit the memory (W46).
 
     With --unbalanced the marginals may be missed at a price ρ KL each, so that outliers cost no
     more than ρ: mass that is far away is not transported. `mass` in the result is what is.
@@ -229,37 +240,25 @@ def estimate(
     effort: Effort,
 ) -> Estimate:
     """The divergence or the cost, with the influence of every row and what it took."""
-    p, q = Support.of(x), Support.of(y)
-    mean = costs.mean(cost, p.points, q.points, p.weights, q.weights)
-    absolute = float(eps.removeprefix(ABSOLUTE)) if isinstance(eps, str) else eps * mean
-    recorded: dict[str, Any] = {"eps": f"{ABSOLUTE}{absolute!r}", "mean_cost": mean}
-    if mean == 0.0:
-        return _no_cost(x, y, {**recorded, "eps": eps})
-    if not absolute > 0:
-        raise InconclusiveError(
-            f"sinkhorn --eps {eps}: {absolute:g} in the cost's unit is no number that can be divided by; "
-            "raise --eps"
-        )
-    of = Regularised(cost, absolute, math.inf if unbalanced is None else unbalanced, effort)
-    terms = [between(p, q, of, mean)]
-    if debiased:  # the term of a shared reference is solved once
-        terms += [x.once(("sinkhorn", of), lambda: within(p, of)), within(q, of)]
-    value = combined(terms)
-    if not math.isfinite(value):
-        raise InconclusiveError("sinkhorn: the potentials are no finite numbers; raise --eps")
-    bias = bias_of(p, q, of, terms, mean)
+    found = solved(x, y, eps, cost, debiased, unbalanced, effort)
+    recorded: dict[str, Any] = {"eps": f"{ABSOLUTE}{found.of.eps!r}", "mean_cost": found.mean}
+    if found.mean == 0.0:
+        return _no_cost(x, y, {**recorded, "eps": eps}, found.plan)
+    p, q, of, terms, plan = found.p, found.q, found.of, found.terms, found.plan
+    bias = bias_of(p, q, of, terms, found.mean)
     influence_x, influence_y = of.influence(terms[0].f), of.influence(terms[0].g)
     if debiased:
         influence_x = influence_x - of.influence(terms[1].f)
         influence_y = influence_y - of.influence(terms[2].f)
     doubt = abs(bias) * (DOUBT if debiased else 0.5)
     made = Estimate(
-        value,
+        combined(terms),
         terms_x=p.spread(_centred(influence_x, p.weights), x.n),
         terms_y=q.spread(_centred(influence_y, q.weights), y.n),
         bias=bias,
         doubt=doubt,
-        params=recorded | _found(terms, of),
+        params=recorded | _found(plan, terms, of),
+        plan=lambda: plan,
     )
     notes = _notes(terms, of)
     if debiased:
@@ -271,22 +270,30 @@ def _centred(values: Array, weights: Array) -> Array:
     return values - weights @ values
 
 
-def _no_cost(x: Samples, y: Samples, params: dict[str, Any]) -> Estimate:
+def _no_cost(x: Samples, y: Samples, params: dict[str, Any], plan: EntropicPlan) -> Estimate:
     """All rows are the same: nothing is moved at any eps."""
     zeros = np.zeros(x.n), np.zeros(y.n)
     found = {
         "cost_of_plan": 0.0,
+        "lower": 0.0,
+        "upper": 0.0,
+        "gap": 0.0,
         "sweeps": 0,
         "sweeps_in_float32": 0,
         "newton_steps": 0,
         "marginal_error": 0.0,
     }
-    return Estimate(0.0, *zeros, params=params | found)
+    return Estimate(0.0, *zeros, params=params | found, plan=lambda: plan)
 
 
-def _found(terms: list[Term], of: Regularised) -> dict[str, Any]:
+def _found(plan: EntropicPlan, terms: list[Term], of: Regularised) -> dict[str, Any]:
+    lower, upper, spent = plan.lower, plan.upper, plan.total_cost
+    plan.release()
     found: dict[str, Any] = {
-        "cost_of_plan": terms[0].cost,
+        "cost_of_plan": spent,
+        "lower": lower,
+        "upper": upper,
+        "gap": (upper - lower) / upper if upper > 0 else 0.0,
         "sweeps": sum(term.sweeps for term in terms),
         "sweeps_in_float32": sum(term.single_sweeps for term in terms),
         "newton_steps": sum(term.newton_steps for term in terms),

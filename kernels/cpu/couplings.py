@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from divmatch.kernels.cpu.elementary import LOG2_E, bounded_power
+from divmatch.kernels.cpu.elementary import LOG2_E, bounded_exponential, bounded_power
 from divmatch.kernels.cpu.jit import compiled
 
 Array = NDArray[np.float64]
@@ -155,3 +155,72 @@ def _fill_above(
                 columns[place] = j
                 values[place] = value
                 place += 1
+
+
+def row_averages(
+    tile: Array, scale: float, shift: Array, offset: Array, level: Array, values: Array
+) -> Array:
+    """See `divmatch.kernels.couplings`."""
+    shares = np.empty(tile.shape)
+    _shares(tile, scale, shift, offset, level, shares)
+    return shares @ values
+
+
+@compiled
+def _shares(
+    tile: Array, scale: float, shift: Array, offset: Array, level: Array, shares: Array
+) -> None:
+    """exp(z_ij), z_ij = scale t_ij + shift_j + offset_i − level_i."""
+    for i in range(tile.shape[0]):
+        row, out, top = tile[i], shares[i], level[i] - offset[i]
+        for j in range(tile.shape[1]):
+            out[j] = bounded_exponential(scale * row[j] + shift[j] - top)
+
+
+def largest_entries(
+    tile: Array, scale: float, shift: Array, k: int
+) -> tuple[NDArray[np.int32], Array]:
+    """See `divmatch.kernels.couplings`."""
+    places, values = np.empty((len(tile), k), dtype=np.int32), np.empty((len(tile), k))
+    _largest_entries(tile, scale, shift, places, values)
+    return places, values
+
+
+@compiled
+def _largest_entries(tile: Array, scale: float, shift: Array, places: Any, values: Array) -> None:
+    """The k largest scale t_ij + shift_j of every row, the first of equal ones first."""
+    k = places.shape[1]
+    values[:] = -np.inf
+    for i in range(tile.shape[0]):
+        row, bound = tile[i], -np.inf
+        for j in range(tile.shape[1]):
+            value = scale * row[j] + shift[j]
+            if value <= bound:
+                continue
+            place = k - 1
+            while place > 0 and values[i, place - 1] < value:
+                values[i, place] = values[i, place - 1]
+                places[i, place] = places[i, place - 1]
+                place -= 1
+            values[i, place] = value
+            places[i, place] = j
+            bound = values[i, k - 1]
+
+
+def tops(tile: Array, scale: float, shift: Array) -> tuple[Array, Array]:
+    """See `divmatch.kernels.couplings`."""
+    rows, columns = np.empty(len(tile)), np.full(tile.shape[1], -np.inf)
+    _tops(tile, scale, shift, rows, columns)
+    return rows, columns
+
+
+@compiled
+def _tops(tile: Array, scale: float, shift: Array, rows: Array, columns: Array) -> None:
+    """The largest z_ij = scale t_ij + shift_j of every row, and of every column less its row's."""
+    for i in range(tile.shape[0]):
+        row, top = tile[i], scale * tile[i, 0] + shift[0]
+        for j in range(tile.shape[1]):
+            top = max(top, scale * row[j] + shift[j])
+        rows[i] = top
+        for j in range(tile.shape[1]):
+            columns[j] = max(columns[j], scale * row[j] + shift[j] - top)

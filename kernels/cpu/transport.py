@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from divmatch.kernels import spanning
+from divmatch.kernels.cpu.elementary import bounded_exponential
 from divmatch.kernels.cpu.jit import compiled, compiled_exactly, inlined
 
 Array = NDArray[np.float64]
@@ -12,6 +13,7 @@ Numbers = NDArray[np.int32]
 BLOCK = 64  # columns priced at a time: a constant, or the loops do not vectorise
 IN_CACHE = 256  # blocks of one coordinate whose numbers stay in the cache
 SQUARES, ABSOLUTE, LARGEST, POWERS = 0, 1, 2, 3
+STEEPEST = 700.0  # as `divmatch.kernels.ground` has it
 
 hung = compiled_exactly(spanning.hung)
 exchanged = compiled_exactly(spanning.exchanged)
@@ -77,7 +79,7 @@ def blocked(points: Array) -> Array:
 
 @inlined
 def fill_costs(
-    row: Array, block: Array, family: int, inner: float, outer: float, out: Array
+    row: Array, block: Array, family: int, inner: float, outer: float, rate: float, out: Array
 ) -> None:
     """Costs of one row with a block of columns, shapes (d,), (d, BLOCK), (BLOCK,)."""
     for j in range(BLOCK):
@@ -104,6 +106,10 @@ def fill_costs(
     elif outer != 1.0:
         for j in range(BLOCK):
             out[j] = out[j] ** outer
+    if rate > 0.0:
+        for j in range(BLOCK):
+            steep = rate * out[j]
+            out[j] = bounded_exponential(steep) - 1.0 if steep < STEEPEST else np.inf
 
 
 @compiled
@@ -115,6 +121,7 @@ def priced(
     family: int,
     inner: float,
     outer: float,
+    rate: float,
     places: Numbers,
     values: Array,
 ) -> None:
@@ -132,7 +139,7 @@ def priced(
             bound = min(limit[i], values[i, k - 1])
             for b in range(first, min(first + group, count)):
                 start = b * BLOCK
-                fill_costs(rows[i], blocks[b], family, inner, outer, tile)
+                fill_costs(rows[i], blocks[b], family, inner, outer, rate, tile)
                 hits = 0.0
                 for j in range(BLOCK):
                     value = tile[j] - g[b, j]

@@ -4,8 +4,11 @@ from divmatch.kernels.gpu.couplings import (
     COUPLING_ENTRIES,
     coupled_sums,
     entries_above,
+    largest_entries,
     linked_sums,
+    row_averages,
     row_moments,
+    tops,
 )
 from divmatch.kernels.gpu.crossing import crossing
 from divmatch.kernels.gpu.merging import distance_walk, sign_walk
@@ -36,9 +39,11 @@ __all__ = [
     "dominated",
     "entries_above",
     "indexed",
+    "largest_entries",
     "linked_sums",
     "nearest",
     "prepared",
+    "row_averages",
     "row_moments",
     "row_sums",
     "rows_at_once",
@@ -48,4 +53,5 @@ __all__ = [
     "squared_distances",
     "summed",
     "tile",
+    "tops",
 ]

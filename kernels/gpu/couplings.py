@@ -67,3 +67,26 @@ def entries_above(tile: Any, scale: float, shift: Any, bars: Any) -> tuple[Any, 
     z = tile * scale + shift
     above = z > bars[:, None]
     return above.sum(axis=1), xp.nonzero(above)[1].astype("int32"), z[above]
+
+
+def row_averages(tile: Any, scale: float, shift: Any, offset: Any, level: Any, values: Any) -> Any:
+    """See `divmatch.kernels.couplings`."""
+    xp = array_module(tile)
+    z = tile * scale + shift + (offset - level)[:, None]
+    return xp.exp(xp.maximum(z, -700.0, out=z), out=z) @ values
+
+
+def largest_entries(tile: Any, scale: float, shift: Any, k: int) -> tuple[Any, Any]:
+    """See `divmatch.kernels.couplings`."""
+    xp = array_module(tile)
+    z = tile * scale + shift
+    places = xp.argsort(-z, axis=1, kind="stable")[:, :k]
+    return places.astype("int32"), xp.take_along_axis(z, places, axis=1)
+
+
+def tops(tile: Any, scale: float, shift: Any) -> tuple[Any, Any]:
+    """See `divmatch.kernels.couplings`."""
+    z = tile * scale + shift
+    rows = z.max(axis=1)
+    z -= rows[:, None]
+    return rows, z.max(axis=0)

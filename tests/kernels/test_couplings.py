@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.spatial.distance import cdist
 from scipy.special import logsumexp
 
 from divmatch.kernels import couplings, cpu, gpu
@@ -144,3 +145,49 @@ def test_exponentials_keep_their_digits(kind, error):
         found = cpu.coupled_sums(tile, 1.0, np.zeros(2, kind), zeros, zeros, zeros + 1, zeros, 1.0)
         expected = 1 / (1 + np.exp(float(gap) * np.array([1.0, -1.0])))
         assert found[1] == pytest.approx(expected, rel=error * (1 + abs(float(gap))), abs=1e-18)
+
+
+@TWINS
+def test_row_averages(twin):
+    tile, shift, offset = logits(7, 50)
+    values = np.random.default_rng(1).normal(size=(50, 3))
+    z = -2.0 * tile + shift + offset[:, None]
+    level = logsumexp(z, axis=1)
+    found = twin.row_averages(tile, -2.0, shift, offset, level, values)
+    expected = np.exp(z - level[:, None]) @ values
+    assert found == pytest.approx(expected, abs=ROUNDING(50, scale=10))
+
+
+@TWINS
+def test_largest_entries(twin):
+    tile, shift, _ = logits(7, 50)
+    tile[:, 20] = tile[:, 10]
+    shift[20] = shift[10] = 40.0  # ties: the first comes first
+    places, values = twin.largest_entries(tile, -2.0, shift, 4)
+    z = -2.0 * tile + shift
+    expected = np.argsort(-z, axis=1, kind="stable")[:, :4]
+    assert places.tolist() == expected.tolist()
+    assert values == pytest.approx(np.take_along_axis(z, expected, 1), abs=ROUNDING(1, scale=60))
+
+
+@TWINS
+def test_tops(twin):
+    tile, shift, _ = logits(7, 50)
+    rows, columns = twin.tops(tile, -2.0, shift)
+    z = -2.0 * tile + shift
+    assert rows == pytest.approx(z.max(axis=1), abs=ROUNDING(1, scale=30))
+    expected = (z - z.max(axis=1, keepdims=True)).max(axis=0)
+    assert columns == pytest.approx(expected, abs=ROUNDING(1, scale=30))
+
+
+@PROFILES
+def test_transforms_are_feasible_and_tight(engine, profile):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(70, 3)), rng.normal(size=(33, 3))
+    coupling = Coupling(profile, x, y, np.full(70, 1 / 70), np.full(33, 1 / 33))
+    metric = {1.0: "euclidean", 2.0: "sqeuclidean"}[profile.scale]
+    cost = cdist(x, y, "cityblock" if profile.name == "cityblock" else metric)
+    f, g = coupling.transforms(rng.normal(size=33))
+    room = ROUNDING(3, scale=100)
+    assert (cost - f[:, None] - g).min() >= -room
+    assert (cost - f[:, None] - g).min(axis=0) == pytest.approx(np.zeros(33), abs=room)

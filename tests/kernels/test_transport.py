@@ -18,6 +18,7 @@ GROUNDS = {
     "euclidean": (Ground("squares", 0.5), lambda x, y: cdist(x, y)),
     "sqeuclidean": (SQUARES, lambda x, y: cdist(x, y, "sqeuclidean")),
     "cube": (Ground("squares", 1.5), lambda x, y: cdist(x, y) ** 3),
+    "exponential": (Ground("squares", 0.5, rate=0.7), lambda x, y: np.expm1(0.7 * cdist(x, y))),
     "cityblock": (Ground("absolute"), lambda x, y: cdist(x, y, "cityblock")),
     "chebyshev": (Ground("largest"), lambda x, y: cdist(x, y, "chebyshev")),
     "lp:3": (Ground("powers", 1 / 3, 3.0), lambda x, y: cdist(x, y, "minkowski", p=3)),

@@ -1,5 +1,6 @@
 """Exact transport by trying every assignment."""
 
+import math
 from itertools import permutations
 
 
@@ -36,3 +37,22 @@ def cosine(left, right):
     dot = sum(s * t for s, t in zip(left, right, strict=True))
     lengths = [sum(s * s for s in row) ** 0.5 for row in (left, right)]
     return 1 - dot / (lengths[0] * lengths[1])
+
+
+GROWTHS = {
+    "power:3": lambda t: t**3,
+    "exp": lambda t: math.exp(min(t, 700)) - 1,
+    "exp2": lambda t: math.exp(min(t * t, 700)) - 1,
+}
+
+
+def orlicz(x, y, cost, growth):
+    """The least scale k at which some pairing's mean Φ(cost / k) is at most 1, by halving."""
+    low, high = 0.0, 100.0
+    for _ in range(70):
+        k = (low + high) / 2
+        if cheapest(x, y, lambda s, t, k=k: growth(cost(s, t) / k)) <= 1:
+            high = k
+        else:
+            low = k
+    return high

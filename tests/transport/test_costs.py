@@ -1,5 +1,7 @@
 """Ground costs: tiles and mean costs against SciPy's matrix."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
@@ -33,3 +35,15 @@ def test_mean_is_that_of_the_matrix(cost):
     x, y, a, b = problem()
     expected = a @ cdist(x, y, cost) @ b
     assert costs.mean(cost, x, y, a, b) == pytest.approx(expected, abs=ROUNDING(50, scale=10))
+
+
+def test_costs_of_the_entropic_problem_are_those_with_a_profile():
+    assert set(get_args(costs.CostName)) == set(costs.PROFILES)
+
+
+@EVERY_COST
+def test_profile_and_ground_are_one_cost(cost):
+    x, y, _, _ = problem()
+    assert costs.tile(cost, x, y) == pytest.approx(
+        costs.named(cost).ground.matrix(x, y), abs=ROUNDING(3, scale=30)
+    )
