@@ -21,6 +21,7 @@ from divmatch.kernels.cpu.pairwise import (
 )
 from divmatch.kernels.cpu.plane import dominated
 from divmatch.kernels.cpu.rows import row_sums
+from divmatch.kernels.cpu.splits import split_costs
 
 __all__ = [
     "COUPLING_ENTRIES",
@@ -41,6 +42,7 @@ __all__ = [
     "rows_at_once",
     "shaped",
     "sign_walk",
+    "split_costs",
     "squared_distances",
     "summed",
     "tile",
