@@ -30,15 +30,14 @@ class Estimate:
 
     ``terms_x`` and ``terms_y`` hold each row's first-order influence on the value: the variance of
     their weighted means is the variance of the value; none at all, an empty array, where the rows are
-    known and no draw. ``error`` is the standard error of a Monte
-    Carlo approximation inside the method. ``bias`` is what the estimate is expected to be above the
-    truth; the value keeps it, the interval is moved by it, and widened by ``doubt`` on either side.
-    ``params`` says what automatic settings came out as. ``test`` is a p-value that costs nothing,
-    such as a chi-square approximation; permutations take its place. ``se`` is the standard error where
-    it does not come from the influences of single rows: of a summary, of rows and columns that are both
-    samples, or of enough rows in the place of all; ``blocks`` are the influences of a method whose
-    interval comes from independent blocks. The interval of a ``share`` stays in [0, 1]. ``plan`` makes
-    the transport plan behind the value, where there is one.
+    known and no draw. ``error`` is the standard error of a Monte Carlo approximation inside the method.
+    ``bias`` is what the estimate is expected to be above the truth; the value keeps it, the interval is
+    moved by it, and widened by ``doubt`` on either side. ``params`` says what automatic settings came
+    out as. ``test`` is a p-value that costs nothing, such as a chi-square approximation; permutations
+    take its place. ``se`` is the standard error where it is not of the influences of single rows: of a
+    summary, of rows and columns that are both samples, or of enough rows for all; ``blocks`` are the
+    influences of independent blocks. The interval of a ``share`` stays in [0, 1]. ``plan`` makes the
+    transport plan behind the value, where there is one.
     """
 
     value: float
@@ -106,10 +105,9 @@ class Estimator(Method):
 
     ``interval`` says where the interval comes from: the influence terms, subsampling, or the
     estimate's own standard error: of the spread of blocks, which is as valid where P = Q, or two-way,
-    where both the rows and the columns are samples. With a
-    ``rate``, subsampling, which draws ``subsamples``, also tells the bias: rate(d) is the power of 1/n
-    that it falls with.
-    ``standard_error`` of (estimate, subsampled, x, y) replaces the plain one of subsampling.
+    where both the rows and the columns are samples. With a ``rate``, the ``subsamples`` also tell the
+    bias: rate(d) is the power of 1/n that it falls with. ``standard_error`` of (estimate, subsampled,
+    x, y) replaces the plain one of subsampling.
     ``assumption`` of (x, y, **settings) returns warnings where the data speak against what the method
     takes for granted; inference asks it once.
     """
@@ -316,23 +314,10 @@ class Quantity(Family[Estimator]):
         """
 
         def declare(function: Callable[..., Estimate]) -> Estimator:
-            settings = settings_of(function)
             made = Estimator(
-                self,
-                method,
-                function,
-                settings,
-                source,
-                interval,
-                rate,
-                standard_error,
-                biased,
-                assumption,
-                fraction,
-                title,
-                unit,
-                subsamples,
-            )
+                self, method, function, settings_of(function), source, interval, rate,
+                standard_error, biased, assumption, fraction, title, unit, subsamples,
+            )  # fmt: skip
             (self.known if known_density else self.methods)[method] = made
             return made
 

@@ -198,6 +198,7 @@ def test_a_share_of_one_has_an_error():
     found = divmatch.prdc(x, y)
     assert found.value == 1.0
     assert found.se > 0
+    assert 0.9 < found.ci.low < found.ci.high == 1.0
 
 
 def test_no_array_of_all_pairs_is_made():
