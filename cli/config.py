@@ -50,16 +50,29 @@ def _check(paths: tuple[str, ...]) -> int:
     for path in paths or (None,):
         for name in app.list_commands(context):
             command = app.get_command(context, name)
-            if command is not None and any(p.name == "config" for p in command.params):
+            if isinstance(command, click.Group):
+                _check_group(command, context, name, path)
+            elif command is not None and any(p.name == "config" for p in command.params):
                 _check_command(command, name, path)
     click.echo("ok")
     return 0
 
 
-def _check_command(command: click.Command, name: str, path: str | None) -> None:
+def _check_group(group: click.Group, root: click.Context, name: str, path: str | None) -> None:
+    """The commands of a group that take defaults."""
+    above = click.Context(group, info_name=name, parent=root)
+    for own in group.list_commands(above):
+        command = group.get_command(above, own)
+        if command is not None and any(p.name == "config" for p in command.params):
+            _check_command(command, own, path, above)
+
+
+def _check_command(
+    command: click.Command, name: str, path: str | None, above: click.Context | None = None
+) -> None:
     """Parse the command with its defaults, and go as far as it can without data."""
     asked = [] if path is None else ["--config", path]
-    with _optional(command), command.make_context(name, asked) as context:
+    with _optional(command), command.make_context(name, asked, above) as context:
         if context.params.get("seed") == "random":
             context.params["seed"] = "0"  # a check draws none
         if isinstance(command, Command):

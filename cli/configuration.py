@@ -23,13 +23,24 @@ def apply_configuration(ctx: click.Context, arguments: list[str]) -> None:
     if ctx.resilient_parsing or not any(p.name == "config" for p in ctx.command.params):
         return
     check_variables()
-    found = configured(ctx.command, ctx.info_name or "", asked_for(arguments))
+    found = configured(ctx.command, table_of(ctx), asked_for(arguments))
     defaults, origins = {}, {}
     for path, key, name, value in found:
         defaults[name], origins[name] = value, f"{path}: {key}"
     if defaults:
         ctx.default_map = {**(ctx.default_map or {}), **defaults}
         ctx.meta[ORIGINS] = origins
+
+
+def table_of(ctx: click.Context) -> str:
+    """The table of a command: its name, or `match weights` for [match.weights]."""
+    above = ctx.parent
+    nested = above is not None and above.parent is not None
+    return (
+        f"{above.info_name} {ctx.info_name}"
+        if above is not None and nested
+        else ctx.info_name or ""
+    )
 
 
 def origin(ctx: click.Context, parameter: click.Parameter) -> str | None:
@@ -74,9 +85,13 @@ def _variables() -> Iterator[str]:
     context = click.Context(app)
     for name in app.list_commands(context):
         command = app.get_command(context, name)
-        for parameter in command.params if command else ():
-            if isinstance(parameter.envvar, str):
-                yield parameter.envvar
+        inner: list[click.Command | None] = [command]
+        if isinstance(command, click.Group):
+            inner += [command.get_command(context, own) for own in command.list_commands(context)]
+        for one in inner:
+            for parameter in one.params if one else ():
+                if isinstance(parameter.envvar, str):
+                    yield parameter.envvar
 
 
 def configured(
@@ -87,7 +102,7 @@ def configured(
     for path, content in _files(asked):
         for table in ("defaults", name):
             keys: dict[str, str] = {}
-            for key, value in content.get(table, {}).items():
+            for key, value in _within(content, table).items():
                 parameter = by_flag.get(f"--{key}") or by_flag.get(f"-{key}")
                 if parameter is not None and parameter.name is not None:
                     other = keys.setdefault(parameter.name, key)
@@ -99,8 +114,15 @@ def configured(
                 elif table == name or not _general(key):
                     known = [flag.lstrip("-") for flag in by_flag]
                     raise SettingError(
-                        f"{path}: unknown key '{key}' in [{table}]{suggestion(key, known)}"
+                        f"{path}: unknown key '{key}' in [{table.replace(' ', '.')}]{suggestion(key, known)}"
                     )
+
+
+def _within(content: Any, table: str) -> dict[str, Any]:
+    """The table, which may be nested, or nothing."""
+    for part in table.split():
+        content = content.get(part, {})
+    return dict(content)
 
 
 def _usable(parameter: click.Parameter, key: str, value: Any, path: Path) -> Any:
@@ -196,7 +218,7 @@ def _text(path: Path) -> str:
 
 
 def _checked(path: Path, content: Any) -> dict[str, Any]:
-    from divmatch.catalogue import EVERY
+    from divmatch.catalogue import EVERY, MATCHES
 
     if not isinstance(content, dict):
         raise SettingError(f"{path}: 'divmatch' must be a table")
@@ -206,6 +228,12 @@ def _checked(path: Path, content: Any) -> dict[str, Any]:
             raise SettingError(f"{path}: unknown table or key '{key}'{suggestion(key, known)}")
         if key != "version" and not isinstance(value, dict):
             raise SettingError(f"{path}: '{key}' must be a table")
+    for key, value in content.get("match", {}).items():
+        if key not in MATCHES or not isinstance(value, dict):
+            raise SettingError(
+                f"{path}: unknown key '{key}' in [match]{suggestion(key, MATCHES)}; its tables are "
+                f"{', '.join(f'[match.{name}]' for name in MATCHES)}"
+            )
     version = content.get("version", VERSION)
     if version != VERSION or isinstance(version, bool):
         raise SettingError(f"{path}: version {version}, expected {VERSION}")

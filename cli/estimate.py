@@ -17,6 +17,7 @@ from divmatch.cli.options import (
     output_options,
 )
 from divmatch.cli.session import Session, labelled, notes_of
+from divmatch.declaration import Family, Method
 from divmatch.errors import SampleError, SettingError
 from divmatch.estimator import Estimator, Quantity, quantity
 from divmatch.record import Result
@@ -36,18 +37,16 @@ def command_of(name: str) -> click.Command:
     if of.direction == "P||Q":
         extra.append(option("--both", is_flag=True, help="Also the other direction, Q || P."))
     if of.unit == "nats" or callable(of.unit):
-        extra.append(
-            option(
-                "--unit",
-                type=click.Choice(["nats", "bits"]),
-                default="nats",
-                help="Unit of the result.",
-            )
-        )
+        extra.append(unit_option())
     sections = pair_sections()
+    shared = name == "ot"
+    if shared:
+        from divmatch.cli import federated
+
+        sections = {"Federated": federated.options(), **sections}
 
     def run(**options: Any) -> int:
-        return estimate(of, options)
+        return federated.estimate(of, options) if shared else estimate(of, options)
 
     def prepare(options: dict[str, Any]) -> object:
         return prepared(of, options)
@@ -57,7 +56,7 @@ def command_of(name: str) -> click.Command:
         callback=run,
         params=[
             click.Argument(["reference"], metavar="P"),
-            click.Argument(["candidate"], metavar="Q", required=not of.known),
+            click.Argument(["candidate"], metavar="Q", required=not (of.known or shared)),
             *settings,
             *extra,
             *(parameter for group in sections.values() for parameter in group),
@@ -67,8 +66,18 @@ def command_of(name: str) -> click.Command:
         short_help=of.help,
         sections=sections,
         prepare=prepare,
-        notes=methods_text(of),
+        notes=methods_text(of) + (federated.NOTES if shared else ""),
         epilog=f"man divmatch-{name} has formulas, ranges, biases, cost and sources.",
+    )
+
+
+def unit_option() -> click.Option:
+    """Of what is measured in nats."""
+    return option(
+        "--unit",
+        type=click.Choice(["nats", "bits"]),
+        default="nats",
+        help="Unit of the result.",
     )
 
 
@@ -93,17 +102,17 @@ def pair_sections(*, permutations: int = 0) -> dict[str, list[click.Parameter]]:
     }
 
 
-def settings_options(of: Quantity) -> list[click.Parameter]:
+def settings_options(of: Family[Any]) -> list[click.Parameter]:
     """--method and one option for each setting of its methods."""
     methods = option(
         "--method",
         metavar="|".join(of.methods),
-        help=f"Which estimator; settings that it lacks choose another.  [default: {of.default}]",
+        help=f"Which {of.noun}; settings that it lacks choose another.  [default: {of.default}]",
     )
     return [methods, *(setting_option(of, setting) for setting in of.settings().values())]
 
 
-def setting_option(of: Quantity, setting: Setting) -> click.Option:
+def setting_option(of: Family[Any], setting: Setting) -> click.Option:
     """One setting as an option; its text is checked by the setting itself."""
     having = [
         name for name, e in of.methods.items() if setting.name in {s.name for s in e.settings}
@@ -127,11 +136,9 @@ def setting_option(of: Quantity, setting: Setting) -> click.Option:
     )
 
 
-def methods_text(of: Quantity) -> str:
+def methods_text(of: Family[Any]) -> str:
     """The docstrings of all methods: the manual's description."""
-    texts = [f"METHOD {name}\n\n{e.doc}" for name, e in of.methods.items()]
-    texts += [f"METHOD {name} WITH --log-q\n\n{e.doc}" for name, e in of.known.items()]
-    return "\n\n".join(texts)
+    return "\n\n".join(f"METHOD {name}\n\n{e.doc}" for name, e in of.manual().items())
 
 
 def estimate(of: Quantity, options: dict[str, Any]) -> int:
@@ -140,7 +147,9 @@ def estimate(of: Quantity, options: dict[str, Any]) -> int:
     p, q, log_q = options["reference"], options["candidate"], options.get("log_q")
     if (q is None) == (log_q is None):
         what = "missing argument 'Q'" if q is None else "expected Q or --log-q, not both"
-        raise SettingError(f"{of.name}: {what}; --log-q takes the place of Q" if of.known else what)
+        raise SettingError(
+            f"{of.name}: {what}; --log-q takes the place of Q" if of.known else f"{of.name}: {what}"
+        )
     if log_q is not None:
         x = read_known(session, p, log_q)
         with session.running():
@@ -165,6 +174,10 @@ def prepared(
     given = {name: options[name] for name in of.settings() if options[name] not in (None, ())}
     if options.get("log_q") is None:
         chosen = of.chosen(options["method"], given)
+        if options.get("unit") == "bits" and chosen.own_unit:
+            raise SettingError(
+                f"--unit bits: {of.name} --method {chosen.method} is not measured in nats"
+            )
     else:
         chosen = of.chosen_for_density(options["method"])
         refuse_with_density(options)
@@ -188,7 +201,7 @@ def refuse_with_density(options: Mapping[str, Any]) -> None:
             )
 
 
-def listed(chosen: Estimator, given: dict[str, Any]) -> list[dict[str, Any]]:
+def listed(chosen: Method, given: dict[str, Any]) -> list[dict[str, Any]]:
     """Checked settings, one set for each value of a setting that was given several."""
     lists: list[list[str | None]] = [
         [part.strip() for part in str(given[s.name]).split(",")]

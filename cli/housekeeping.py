@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from divmatch.catalogue import COMMANDS as CATALOGUE
-from divmatch.catalogue import QUANTITIES, SHAPED, SINGLES, STATISTICS
+from divmatch.catalogue import MATCHES, QUANTITIES, SHAPED, SINGLES, STATISTICS
 from divmatch.cli.command import Command
 from divmatch.cli.main import COMPLETE, OK, USAGE, printable, say
 from divmatch.cli.options import KINDS
@@ -39,6 +39,7 @@ def _dumped(value: Any) -> str:
 def run_list(form: str) -> int:
     """Quantities, methods, units."""
     from divmatch.estimator import quantity
+    from divmatch.matcher import task
 
     rows: list[dict[str, Any]] = [
         {
@@ -52,6 +53,19 @@ def run_list(form: str) -> int:
         }
         for name in (*QUANTITIES, *SINGLES, *SHAPED, *STATISTICS)
         if (of := quantity(name))
+    ]
+    rows += [
+        {
+            "name": f"match {name}",
+            "command": True,
+            "direction": "P->Q",
+            "unit": of_task.product,
+            "methods": list(of_task.methods),
+            "default": of_task.default,
+            "help": of_task.help,
+        }
+        for name in MATCHES
+        if (of_task := task(name))
     ]
     if form == "json":
         click.echo(_dumped(rows))

@@ -13,9 +13,11 @@ from pathlib import Path
 import click
 
 from divmatch import __version__
-from divmatch.catalogue import EVERY, SECTIONS
+from divmatch.catalogue import EVERY, MATCHES, SECTIONS
 from divmatch.cli.command import Command, Group
 from divmatch.cli.group import app
+from divmatch.cli.match import Matches
+from divmatch.cli.match_command import match_command_of
 from divmatch.cli.topics import TOPICS
 from divmatch.record import CODES
 
@@ -100,13 +102,11 @@ def breakable(names: str) -> str:
     return roff(names).replace("|", r"|\:")
 
 
-def page(name: str, command: click.Command, short: str) -> str:
-    """One command as a man(7) page."""
-    context = click.Context(
-        command, info_name=name.replace("-", " ", 1), **command.context_settings
-    )
+def page(words: str, command: click.Command, short: str) -> str:
+    """One command, called by these words, as a man(7) page."""
+    name = words.replace(" ", "-")
+    context = click.Context(command, info_name=words, **command.context_settings)
     usage = " ".join(command.collect_usage_pieces(context))
-    prefix = "divmatch" if name == "divmatch" else f"divmatch {name.removeprefix('divmatch-')}"
     lines = [
         f'.TH "{roff(name.upper())}" "1" "" "divmatch {__version__}" "divmatch manual"',
         ".nh",
@@ -114,7 +114,7 @@ def page(name: str, command: click.Command, short: str) -> str:
         ".SH NAME",
         roff(f"{name} - {short.rstrip('.')}"),
         ".SH SYNOPSIS",
-        f"\\fB{roff(prefix)}\\fP {roff(usage)}",
+        f"\\fB{roff(words)}\\fP {roff(usage)}",
     ]
     if isinstance(command, Command | Group) and command.examples:
         lines += [".SH EXAMPLES", *verbatim(list(command.examples))]
@@ -124,6 +124,10 @@ def page(name: str, command: click.Command, short: str) -> str:
     lines += [".SH OPTIONS", *options(command, context)]
     if name == "divmatch":
         lines += overview()
+    elif isinstance(command, Matches):
+        lines += [".SH COMMANDS"]
+        for other, (_, text) in MATCHES.items():
+            lines += [".TP", f"\\fBdivmatch\\-match\\-{roff(other)}\\fP(1)", roff(text)]
     elif isinstance(command, click.Group):
         lines += [".SH COMMANDS", *parts(command, context)]
     lines += [".SH EXIT STATUS", *prose(TOPICS["exit-codes"])]
@@ -180,12 +184,17 @@ def pages() -> Iterator[tuple[str, str]]:
     """File name and text of every page."""
     short = "divergence estimation and distribution matching"
     yield "divmatch.1", page("divmatch", app, short)
+    for name, (_, text) in MATCHES.items():
+        yield (
+            f"divmatch-match-{name}.1",
+            page(f"divmatch match {name}", match_command_of(name), text),
+        )
     context = click.Context(app)
     for name in app.list_commands(context):
         command = app.get_command(context, name)
         if command is not None:
             text = EVERY[name][1]
-            yield f"divmatch-{name}.1", page(f"divmatch-{name}", command, text)
+            yield f"divmatch-{name}.1", page(f"divmatch {name}", command, text)
 
 
 def write(folder: Path) -> None:

@@ -15,7 +15,7 @@ PATIENCE = 0.5  # seconds before a bar appears: short runs show none
 class Progress:
     """Counts items. auto: a bar on a terminal; always: a bar anywhere; json: one event an item."""
 
-    def __init__(self, mode: str, total: int, what: str) -> None:
+    def __init__(self, mode: str, total: int | None, what: str) -> None:
         self.mode, self.total, self.what = mode, total, what
         self.count, self.name = 0, ""
         self.started = time.perf_counter()
@@ -76,4 +76,5 @@ class Progress:
 
     def _status(self, number: int, frame: object) -> None:
         seconds = time.perf_counter() - self.started
-        say(f"{self.what}: {self.count} of {self.total} done in {seconds:.0f} s, now {self.name}")
+        of = "" if self.total is None else f" of {self.total}"
+        say(f"{self.what}: {self.count}{of} done in {seconds:.0f} s, now {self.name}")

@@ -151,7 +151,8 @@ def markdown_of(report: Report) -> str:
         ci = f"{short(result.ci.low)} .. {short(result.ci.high)}" if result.ci else ""
         p = short(result.test.p_value) if result.test else ""
         sample = printable(result.sample or report.name("q"))
-        by_id = against_reference or report.document["command"] == "marginals"
+        command = report.document["command"]
+        by_id = against_reference or command == "marginals" or command.startswith("match")
         name = result.id if by_id else title(result, report)
         cells = (
             name,

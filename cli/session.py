@@ -18,8 +18,15 @@ from divmatch.record import Note, Result, document
 from divmatch.samples import Samples
 from divmatch.tables import Reading
 
-READ = ("weights_p", "weights_q", "log_q", "files_from", "config")  # options that may name an input
-WRITTEN = ("rows", "resume")  # options that name an output beside -o
+READ = (
+    "weights_p",
+    "weights_q",
+    "log_q",
+    "files_from",
+    "margins",
+    "config",
+)
+WRITTEN = ("rows", "resume", "trace", "plot", "checkpoint")  # options that name an output beside -o
 OF_ALL = ("W41",)  # warnings of all samples together: no one file is their place
 PRECEDENCE = (OUTPUT, USAGE, GATE, INCONCLUSIVE, OK)
 
@@ -158,7 +165,7 @@ class Session:
             metric=of.name,
             method=estimator.method,
             value=math.nan,
-            unit=of.unit_of(settings),
+            unit=estimator.unit_of(settings),
             direction=of.direction,
             n=(x.n,) if y is None else (x.n, y.n),
             d=x.d,

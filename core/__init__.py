@@ -11,7 +11,7 @@ from divmatch.catalogue import QUANTITIES, SHAPED, SINGLES
 
 __version__ = "0.1.0"
 FUNCTIONS = {name.replace("-", "_"): name for name in (*QUANTITIES, *SINGLES, *SHAPED)}
-__all__ = ["__version__", *FUNCTIONS]
+__all__ = ["__version__", "match", *FUNCTIONS]
 
 
 def __getattr__(name: str) -> Any:
@@ -20,6 +20,8 @@ def __getattr__(name: str) -> Any:
         return import_module("divmatch.inference").function_of(FUNCTIONS[name])
     if name == "memorisation":
         return import_module("divmatch.generalisation").memorisation
+    if name == "match":
+        return import_module("divmatch.match")
     raise AttributeError(f"module 'divmatch' has no attribute '{name}'")
 
 

@@ -21,6 +21,7 @@ QUANTITIES = {  # commands that compare two samples: name -> (module that declar
 SINGLES = {  # commands that look at one sample: name -> (module that declares it, help)
     "ksd": ("divmatch.estimators.stein", "Squared kernel Stein discrepancy of a sample from a known density, unbiased."),
     "dcor": ("divmatch.estimators.dependence", "Squared distance correlation between columns of one sample, bias-corrected."),
+    "mi": ("divmatch.estimators.mutual_information_methods", "Mutual information between columns of one sample, from neighbour distances (KSG)."),
     "tails": ("divmatch.estimators.tails", "How heavy the tails of a sample are: 1 like a Gaussian, more where rows lie far out."),
 }  # fmt: skip
 
@@ -45,6 +46,7 @@ COMMANDS = {  # everything else: name -> (module of the command, help)
     "rank": ("divmatch.cli.rank", "League table of sample sets, with groups that cannot be told apart."),
     "score": ("divmatch.cli.score", "Score many sample sets against one reference: one row each."),
     "matrix": ("divmatch.cli.matrix", "Divergences of all pairs of sample sets as a square table."),
+    "match": ("divmatch.cli.match", "Match P with Q: weights, and what they change on rows that were held out."),
     "list": ("divmatch.cli.housekeeping", "List the quantities, their methods and units."),
     "info": ("divmatch.cli.housekeeping", "Describe a data file: rows, columns, ranges, missing values."),
     "schema": ("divmatch.cli.housekeeping", "Print the JSON schema of results."),
@@ -53,6 +55,10 @@ COMMANDS = {  # everything else: name -> (module of the command, help)
     "warm-up": ("divmatch.cli.housekeeping", "Compile every kernel now, so that no later command waits."),
     "completion": ("divmatch.cli.housekeeping", "Print the completion script for bash, zsh or fish."),
     "help": ("divmatch.cli.topics", "Explain exit codes, warnings, metrics, ties, formats or files."),
+}  # fmt: skip
+
+MATCHES = {  # commands of `divmatch match`: name -> (module that declares it, help)
+    "weights": ("divmatch.transport.weights_methods", "Weights of P's rows that reproduce moments of Q, or given totals, as near to equal as can be."),
 }  # fmt: skip
 
 EVERY = QUANTITIES | SINGLES | SHAPED | COMMANDS  # what `divmatch NAME` takes
@@ -65,6 +71,7 @@ SECTIONS = {
     "Matching rows, teacher P and student Q": ("probs", "best-of-n"),
     "Decide": ("test", "compare", "rank", "memorisation"),
     "Batch": ("score", "matrix"),
+    "Match distributions": ("match",),
     "Housekeeping": tuple(
         n
         for n in COMMANDS
@@ -79,6 +86,7 @@ SECTIONS = {
             "memorisation",
             "score",
             "matrix",
+            "match",
         )
     ),
 }

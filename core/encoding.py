@@ -18,10 +18,8 @@ from divmatch.gaps import (
 from divmatch.kernels.execution import execution
 from divmatch.matching import Rows, aligned
 from divmatch.samples import Points, Samples, as_weights
-from divmatch.scaling import Scaling, resolved_scale, scaling_of
+from divmatch.scaling import HALF, Scaling, resolved_scale, scaling_of
 from divmatch.tables import Reading, Table
-
-HALF = np.sqrt(0.5)  # a one-hot block times this puts two different categories at distance 1
 
 
 @dataclass(frozen=True)
@@ -132,12 +130,14 @@ class Encoder:
             refuse_gaps(table, holes, codes_used, self._heading)
         weights, beside = table.weights, table.beside
         dropped: dict[str, int] = {}
-        if table.picked is not None:
-            dropped["sample"] = table.rows - len(table.picked)
+        places = table.picked
+        if places is not None:
+            dropped["sample"] = table.rows - len(places)
         if self._reading.na == "drop" and (holes is not None or (codes_used < 0).any()):
             keep = np.ones(len(points), dtype=bool) if holes is None else ~holes.any(axis=1)
             keep &= np.min(codes_used >= 0, axis=1, initial=True)
             dropped["nan"] = int(len(keep) - np.count_nonzero(keep))
+            places = np.flatnonzero(keep) if places is None else places[keep]
             points, codes_used, holes = points[keep], codes_used[keep], None
             weights = None if weights is None else weights[keep]
             beside = {name: values[keep] for name, values in beside.items()}
@@ -147,7 +147,9 @@ class Encoder:
             weights = as_weights(weights, len(points), table.name)
         words = [column.words for column in columns]
         notes = rounding_note(table)
-        return Rows(table, points, holes, codes_used, words, weights, dropped, notes, beside)
+        return Rows(
+            table, points, holes, codes_used, words, weights, dropped, notes, beside, places
+        )
 
     def _filled(self, rows: Rows) -> Rows:
         """Put the means of the reference where numbers are missing."""
@@ -216,7 +218,10 @@ class Encoder:
             "weights": table.weights_from,
             "scale": self._scaling.name,
             "notes": rows.notes + self._news(rows, layout),
+            "layout": (self._scaling, d, d + len(layout.indicators)),
         }
+        if rows.places is not None:
+            origin["places"] = rows.places
         return Samples(points, rows.weights, table.name, labels, origin, rows.beside)
 
     def _one_hot(self, points: Points, rows: Rows, layout: _Layout) -> None:

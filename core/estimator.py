@@ -1,8 +1,7 @@
 """Declare an estimator once; the function, the command, the manual page and the record follow."""
 
-import inspect
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Literal
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from divmatch.catalogue import QUANTITIES, SHAPED, SINGLES, STATISTICS
+from divmatch.declaration import Family, Method
 from divmatch.errors import InconclusiveError, SettingError, suggestion
 from divmatch.record import Note, Test
 from divmatch.samples import Samples
@@ -98,7 +98,7 @@ class OwnTest:
 
 
 @dataclass(frozen=True, eq=False)
-class Estimator:
+class Estimator(Method):
     """One method of a quantity: a typed function of its samples, with its settings and source.
 
     ``interval`` says where the interval comes from: the influence terms, subsampling, or the
@@ -119,30 +119,33 @@ class Estimator:
     rate: Callable[[int], float] | None = None
     standard_error: Callable[..., float | None] | None = None
     biased: float | None = None  # the power of 1/n of a bias that no interval knows of
-    random: bool = False  # takes `rng`: draws random numbers of its own
     assumption: Callable[..., tuple[Note, ...]] | None = None
+    fraction: float | None = None  # of the rows in a subsample, where the usual one is too small
+    own_title: str = ""  # where the method does not measure what its quantity is called after
+    own_unit: str = ""
     _summary: list[Callable[..., Estimate | None]] = field(default_factory=list)
     _plan: list[Callable[..., Pooled]] = field(default_factory=list)
     _contrast: list[Callable[..., Pooled]] = field(default_factory=list)
     _test: list[Callable[..., OwnTest | None]] = field(default_factory=list)
 
     @property
-    def doc(self) -> str:
-        """The docstring: the only text about this estimator that anybody writes."""
-        return inspect.cleandoc(self.function.__doc__ or "")
+    def family(self) -> "Quantity":
+        """The quantity that it estimates."""
+        return self.quantity
 
-    def checked(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Every setting with its value: the given one if allowed, else the default."""
-        known = {setting.name: setting for setting in self.settings}
-        for name in given:
-            if name not in known:
-                density = self in self.quantity.known.values()
-                how = "--log-q" if density else f"--method {self.method}"
-                raise SettingError(
-                    f"{self.quantity.name} {how} has no setting '{name}'"
-                    f"{suggestion(name, known) or self.quantity.owners(name)}"
-                )
-        return {name: s.check(given.get(name, s.default)) for name, s in known.items()}
+    @property
+    def flag(self) -> str:
+        """How the command line asks for it."""
+        density = self in self.quantity.known.values()
+        return "--log-q" if density else f"--method {self.method}"
+
+    def titled(self, settings: Mapping[str, Any]) -> str:
+        """What the number is called, with its settings filled in."""
+        return self.own_title or self.quantity.titled(settings)
+
+    def unit_of(self, settings: Mapping[str, Any]) -> str:
+        """The unit, with its settings filled in."""
+        return self.own_unit or self.quantity.unit_of(settings)
 
     def __call__(self, x: Samples, y: Samples | None = None, /, **settings: Any) -> Estimate:
         """Evaluate on one or two checked samples with checked settings."""
@@ -246,7 +249,7 @@ def se_of_terms(*parts: tuple[Samples, Array]) -> float | None:
 
 
 @dataclass(frozen=True, eq=False)
-class Quantity:
+class Quantity(Family[Estimator]):
     """One command: a number between two samples, or of one, with the methods that estimate it.
 
     The direction says of how many: P alone is a quantity of one sample, and the first parameter of
@@ -294,6 +297,9 @@ class Quantity:
         biased: float | None = None,
         known_density: bool = False,
         assumption: Callable[..., tuple[Note, ...]] | None = None,
+        fraction: float | None = None,
+        title: str = "",
+        unit: str = "",
     ) -> Callable[[Callable[..., Estimate]], Estimator]:
         """Turn a typed function into the estimator of this quantity called ``method``.
 
@@ -302,7 +308,6 @@ class Quantity:
 
         def declare(function: Callable[..., Estimate]) -> Estimator:
             settings = settings_of(function)
-            random = "rng" in inspect.signature(function).parameters
             made = Estimator(
                 self,
                 method,
@@ -313,18 +318,19 @@ class Quantity:
                 rate,
                 standard_error,
                 biased,
-                random,
                 assumption,
+                fraction,
+                title,
+                unit,
             )
             (self.known if known_density else self.methods)[method] = made
             return made
 
         return declare
 
-    def arrange(self, methods: Sequence[str]) -> None:
-        """Put the methods into the order of ``methods``, which names all of them."""
-        for method in sorted(self.methods, key=methods.index):
-            self.methods[method] = self.methods.pop(method)
+    def manual(self) -> dict[str, Estimator]:
+        """The methods, and those for a known density of Q."""
+        return self.methods | {f"{name} WITH --log-q": e for name, e in self.known.items()}
 
     def unit_of(self, settings: Mapping[str, Any]) -> str:
         """The unit with its settings filled in: data unit^1.5."""
@@ -335,32 +341,6 @@ class Quantity:
     def titled(self, settings: Mapping[str, Any]) -> str:
         """The title with its settings filled in: Renyi(2)."""
         return self.title(settings) if callable(self.title) else self.title.format(**settings)
-
-    @property
-    def help(self) -> str:
-        """The first line of the default method's docstring: what number this is."""
-        return self.methods[self.default].doc.partition("\n")[0]
-
-    def settings(self) -> dict[str, Setting]:
-        """The settings of all methods by name, in the order of their first appearance."""
-        found: dict[str, Setting] = {}
-        for estimator in self.methods.values():
-            for setting in estimator.settings:
-                found.setdefault(setting.name, setting)
-        return found
-
-    def chosen(self, method: str | None, given: Iterable[str] = ()) -> Estimator:
-        """The estimator called ``method``; without one, the default.
-
-        Settings that the default lacks name another one: the first method that has them all.
-        """
-        if method is None:
-            return self._meant(set(given))
-        if method not in self.methods:
-            known = ", ".join(self.methods)
-            near = suggestion(method, self.methods)
-            raise SettingError(f"{self.name} --method {method}: expected one of {known}{near}")
-        return self.methods[method]
 
     def chosen_for_density(self, method: str | None) -> Estimator:
         """The estimator called ``method`` for a known density of Q; without one, the first."""
@@ -374,34 +354,6 @@ class Quantity:
                 f"{' or '.join(self.known)}"
             )
         return self.known[method]
-
-    def owners(self, *names: str) -> str:
-        """`; -k belongs to knn and nnr`: which methods have these settings, nothing if none has."""
-        flags = {name: setting.flag for name, setting in self.settings().items()}
-        parts = []
-        for name in names:
-            having = [
-                method
-                for method, estimator in self.methods.items()
-                if name in {setting.name for setting in estimator.settings}
-            ]
-            if having:
-                *first, last = having
-                words = f"{', '.join(first)} and {last}" if first else last
-                parts.append(f"{flags[name]} belongs to {words}")
-        return f"; {', '.join(parts)}" if parts else ""
-
-    def _meant(self, given: set[str]) -> Estimator:
-        """The default method or, where it lacks a setting, the first that has all."""
-        default = self.methods[self.default]
-        for estimator in (default, *self.methods.values()):
-            if given <= {setting.name for setting in estimator.settings}:
-                return estimator
-        known = [name for name in self.settings() if name in given]
-        if len(known) == len(given) > 1:
-            apart = self.owners(*known).removeprefix("; ")
-            raise SettingError(f"{self.name}: no method has all of these settings: {apart}")
-        return default
 
 
 def quantity(name: str) -> Quantity:

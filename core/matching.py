@@ -25,6 +25,7 @@ class Rows:
     dropped: dict[str, int]
     notes: list[tuple[str, str]] = field(default_factory=list)
     beside: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    places: NDArray[np.int64] | None = None  # where in the file the rows are, if not all are here
 
     @property
     def masses(self) -> Weights:

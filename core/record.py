@@ -55,6 +55,8 @@ CODES = {
     "W43": "the fitted ratio does not carry Q over to P: the value falls short",
     "W44": "columns differ so much in scale that distances see only some of them",
     "W53": "with many columns samples are further apart than their distributions",
+    "W54": "the distance is sliced, since rows are many: smaller than the exact one",
+    "W55": "an upper bound: parties that keep their rows may end above the distance",
     "W58": "a good part of the value is the bias of few rows",
     "W59": "fewer rows than columns: the covariance is singular, and the interval rough",
     "W60": "stored moments without their number of rows are taken as exact",
@@ -65,11 +67,16 @@ CODES = {
     "W65": "the value is not above what two halves of the oracle models give",
     "W66": "bias and standard error come from a part of the rows",
     "W67": "margins were clipped, as KLoM is defined",
+    "W68": "a match was not converged: the figure after decides no limit",
+    "W69": "constraints that say nothing, or the same as others, were left out",
+    "W70": "no figure after a match: no rows could be held out",
+    "W71": "rows of P got no weight: a constraint is at the end of what they have",
+    "W72": "landmarks stand for a kernel matrix that does not fit into memory",
     "E00": "a sample set could not be scored",
     "E01": "the data allow no number",
 }
 
-UNDECIDED = frozenset({"W47"})  # warnings with which a value decides no limit
+UNDECIDED = frozenset({"W47", "W68", "W70"})  # warnings with which a value decides no limit
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,10 @@ import numpy as np
 
 from divmatch.errors import InconclusiveError, counted
 from divmatch.matching import Rows
-from divmatch.samples import Points, Weights
+from divmatch.samples import Points, Samples, Weights
 from divmatch.tables import Reading, Table
+
+HALF = np.sqrt(0.5)  # a one-hot block times this puts two different categories at distance 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +34,14 @@ class Scaling:
         moved = numbers if self.centre is None else numbers - self.centre
         scaled: Points = moved / self.unit
         return scaled if self.turn is None else np.ascontiguousarray(scaled @ self.turn)
+
+    def undone(self, numbers: Points) -> Points:
+        """The numbers in their own units again."""
+        if self.unit is None:
+            return numbers
+        straight = numbers if self.turn is None else numbers @ np.linalg.inv(self.turn)
+        made: Points = straight * self.unit
+        return made if self.centre is None else made + self.centre
 
 
 def resolved_scale(reference: Table, reading: Reading) -> str:
@@ -135,3 +145,17 @@ def _refuse_whitening(rows: Rows, why: str) -> None:
         f"{rows.table.name}: the covariance of {counted(len(rows.numbers), 'row')} is singular ({why}), so "
         f"--scale ref-whiten has no answer; choose --scale ref-iqr, or leave it out with --columns"
     )
+
+
+def own_units(samples: Samples) -> Points:
+    """The points as the file had them: scaling undone, 0 and 1 for categories; arrays as they are."""
+    layout = samples.origin.get("layout")
+    if layout is None:
+        return samples.points
+    scaling, numbers, shares = layout
+    if not scaling.active and shares == samples.d:
+        return samples.points
+    made = samples.points.copy()
+    made[:, :numbers] = scaling.undone(made[:, :numbers])
+    made[:, shares:] /= HALF
+    return made

@@ -6,10 +6,11 @@ import jsonschema
 import pytest
 
 from divmatch.catalogue import EVERY as CATALOGUE
-from divmatch.catalogue import QUANTITIES, SINGLES
+from divmatch.catalogue import MATCHES, QUANTITIES, SINGLES
 from divmatch.cli.topics import TOPICS
 
-EVERY = [*CATALOGUE, "config show", "config check"]
+EVERY = [*CATALOGUE, "config show", "config check", *(f"match {name}" for name in MATCHES)]
+GROUPS = ("config", "match")
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -21,7 +22,7 @@ def test_help_shows_examples_before_options(here, name, flag):
     assert printed.index("Examples:") < printed.index("--help ")
 
 
-@pytest.mark.parametrize("name", [name for name in EVERY if name != "config"])
+@pytest.mark.parametrize("name", [name for name in EVERY if name not in GROUPS])
 def test_the_help_itself_is_the_last_option(here, name):
     options = here(f"{name} --help")[1].partition("\nHelp:\n")[2].splitlines()
     assert options[0].startswith("  -h, --help  ")

@@ -26,6 +26,9 @@ def prepare(folder: Path) -> None:
     (folder / "gen").mkdir()
     for step, shift in ((100, 1.0), (200, 0.5), (300, 0.1)):
         np.save(folder / "gen" / f"step-{step}.npy", rng.normal(shift, 1.0, size=(300, 4)))
+    (folder / "census.toml").write_text(
+        "[age]\nmean = 45\n[device]\nios = 40\nandroid = 35\nweb = 25\n"
+    )
     (folder / "ci.toml").write_text("[defaults]\nseed = 1\n")
     for name, shift, gaps in (("real", 0.0, 0), ("gen", 0.4, 0), ("new", 0.4, 5)):
         parquet.write_table(_orders(rng, shift, gaps), folder / f"{name}.parquet")

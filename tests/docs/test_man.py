@@ -8,9 +8,11 @@ from pathlib import Path
 import click
 import pytest
 
+from divmatch.catalogue import MATCHES
 from divmatch.cli import main
 from divmatch.cli.group import app
 from divmatch.cli.man import pages
+from divmatch.cli.match_command import match_command_of
 from tests.docs.data import prepare
 
 MAN = Path(__file__).parents[2] / "man"
@@ -19,6 +21,8 @@ NAMES = app.list_commands(CONTEXT)
 EXAMPLES = [
     example for name in NAMES for example in getattr(app.get_command(CONTEXT, name), "examples", ())
 ]
+TASKS = {name: match_command_of(name) for name in MATCHES}
+EXAMPLES += [example for command in TASKS.values() for example in command.examples]
 LIMITS = {
     "--equivalence",
     "--max",
@@ -61,6 +65,19 @@ def test_an_example_is_a_command_of_its_page():
     for name in NAMES:
         for example in getattr(app.get_command(CONTEXT, name), "examples", ()):
             assert shlex.split(example)[:2] == ["divmatch", name]
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_page_of_a_task_has_every_option(name):
+    text = dict(pages())[f"divmatch-match-{name}.1"]
+    flags = [f for p in TASKS[name].params if isinstance(p, click.Option) for f in p.opts]
+    assert [flag for flag in [*flags, "-h"] if flag.replace("-", r"\-") not in text] == []
+
+
+def test_an_example_of_a_task_is_its_command():
+    for name, command in TASKS.items():
+        for example in command.examples:
+            assert shlex.split(example)[:3] == ["divmatch", "match", name]
 
 
 @pytest.mark.parametrize("example", EXAMPLES)

@@ -1,0 +1,359 @@
+"""The commands of `divmatch match`, made from the declarations of their tasks."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from importlib.util import find_spec
+from typing import Any
+
+import click
+
+from divmatch.catalogue import QUANTITIES
+from divmatch.cli.command import Command
+from divmatch.cli.estimate import methods_text, settings_options
+from divmatch.cli.match_text import text_of, value_of
+from divmatch.cli.options import (
+    compute_options,
+    gate_options,
+    inference_options,
+    input_options,
+    option,
+    output_options,
+    progress_option,
+)
+from divmatch.cli.progress import Progress
+from divmatch.cli.session import Session, labelled, notes_of
+from divmatch.errors import InconclusiveError, SettingError
+from divmatch.record import Note, Result, finite
+from divmatch.samples import Samples
+
+ARGUMENTS = (
+    "P is what is changed, Q what it is to match: .npy, .npz::key, .parquet, .csv, .tsv, .ndjson or -. -o "
+    "FILE.npy, .npz or .parquet holds the result (with the other columns of P), other suffixes the report."
+)
+BESIDE = ("trace", "plot")  # files beside -o
+
+
+class MatchSession(Session):
+    """A session whose outputs may be the product itself."""
+
+    def form_of(self, path: str) -> str:
+        """The product's form, or that of a report."""
+        from divmatch.cli.products import product_form
+
+        return product_form(path) or super().form_of(path)
+
+
+def match_command_of(name: str) -> click.Command:
+    """The command of a task."""
+    from divmatch.matcher import task
+
+    of = task(name)
+    sections = sections_of(of)
+
+    def run(**options: Any) -> int:
+        return match(of, options)
+
+    def prepare(options: dict[str, Any]) -> object:
+        return prepared(of, options)
+
+    optional = any(one.candidate != "always" for one in of.methods.values())
+    return Command(
+        name,
+        callback=run,
+        params=[
+            click.Argument(["reference"], metavar="P"),
+            click.Argument(["candidate"], metavar="Q", required=not optional),
+            *settings_options(of),
+            *(parameter for group in sections.values() for parameter in group),
+        ],
+        examples=of.examples,
+        help=f"{of.help}\n\n{ARGUMENTS}",
+        short_help=of.help,
+        sections=sections,
+        prepare=prepare,
+        notes=methods_text(of),
+        epilog=f"man divmatch-match-{name} has formulas, ranges, cost and sources.",
+    )
+
+
+def sections_of(of: Any) -> dict[str, list[click.Parameter]]:
+    """The shared options of the tasks."""
+    reading = {str(p.name): p for p in input_options(pair=True)}
+    if of.scales == ("none",):
+        del reading["scale"], reading["categorical"]
+    uncertainty = [p for p in inference_options() if p.name != "permutations"]
+    watched = any(one.watched for one in of.methods.values())
+    return {
+        "Reading": list(reading.values()),
+        "Before and after": [metric_option(of), *uncertainty],
+        "Limits of the figure after": gate_options(),
+        "Output": [*product_options(), *shown_options(watched=watched)],
+        "Machine": [*compute_options(), progress_option(), *kept_options(of)],
+    }
+
+
+def metric_option(of: Any) -> click.Option:
+    """What before and after are measured with."""
+    other = f", {of.unheld} where no row of P can be held out" if of.unheld != of.metric else ""
+    return option(
+        "--metric",
+        metavar="NAME",
+        help=f"Divergence before and after: {', '.join(QUANTITIES)}, with settings if wanted, such as "
+        f"mmd:kernel=laplace; or none.  [default: {of.metric}{other}]",
+    )
+
+
+def product_options() -> list[click.Parameter]:
+    """The shared ones; -o takes the product too."""
+    made = output_options()
+    for parameter in made:
+        if isinstance(parameter, click.Option) and parameter.name == "output":
+            parameter.help = (
+                "Write FILE: the result as .npy .npz .parquet, the report as .json .ndjson .csv .tsv "
+                ".md .txt .xml."
+            )
+    return made
+
+
+def shown_options(*, watched: bool) -> list[click.Parameter]:
+    """What shows how it went."""
+    made: list[click.Parameter] = [
+        option(
+            "--plot",
+            metavar="FILE.png",
+            help="Draw P before, P after and Q, column by column (needs matplotlib).",
+        )
+    ]
+    if watched:
+        text = "Write a line for each iteration: how far it was."
+        made.append(option("--trace", metavar="FILE.csv", help=text))
+    return made
+
+
+def kept_options(of: Any) -> list[click.Parameter]:
+    """Where long methods go on."""
+    if not any(one.long for one in of.methods.values()):
+        return []
+    text = "Keep the state of a long fit there, and go on from it; removed at the end."
+    return [option("--checkpoint", metavar="FILE", help=text)]
+
+
+# ------------------------------------------------------------------------------------------- run
+
+
+def prepared(of: Any, options: Mapping[str, Any]) -> tuple[Session, Any, dict[str, Any]]:
+    """What can be said before any data are read: the session, the method, its settings."""
+    unread = {"scale": "none", "categorical": "error"} if of.scales == ("none",) else {}
+    session = MatchSession(
+        f"match {of.name}", {**unread, "permutations": 0, **options}, arrays=True
+    )
+    given = {name: options[name] for name in of.settings() if options[name] not in (None, ())}
+    method, colon, kind = (options["method"] or "").partition(":")
+    if colon:
+        given.setdefault("kind", kind)
+    chosen = of.chosen(method or None, given)
+    settings = chosen.checked({**of.on_command, **given})
+    if options["metric"] not in (None, "none"):
+        from divmatch.estimator import parse_metric
+
+        try:
+            parse_metric(options["metric"], scoring=False)
+        except SettingError as error:
+            raise SettingError(f"--metric: {error}") from None
+    check_files(session)
+    return session, chosen, settings
+
+
+def check_files(session: Session) -> None:
+    """Refuse files beside -o that could not be written, and a drawing that nobody can draw."""
+    from divmatch.outputs import check_writable
+
+    named = [session.options.get(name) for name in BESIDE]
+    check_writable([path for path in named if path], session.options["mkdir"])
+    if session.options.get("plot") and find_spec("matplotlib") is None:
+        raise SettingError("--plot: needs matplotlib; pip install 'divmatch[plot]'")
+
+
+def match(of: Any, options: dict[str, Any]) -> int:
+    """Run one task on its files."""
+    session, chosen, settings = prepared(of, options)
+    x, y = read(session, options["reference"], options["candidate"], chosen)
+    with session.running():
+        try:
+            found, watch = fitted(session, chosen, x, y, settings)
+        except InconclusiveError as error:
+            return undecided(session, chosen, settings, (x, y), error)
+        return report(session, of, found, watch, x, y)
+
+
+def read(session: Session, p: str, q: str | None, chosen: Any) -> tuple[Samples, Samples | None]:
+    """P, and Q if there is one, with the same columns."""
+    from divmatch.encoding import encode
+    from divmatch.files import check_readable, read_table
+
+    if q is None and chosen.candidate == "always":
+        raise SettingError(f"missing argument 'Q': --method {chosen.method} needs its rows")
+    if q is not None and chosen.candidate == "never":
+        raise SettingError(f"--method {chosen.method}: looks at P alone; leave {q} out")
+    inputs = [path for path in (p, q) if path is not None]
+    check_readable(inputs)
+    session.spare(inputs)
+    check_hidden(session, p)
+    reading = session.reading()
+    tables = [
+        read_table(path, reading, role=role) for path, role in zip(inputs, "pq", strict=False)
+    ]
+    samples = encode(*tables, reading=reading)
+    return samples[0], samples[1] if len(samples) > 1 else None
+
+
+def check_hidden(session: Session, p: str) -> None:
+    """A column of P must not vanish under one that is added to it."""
+    from divmatch.carrying import check_free
+    from divmatch.cli.products import WEIGHT
+
+    own = (session.options["weights"], session.options["weights_p"])
+    if WEIGHT not in own and any(
+        session.form_of(o) == "product" for o in session.options["output"]
+    ):
+        check_free(p, WEIGHT)
+
+
+def fitted(
+    session: Session, chosen: Any, x: Samples, y: Samples | None, settings: Mapping[str, Any]
+) -> tuple[Any, Any]:
+    """The fit, watched."""
+    from divmatch.cli.watching import Watched
+    from divmatch.match import matched
+
+    options = session.options
+    checkpoint = options.get("checkpoint")
+    if checkpoint and not chosen.long:
+        raise SettingError(f"--checkpoint: --method {chosen.method} takes no time; leave it out")
+    with Progress(options["progress"], None, session.command) as progress:
+        watch = Watched(progress, checkpoint, identity(session, chosen, x, y, settings))
+        found = matched(
+            chosen,
+            x,
+            y,
+            settings,
+            metric=options["metric"],
+            level=options["level"],
+            seed=session.seed,
+            watch=watch,
+        )
+    return found, watch
+
+
+def identity(
+    session: Session, chosen: Any, x: Samples, y: Samples | None, settings: Mapping[str, Any]
+) -> str:
+    """What a checkpoint must agree with."""
+    if not session.options.get("checkpoint"):
+        return ""
+    from divmatch.provenance import fingerprint
+
+    prints = [fingerprint(one) for one in (x, y) if one is not None]
+    return repr((session.command, chosen.method, sorted(settings.items()), session.seed, prints))
+
+
+def report(session: Session, of: Any, found: Any, watch: Any, x: Samples, y: Samples | None) -> int:
+    """Warnings, product, report, exit code; limits are of the figure after."""
+    from divmatch.cli.products import forms_of
+    from divmatch.cli.watching import curve_csv
+    from divmatch.outputs import write_whole
+
+    read = notes_of(*(one for one in (x, y) if one is not None))
+    results = [replace(one, unit=labelled(one.unit, session.reading(), x)) for one in found.results]
+    results[0] = with_notes(results[0], read)
+    for result in results:
+        session.warn(result.warnings)
+    for key, value in found.fit.facts.items():
+        session.explain(f"{session.command}: {key} = {value}")
+    session.settings |= settings_of(session, of, found, x)
+    after = [result for result in results if result.id == "after"]
+    verdict = session.verdict(after or results[:1])
+    if session.options.get("plot"):
+        from divmatch.cli.plot import drawn
+
+        write_whole(session.options["plot"], drawn(found, y), mkdir=session.options["mkdir"])
+    if session.options.get("trace"):
+        write_whole(
+            session.options["trace"], curve_csv(found.curve), mkdir=session.options["mkdir"]
+        )
+    forms = {**forms_of(found, of, session.options["reference"]), "value": value_of}
+    code = session.report(inputs_of(session, x, y), results, verdict, text=text_of, forms=forms)
+    watch.finished()
+    return code
+
+
+def with_notes(result: Result, notes: tuple[Note, ...]) -> Result:
+    """The result with what reading the files had to say."""
+    status = "warn" if notes and result.status == "ok" else result.status
+    return replace(result, warnings=(*notes, *result.warnings), status=status)
+
+
+def settings_of(session: Session, of: Any, found: Any, x: Samples) -> dict[str, Any]:
+    """What the record says about the fit."""
+    from divmatch.match import sizes
+
+    facts = dict(found.fit.facts)
+    if of.product == "weights":
+        facts |= sizes(found.fit.applied(x), x)
+    return {
+        "method": found.method,
+        "params": {key: plain(value) for key, value in found.settings.items()},
+        "metric": session.options["metric"],
+        "level": session.options["level"],
+        "scale": x.origin.get("scale", "none"),
+        "converged": found.converged,
+        "held_out": found.held_out,
+        "product": of.product,
+        "fit": {key: plain(value) for key, value in facts.items()},
+    }
+
+
+def plain(value: Any) -> Any:
+    """What JSON can hold."""
+    return finite(value) if isinstance(value, float) else value
+
+
+def undecided(
+    session: Session,
+    chosen: Any,
+    settings: Mapping[str, Any],
+    samples: tuple[Samples, Samples | None],
+    error: InconclusiveError,
+) -> int:
+    """There is nothing to write: exit 3, and no output but the reports."""
+    x, y = samples
+    result = Result(
+        chosen.task.metric.partition(":")[0],
+        chosen.method,
+        float("nan"),
+        "1",
+        "symmetric",
+        (x.n,) if y is None else (x.n, y.n),
+        x.d,
+        params=settings,
+        status="inconclusive",
+        id="after",
+        warnings=(Note("E01", str(error)),),
+        extra={"message": str(error)},
+    )
+    session.warn(result.warnings)
+    outputs = session.options["output"]
+    kept = tuple(path for path in outputs if session.form_of(path) not in ("npy", "npz", "product"))
+    session.options = {**session.options, "output": kept}
+    verdict = session.verdict([result])
+    return session.report(inputs_of(session, x, y), [result], verdict, text=text_of)
+
+
+def inputs_of(session: Session, x: Samples, y: Samples | None) -> list[dict[str, Any]]:
+    """The files; fingerprints only for the format that carries them."""
+    from divmatch.provenance import input_info
+
+    roles = [(one, role) for one, role in ((x, "p"), (y, "q")) if one is not None]
+    if session.needs_inputs():
+        return [input_info(one, role) for one, role in roles]
+    return [{"role": role, "name": one.name, "rows_used": one.n} for one, role in roles]

@@ -1,0 +1,83 @@
+"""What `divmatch match` prints: one sentence, then what stands behind it."""
+
+from typing import Any
+
+from divmatch.cli.main import printable
+from divmatch.cli.report import Report, measured, short, shown, verdict_lines
+from divmatch.errors import counted
+from divmatch.record import Result
+
+HELD = {
+    "both": "held out: fits to one half of both files, measured on the other, and back",
+    "Q": "held out: fits to one half of Q, measured on the other, and back; P's rows are the same",
+    "none": "nothing held out: the targets are known, or no divergence was asked for",
+}
+
+
+def text_of(report: Report) -> str:
+    """The sentence of the session, the intervals, how it was made."""
+    found = {result.id: result for result in report.results}
+    before, after = found.get("before"), found.get("after")
+    settings = report.document["settings"]
+    lines = []
+    if "fit" in settings:
+        lines.append(sentence(report, found))
+        lines += [details(settings, before, after)] if after is not None else []
+        lines.append(convergence(settings))
+    else:
+        lines.append(f"{subject(report)}: none ({report.results[0].extra['message']})")
+    return "\n".join([*lines, *verdict_lines(report), ""])
+
+
+def subject(report: Report) -> str:
+    """`weights for p.npy (400 rows) to match q.npy`."""
+    task = report.document["command"].removeprefix("match ")
+    first = next(i for i in report.document["inputs"] if i["role"] == "p")
+    to = [printable(i["name"]) for i in report.document["inputs"] if i["role"] == "q"]
+    rows = counted(first["rows_used"], "row")
+    return f"{task} for {printable(first['name'])} ({rows})" + (f" to match {to[0]}" if to else "")
+
+
+def sentence(report: Report, found: dict[str, Result]) -> str:
+    """What was made, and what it brought."""
+    before, after, fit = found.get("before"), found.get("after"), report.document["settings"]["fit"]
+    parts = []
+    if before is not None and after is not None:
+        unit = "" if "divergence" in after.unit else _unit(after)
+        parts.append(f"{after.metric} {short(before.value)} -> {short(after.value)}{unit}")
+    if fit.get("ess") is not None:
+        n = found["ess"].n[0]
+        parts.append(f"ESS {fit['ess']:.0f} ({fit['ess'] / n:.0%})")
+        parts.append(f"max weight {fit['max_weight']:.3g}")
+    return f"{subject(report)}: {', '.join(parts)}"
+
+
+def _unit(result: Result) -> str:
+    return measured(result).removeprefix(short(result.value))
+
+
+def details(settings: dict[str, Any], before: Result | None, after: Result) -> str:
+    """Intervals and what they rest on."""
+    parts = []
+    for name, result in (("before", before), ("after", after)):
+        if result is not None and result.ci is not None:
+            bounds = f"{short(result.ci.low)} .. {short(result.ci.high)}"
+            parts.append(f"{name} {result.ci.level * 100:g}% CI {bounds}")
+    if after.params.get("told_from_zero") is False:
+        parts.append("after is not told from 0 by these rows")
+    return "   ".join([*parts, HELD[settings["held_out"]]])
+
+
+def convergence(settings: dict[str, Any]) -> str:
+    """The method, its settings, whether it converged."""
+    steps = settings["fit"].get("steps")
+    how = "converged" if settings["converged"] else "NOT CONVERGED"
+    number = f" in {counted(int(steps), 'step')}" if steps is not None else ""
+    told = " ".join([settings["method"], *shown(settings["params"])])
+    return f"{told}   {how}{number}"
+
+
+def value_of(report: Report) -> str:
+    """The figure after, alone."""
+    last = [r for r in report.results if r.id == "after"] or list(report.results[:1])
+    return "".join("undefined\n" if r.value != r.value else f"{float(r.value)!r}\n" for r in last)

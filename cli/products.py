@@ -1,0 +1,95 @@
+"""What `divmatch match` writes: weights, rows moved or made, row numbers; as .npy, .npz or .parquet."""
+
+import io
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from divmatch.cli.report import Report
+from divmatch.match import Matched
+from divmatch.matcher import Task
+
+SUFFIXES = {".npy": "npy", ".npz": "npz", ".parquet": "product"}
+WEIGHT = "weight"
+
+
+def product_form(path: str) -> str | None:
+    """The form of the product that a file name asks for; None: the name is a report's."""
+    return SUFFIXES.get(os.path.splitext(path)[1].lower())
+
+
+def forms_of(found: Matched, task: Task, path: str) -> dict[str, Callable[[Report], bytes]]:
+    """How each form is written; ``path`` is the input that the rows come from."""
+    arrays = arrays_of(found, task)
+    first = next(iter(arrays))
+    return {
+        "npy": lambda _: _saved(np.save, arrays[first]),
+        "npz": lambda _: _saved(np.savez, **arrays),
+        "product": lambda _: _table(found, task, path, arrays),
+    }
+
+
+def arrays_of(found: Matched, task: Task) -> dict[str, NDArray[Any]]:
+    """The product, first, and what stands beside it in an .npz file."""
+    beside = {name: np.asarray(values) for name, values in found.fit.arrays.items()}
+    if task.product == "weights":
+        return {"weights": in_file(found, found.weights), **beside}
+    if task.product == "rows":
+        rows = found.fit.rows
+        assert rows is not None  # noqa: S101
+        return {"rows": _places(found)[rows], "weights": found.weights, **beside}
+    return {"points": found.points, **beside}
+
+
+def in_file(found: Matched, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """One value a row of the file: rows that were left out when it was read have 0."""
+    places = found.x.origin.get("places")
+    if places is None:
+        return values
+    made = np.zeros(found.x.origin["rows"])
+    made[places] = values
+    return made
+
+
+def _places(found: Matched) -> NDArray[np.intp]:
+    """Where the rows are in their file."""
+    places = found.x.origin.get("places")
+    return np.arange(found.x.n) if places is None else np.asarray(places, dtype=np.intp)
+
+
+def _saved(write: Callable[..., None], *arrays: Any, **named: Any) -> bytes:
+    buffer = io.BytesIO()
+    write(buffer, *arrays, **named)
+    return buffer.getvalue()
+
+
+def _table(found: Matched, task: Task, path: str, arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """Other columns of P go with the product."""
+    from divmatch.carrying import carried
+
+    if task.product == "weights":
+        return carried(path, {WEIGHT: arrays["weights"]})
+    if task.product == "rows":
+        return carried(path, {WEIGHT: arrays["weights"]}, rows=arrays["rows"])
+    points = arrays["points"]
+    names = found.x.columns or tuple(map(str, range(points.shape[1])))
+    columns = dict(zip(names, points.T, strict=True))
+    if task.product == "fresh" or len(points) != found.x.n:
+        return _alone(columns)
+    return carried(path, columns, rows=_places(found))
+
+
+def _alone(columns: Mapping[str, NDArray[Any]]) -> bytes:
+    """New rows have no file to take other columns from."""
+    import pyarrow
+    from pyarrow import parquet
+
+    sink = pyarrow.BufferOutputStream()
+    parquet.write_table(
+        pyarrow.table({k: np.ascontiguousarray(v) for k, v in columns.items()}), sink
+    )
+    data: bytes = sink.getvalue().to_pybytes()
+    return data

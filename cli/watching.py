@@ -1,0 +1,74 @@
+"""What a long match shows and keeps while it runs: a line of progress, its curve, its checkpoint."""
+
+import io
+import os
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from divmatch.cli.progress import Progress
+from divmatch.errors import FileError, SettingError
+from divmatch.matcher import Watch
+from divmatch.outputs import write_whole
+
+PERIOD = 20.0  # seconds between two checkpoints
+
+
+class Watched(Watch):
+    """A watch that draws, and keeps the state of the fit in ``checkpoint``."""
+
+    def __init__(self, progress: Progress, checkpoint: str | None, identity: str) -> None:
+        super().__init__()
+        self.progress, self.checkpoint, self.identity = progress, checkpoint, identity
+        self.written = time.monotonic()
+
+    def step(self, iteration: int, **numbers: float) -> None:
+        """One iteration more on the bar."""
+        super().step(iteration, **numbers)
+        self.progress.at(" ".join(f"{name} {value:.3g}" for name, value in numbers.items()))
+        self.progress.done()
+
+    def kept(self) -> Mapping[str, NDArray[Any]] | None:
+        """The state in the file, which must be of this very fit."""
+        if self.checkpoint is None or not os.path.exists(self.checkpoint):
+            return None
+        try:
+            with np.load(self.checkpoint, allow_pickle=False) as stored:
+                state = {name: stored[name] for name in stored.files}
+        except (OSError, ValueError, EOFError):
+            raise FileError(
+                f"--checkpoint {self.checkpoint}: is no checkpoint; remove it or choose another name"
+            ) from None
+        if str(state.pop("identity", "")) != self.identity:
+            raise SettingError(
+                f"--checkpoint {self.checkpoint}: belongs to other data or settings; remove it or choose "
+                "another name"
+            )
+        return state
+
+    def keep(self, state: Callable[[], Mapping[str, NDArray[Any]]]) -> None:
+        """Write the state, not more often than every 20 seconds."""
+        if self.checkpoint is None or time.monotonic() - self.written < PERIOD:
+            return
+        buffer = io.BytesIO()
+        arrays: dict[str, Any] = {**state(), "identity": np.array(self.identity)}
+        np.savez(buffer, **arrays)
+        write_whole(self.checkpoint, buffer.getvalue())
+        self.written = time.monotonic()
+
+    def finished(self) -> None:
+        """The result is written: nothing to go on from."""
+        if self.checkpoint is not None and os.path.exists(self.checkpoint):
+            os.unlink(self.checkpoint)
+
+
+def curve_csv(curve: tuple[Mapping[str, float], ...]) -> str:
+    """One line an iteration."""
+    if not curve:
+        return "iteration\n"
+    names = list(curve[0])
+    rows = [",".join(repr(row.get(name, "")) for name in names) for row in curve]
+    return "\n".join([",".join(names), *rows, ""])

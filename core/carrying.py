@@ -1,0 +1,90 @@
+"""Carrying: what was made of some rows, written beside the other columns of their file as Parquet."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from divmatch.errors import FileError
+from divmatch.files import open_place
+from divmatch.places import locate
+from divmatch.sources import Source, load_arrow
+
+BATCH = 1 << 16
+STREAM = "stdin"
+
+
+def check_free(path: str, name: str) -> None:
+    """Refuse a new column whose name the file has already."""
+    place = locate(path)
+    if place.kind == STREAM:
+        return
+    opened = open_place(place, None)
+    if isinstance(opened, Source) and name in opened.types:
+        raise FileError(
+            f"{path}: has a column '{name}' already, which the output would hide; rename it, or write .npy"
+        )
+
+
+def carried(
+    path: str,
+    columns: Mapping[str, NDArray[Any]],
+    *,
+    rows: NDArray[np.intp] | None = None,
+    hidden: tuple[str, ...] = (),
+) -> bytes:
+    """The file's columns with these in addition, or in the place of those of the same name.
+
+    Parameters
+    ----------
+    path : str
+        The input that the rows come from. Of standard input, which is gone, and of plain arrays only
+        the new columns and the array's own, named by position, are written.
+    columns : mapping
+        One value a row of the file, or a row of ``rows``.
+    rows : ndarray, optional
+        The rows of the file that stay, in this order; all if not given.
+    hidden : tuple of str
+        Columns of the file that are left out.
+
+    Returns
+    -------
+    bytes
+        A Parquet file.
+    """
+    arrow = load_arrow(path)
+    from pyarrow import parquet
+
+    table = _table(path, arrow)
+    if table is not None and rows is not None:
+        table = table.take(arrow.array(rows))
+    made = arrow.table({}) if table is None else table.drop_columns(
+        [name for name in hidden if name in table.column_names]
+    )  # fmt: skip
+    for name, values in columns.items():
+        column = arrow.array(np.ascontiguousarray(values))
+        if name in made.column_names:
+            made = made.set_column(made.column_names.index(name), name, column)
+        else:
+            made = made.append_column(name, column)
+    sink = arrow.BufferOutputStream()
+    parquet.write_table(made, sink)
+    data: bytes = sink.getvalue().to_pybytes()
+    return data
+
+
+def _table(path: str, arrow: Any) -> Any:
+    """All columns of the file, None where it cannot be read again."""
+    place = locate(path)
+    if place.kind == STREAM:
+        return None
+    opened = open_place(place, None)
+    if isinstance(opened, Source):
+        names = list(opened.types)
+        return arrow.Table.from_batches(
+            list(opened.batches(names, BATCH)),
+            schema=arrow.schema([(name, opened.types[name]) for name in names]),
+        )
+    block = opened[:, None] if opened.ndim == 1 else opened
+    return arrow.table({str(k): np.ascontiguousarray(block[:, k]) for k in range(block.shape[1])})

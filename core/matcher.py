@@ -1,0 +1,172 @@
+"""Declare a way to match P with Q once; the function, the command, the manual page and the record follow."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from importlib import import_module
+from inspect import signature
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from divmatch.catalogue import MATCHES
+from divmatch.declaration import Family, Method
+from divmatch.errors import SettingError, suggestion
+from divmatch.record import Note
+from divmatch.samples import Samples
+from divmatch.settings import Setting, settings_of
+
+Array = NDArray[np.float64]
+Needs = Literal["always", "optional", "never"]  # whether a method looks at the rows of Q
+
+TASKS: dict[str, "Task"] = {}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """What a fit without rows of Q is judged by: a number before and after, and what it is."""
+
+    metric: str
+    before: float
+    after: float
+    unit: str = "1"
+    better: Literal["lower", "higher"] = "lower"
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """What a method made of P: weights of its rows, the rows moved, or the rows chosen.
+
+    ``weights`` are of the rows of P, sum 1; ``points`` stand in the place of P's rows, or are new rows
+    where ``fresh`` ones were drawn; ``rows`` are numbers of P's rows, which ``weights`` then belong to.
+    ``extend`` does the same to rows of P that the fit has not seen: the "after" figure is of such rows.
+    ``facts`` are numbers about the fit for the record, in words of the field; ``arrays`` stand beside
+    the product in an .npz file. ``figure`` is for methods that have no rows of Q to be held out.
+    """
+
+    weights: Array | None = None
+    points: Array | None = None
+    rows: NDArray[np.intp] | None = None
+    fresh: bool = False
+    extend: Callable[[Samples], Samples] | None = None
+    converged: bool = True
+    facts: Mapping[str, float | int | None] = field(default_factory=dict)
+    params: Mapping[str, Any] = field(default_factory=dict)
+    arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    notes: tuple[Note, ...] = ()
+    figure: Figure | None = None
+
+    def applied(self, x: Samples) -> Samples:
+        """The rows of P as the fit has made them."""
+        made = x if self.rows is None else x.take(self.rows)
+        if self.points is not None:
+            weights = None if self.fresh else made.weights
+            made = replace(made, points=self.points, weights=weights, beside={}, _derived={})
+        if self.weights is not None:
+            made = replace(made, weights=self.weights, _derived={})
+        return made
+
+
+class Watch:
+    """What a long fit tells while it runs: its curve, its progress, and where it could go on.
+
+    A method that takes ``watch`` calls `step` once an iteration. With ``every`` and a place to keep
+    it, the state of a fit survives: `kept` is what `keep` was given last by the same fit.
+    """
+
+    def __init__(self) -> None:
+        self.curve: list[dict[str, float]] = []
+
+    def step(self, iteration: int, **numbers: float) -> None:
+        """One iteration is done."""
+        self.curve.append({"iteration": iteration, **numbers})
+
+    def kept(self) -> Mapping[str, NDArray[Any]] | None:
+        """Where an earlier run of this fit stopped, or None."""
+        return None
+
+    def keep(self, state: Callable[[], Mapping[str, NDArray[Any]]]) -> None:
+        """Offer the state to go on from; it is taken only now and then."""
+
+
+@dataclass(frozen=True, eq=False)
+class Matcher(Method):
+    """One method of a task: a typed function of P and Q, with its settings and source.
+
+    ``long`` methods iterate for minutes: their command has --checkpoint.
+    """
+
+    task: "Task"
+    method: str
+    function: Callable[..., Fit]
+    settings: tuple[Setting, ...]
+    source: str
+    candidate: Needs
+    long: bool = False
+
+    @property
+    def watched(self) -> bool:
+        """Whether it tells of its iterations: it takes `watch`."""
+        return "watch" in signature(self.function).parameters
+
+    @property
+    def family(self) -> "Task":
+        """The task that it does."""
+        return self.task
+
+    def __call__(self, x: Samples, y: Samples | None, /, **settings: Any) -> Fit:
+        """Fit to checked samples with checked settings."""
+        return (
+            self.function(x, **settings)
+            if self.candidate == "never"
+            else self.function(x, y, **settings)
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Task(Family[Matcher]):
+    """One command of `divmatch match`: what it makes of P, with the methods that make it.
+
+    ``product`` is what the output holds: one weight a row of P, rows of P's shape, row numbers, or new
+    rows. ``metric`` is what before and after are measured with unless --metric says so; ``unheld`` in
+    its place where no row of P can be held out, since weights that know their rows need a metric which
+    counts every pair.
+    """
+
+    noun: ClassVar[str] = "method"
+    name: str
+    product: Literal["weights", "points", "rows", "fresh"]
+    default: str
+    examples: tuple[str, ...]
+    metric: str = "energy"
+    unheld: str = "energy:method=v"
+    scales: tuple[str, ...] = ("auto", "none", "ref-sd", "ref-iqr", "ref-whiten")
+    on_command: Mapping[str, str] = field(default_factory=dict)
+    methods: dict[str, Matcher] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.name in TASKS:
+            raise ValueError(f"two tasks are called {self.name}")
+        TASKS[self.name] = self
+
+    def method(
+        self, name: str, *, source: str, candidate: Needs = "always", long: bool = False
+    ) -> Callable[[Callable[..., Fit]], Matcher]:
+        """Turn a typed function into the method of this task called ``name``."""
+
+        def declare(function: Callable[..., Fit]) -> Matcher:
+            made = Matcher(self, name, function, settings_of(function), source, candidate, long)
+            self.methods[name] = made
+            return made
+
+        return declare
+
+
+def task(name: str) -> Task:
+    """The task called ``name``; its module is imported on first use."""
+    if name not in MATCHES:
+        raise SettingError(
+            f"match has no command '{name}'{suggestion(name, MATCHES)} (known: {', '.join(MATCHES)})"
+        )
+    import_module(MATCHES[name][0])
+    return TASKS[name]
