@@ -118,9 +118,9 @@ class Sliced:
         return Slices(of_x, of_y, self.p, weights, slicing=slicing)
 
     def ordered(self) -> "Sliced":
-        """The rows that carry weight in an order of their own, weights to forty bits.
+        """The rows that carry weight, and the samples, in an order of their own; weights to forty bits.
 
-        What is looked for among them by many steps depends on no order of rows, to the last digit.
+        What is looked for among them by many steps depends on no order, to the last digit.
         """
         parts = []
         for one in (self.x, self.y):
@@ -132,6 +132,7 @@ class Sliced:
                 weights = np.rint(weights[order] / weights.max() * 2.0**40)
                 weights = np.maximum(weights, 1.0) / np.maximum(weights, 1.0).sum()
             parts.append(replace(one, points=one.points[order], weights=weights, _derived={}))
+        parts.sort(key=lambda one: (one.n, one.points[[0, -1]].tolist(), float(one.points.sum())))
         return replace(self, x=parts[0], y=parts[1])
 
     def root(self, cost: float) -> float:
