@@ -58,6 +58,7 @@ COMMANDS = {  # everything else: name -> (module of the command, help)
 
 MATCHES = {  # commands of `divmatch match`: name -> (module that declares it, help)
     "weights": ("divmatch.transport.weights_methods", "Weights of P's rows that reproduce moments of Q, or given totals, as near to equal as can be."),
+    "select": ("divmatch.transport.select_methods", "K rows of P that represent Q, or P itself: greedy in the maximum mean discrepancy."),
 }  # fmt: skip
 
 EVERY = QUANTITIES | SINGLES | SHAPED | COMMANDS  # what `divmatch NAME` takes
