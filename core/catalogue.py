@@ -61,6 +61,11 @@ MATCHES = {  # commands of `divmatch match`: name -> (module that declares it, h
     "select": ("divmatch.transport.select_methods", "K rows of P that represent Q, or P itself: greedy in the maximum mean discrepancy."),
 }  # fmt: skip
 
+MATCH_COMMANDS = {  # commands of `divmatch match` with no method to choose: name -> (module, help)
+    "project": ("divmatch.cli.match_project", "Rows of probabilities replaced by the nearest ones: on few classes, of an entropy, within limits."),
+}  # fmt: skip
+MATCH_EVERY = MATCHES | MATCH_COMMANDS  # what `divmatch match NAME` takes
+
 EVERY = QUANTITIES | SINGLES | SHAPED | COMMANDS  # what `divmatch NAME` takes
 
 SECTIONS = {

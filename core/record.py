@@ -70,6 +70,8 @@ CODES = {
     "W70": "no figure after a match: no rows could be held out",
     "W80": "rows were chosen more than once",
     "W81": "chosen rows are further from the whole than random ones",
+    "W82": "equal masses stood on both sides of the cut: the first classes were kept",
+    "W83": "rows met constraints only nearly",
     "E00": "a sample set could not be scored",
     "E01": "the data allow no number",
 }

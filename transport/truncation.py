@@ -72,8 +72,8 @@ def penalised(masses: Array, of: Generator, worth: float) -> Kept:
         found = best_counts(values, of, worth)
         sure = (found < size) | (size == masses.shape[1])
         counts[waiting[sure]] = found[sure]
-        for k in np.flatnonzero(sure):
-            ordered[int(waiting[k])] = places[k][order[k]], values[k]
+        for one in np.flatnonzero(sure):
+            ordered[int(waiting[one])] = places[one][order[one]], values[one]
         waiting, size = waiting[~sure], min(4 * size, masses.shape[1])
     most = int(counts.max())
     classes = np.zeros((len(masses), most), dtype=np.intp)
