@@ -66,7 +66,9 @@ def run(**options: Any) -> int:
             f"--columns: {matrix.name} is a plain array without column names; drop it"
         )
     with session.running(), writers(arrays, matrix, session.options["mkdir"]) as write:
-        totals, settings = streamed(matrix, wanted(matrix), options, write)
+        totals, settings = streamed(
+            matrix, wanted(matrix), options, write, marked=session.needs_inputs()
+        )
     return report(session, matrix, totals, settings)
 
 

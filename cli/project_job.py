@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ class Totals:
         self.divergence, self.classes, self.mass, self.beta = Mean(), Mean(), Mean(), Mean()
         self.tied = self.unconverged = 0
         self.fewest, self.most = np.inf, 0.0
+        self.mark: str | None = None
 
     def add(self, start: int, found: Any) -> None:
         """Take in the rows of a block."""
@@ -40,7 +42,7 @@ class Totals:
 
 
 def streamed(
-    matrix: Any, wanted: Any, options: Mapping[str, Any], write: Any
+    matrix: Any, wanted: Any, options: Mapping[str, Any], write: Any, *, marked: bool
 ) -> tuple[Totals, dict[str, Any]]:
     """All blocks, on the threads in force, results in their order."""
     from divmatch.estimators.row_means import fault
@@ -49,10 +51,15 @@ def streamed(
 
     size = max(1, BLOCK_NUMBERS // matrix.classes)
 
-    def one(item: tuple[int, Any]) -> tuple[int, Any]:
+    mark = blake2b(repr((matrix.rows, matrix.classes)).encode(), digest_size=8)
+
+    def one(item: tuple[int, Any]) -> tuple[int, Any, bytes]:
         start, load = item
+        block = load()
         with np.errstate(all="ignore"):  # what is undefined is refused
-            return start, applied(load(), wanted, matrix.name, start, fault)
+            found = applied(block, wanted, matrix.name, start, fault)
+        seen = np.ascontiguousarray(block).view(np.uint8).data if marked else b""
+        return start, found, blake2b(seen, digest_size=16).digest()
 
     totals = Totals()
     blocks = ((k * size, load) for k, load in enumerate(matrix.blocks(size)))
@@ -61,11 +68,14 @@ def streamed(
         one_blas_thread(),
     ):
         work = 20.0 * matrix.rows * matrix.classes
-        for start, found in in_order(one, blocks, work=work):
+        for start, found, seen in in_order(one, blocks, work=work):
             totals.add(start, found)
             write(found.q)
+            mark.update(seen)
             progress.at(f"row {start + len(found.q) - 1}")
             progress.done()
+    if marked:
+        totals.mark = f"blake2b:{mark.hexdigest()}"
     return totals, settings_of(options, wanted)
 
 

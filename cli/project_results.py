@@ -30,7 +30,7 @@ def report(session: Session, matrix: Any, totals: Totals, settings: dict[str, An
     inputs = [{"role": "p", "name": matrix.name, "rows": matrix.rows, "rows_used": matrix.rows}]
     if session.needs_inputs():
         inputs[0] |= {"kind": matrix.kind, "cols": matrix.classes, "dropped": {}, "weights": None}
-        inputs[0] |= {"ess": None, "fingerprint": None}
+        inputs[0] |= {"ess": None, "fingerprint": totals.mark}
     verdict = session.verdict([result])
     text = partial(text_of, matrix=matrix)
     return session.report(inputs, [result], verdict, text=text)

@@ -53,7 +53,7 @@ def _box(text: str, parts: Sequence[str], classes: int) -> Convex:
         raise SettingError(f"--constraint {text}: expected 0 <= LOW <= HIGH")
     if not (low * classes <= 1 + ROUNDING and high * classes >= 1 - ROUNDING):
         raise InconclusiveError(
-            f"--constraint {text}: {counted(classes, 'class')} cannot all be within it and sum to 1"
+            f"--constraint {text}: the masses of {classes} classes cannot all be within it and sum to 1"
         )
     return Box(low, high)
 
@@ -79,7 +79,7 @@ def _marginal(text: str, parts: Sequence[str], classes: int) -> Convex:
     if len(groups) != classes or not np.isin(groups, np.arange(len(masses))).all():
         raise SettingError(
             f"--constraint {text}: {parts[0]} holds {counted(len(groups), 'number')}, expected one of 0 to "
-            f"{len(masses) - 1} for each of {counted(classes, 'class')}"
+            f"{len(masses) - 1} for each of the {classes} classes"
         )
     if not (masses >= 0).all() or abs(masses.sum() - 1.0) > 1e-6:
         raise SettingError(

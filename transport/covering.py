@@ -159,11 +159,14 @@ class Cover:
             total += raised @ self.shares[columns]
         return total
 
+    def _all_gains(self) -> Array:
+        self.evaluations += self.whole.n
+        blocks = [np.arange(s.start, s.stop) for s in steps_of(self.whole.n, BATCH)]
+        return np.concatenate(list(in_order(self.gains, blocks, work=self.work)))
+
     def choose(self, watch: Watch) -> Rows:
         """Lazy greedy: a gain of an earlier round bounds today's from above."""
-        blocks = [np.arange(s.start, s.stop) for s in steps_of(self.whole.n, BATCH)]
-        self.bounds = np.concatenate(list(in_order(self.gains, blocks, work=self.work)))
-        self.evaluations = self.whole.n
+        self.bounds = self._all_gains()
         fresh = np.ones(self.whole.n, dtype=bool)
         taken = np.zeros(self.whole.n, dtype=bool)
         rows = np.empty(self.number, dtype=np.intp)
@@ -195,7 +198,8 @@ class Cover:
         return (1.0 if self.kind == "hellinger" else 0.0) - value
 
     def share(self) -> float:
-        """The gain over the largest possible one, which is at most this gain and the K largest bounds."""
+        """The gain over the largest possible one, which is at most this gain and the K largest left."""
+        self.bounds = self._all_gains()
         gain = float(self.shares @ self.concave(self.ratio)) - self.empty
         most = np.sort(self.bounds)[-self.number :].sum()
         return max(float(gain / (gain + most)), PROVEN) if gain > 0 else PROVEN

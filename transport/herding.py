@@ -165,9 +165,10 @@ def prototypes(
     Examples
     --------
     >>> import divmatch
-    >>> found = divmatch.match.select([0.0, 0.1, 0.2, 7.0], method="prototypes", n=1, criticisms=1)
+    >>> rows = [0.0, 0.1, 0.2, 6.9, 7.0, 7.1, 30.0]
+    >>> found = divmatch.match.select(rows, method="prototypes", n=2, criticisms=1, bandwidth=1)
     >>> found.rows.tolist(), found.fit.arrays["criticisms"].tolist()
-    ([1], [3])
+    ([1, 4], [6])
     """
     whole = whole_of(x, y, kernel, bandwidth, None if n is None else n + criticisms)
     rows, sums = greedy_rows(whole, len_of(n), True, watch)

@@ -78,7 +78,12 @@ def stratified(
     [1.0, 5.0]
     """
     whole = whole_of(x, None, kernel, bandwidth, n)
-    cells = cells_of(whole, n or 0)
+    rows, shares = drawn(whole, cells_of(whole, n or 0), rng)
+    return chosen(whole, rows, shares, weighted=weighted)
+
+
+def drawn(whole: Whole, cells: list[Rows], rng: "np.random.Generator") -> tuple[Rows, Array]:
+    """A row of each cell in proportion to its weight, and the masses of the cells."""
     rows, weights = [], []
     for cell in cells:
         masses = whole.masses[cell]
@@ -86,7 +91,7 @@ def stratified(
         rows.append(cell[rng.choice(len(cell), p=masses / total)])
         weights.append(total)
     shares = np.array(weights)
-    return chosen(whole, np.array(rows), shares / shares.sum(), weighted=weighted)
+    return np.array(rows), shares / shares.sum()
 
 
 def cells_of(whole: Whole, number: int) -> list[Rows]:

@@ -31,7 +31,10 @@ EVERY_WEIGHING = pytest.mark.parametrize(
     ids=[i for i, m in zip(IDS, MATCHERS, strict=True) if m.task.product == "weights"],
 )
 SECTIONS = ("Parameters", "Returns", "Notes", "Examples")
-NEEDED = {}  # what a method cannot do without: (task, method) -> settings
+NEEDED = {
+    ("select", method): {"n": 5}
+    for method in ("herding", "thinning", "greedy", "prototypes", "stratified")
+}  # what a method cannot do without: (task, method) -> settings
 
 
 def pair(seed=0, n=60, m=50, d=2, shift=0.3):
