@@ -42,7 +42,8 @@ is the nearest on the classes that stay, and --penalty is refused.
 --constraint, several times: box:LOW,HIGH for every mass; moment:FILE.npy,T1,T2,... for means of the
 rows of FILE over the classes; marginal:GROUPS.npy,MASSES.npy, where GROUPS has a number for each class
 and MASSES one mass for each group; simplex alone, for --from numbers. The q of least KL(q || p), or with
---generator alpha:2 of least (q - p)^2 / 2, in all of the sets at once by Dykstra's projections.
+--generator alpha:2 of least (q - p)^2 / 2, in all of the sets at once, by
+Newton's steps on their multipliers or, of more than 64 equations, Dykstra's projections.
 
 The file is streamed: it need not fit into the memory. --max and --min are limits of the divergence."""
 

@@ -1,7 +1,9 @@
-"""Rows projected onto an intersection of convex sets, one set after another: Dykstra, Bregman.
+"""Rows projected onto an intersection of convex sets: by multipliers, or one set after another.
 
-``kl`` finds the q of least KL(q || p), ``euclidean`` the one of least |q − p|². Corrections of each set
-(Dykstra 1983; Bauschke & Lewis 2000 for kl) make the limit the projection and not just some point.
+``kl`` finds the q of least KL(q || p), ``euclidean`` the one of least |q − p|². All sets are equations
+and bounds: with few equations their multipliers are found by Newton's steps. With many, projections
+onto one set after another, where corrections of each set (Dykstra 1983; Bauschke & Lewis 2000 for kl)
+make the limit the projection and not just some point.
 """
 
 from collections.abc import Sequence
@@ -12,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from divmatch.matcher import Array
+from divmatch.transport.multipliers import MOST, solved
 
 Geometry = Literal["kl", "euclidean"]
 SWEEPS = 20_000
@@ -26,6 +29,12 @@ class Convex(Protocol):
 
     def violation(self, q: Array) -> Array:
         """How far rows are from it, (B,)."""
+
+    def equations(self, classes: int) -> tuple[Array, Array]:
+        """Rows a with a·q = b, (m, V), and b; what the simplex demands is left out."""
+
+    def bounds(self) -> tuple[float, float]:
+        """Between which every mass is."""
 
 
 class Simplex:
@@ -46,6 +55,14 @@ class Simplex:
         """See `Convex`."""
         return np.maximum(np.abs(q.sum(axis=1) - 1.0), -q.min(axis=1))
 
+    def equations(self, classes: int) -> tuple[Array, Array]:
+        """The sum."""
+        return np.ones((1, classes)), np.ones(1)
+
+    def bounds(self) -> tuple[float, float]:
+        """At least 0."""
+        return 0.0, 1.0
+
 
 @dataclass(frozen=True)
 class Box:
@@ -61,6 +78,14 @@ class Box:
     def violation(self, q: Array) -> Array:
         """See `Convex`."""
         return np.maximum(self.low - q, q - self.high).max(axis=1)
+
+    def equations(self, classes: int) -> tuple[Array, Array]:
+        """None."""
+        return np.empty((0, classes)), np.empty(0)
+
+    def bounds(self) -> tuple[float, float]:
+        """Its sides."""
+        return self.low, self.high
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +109,15 @@ class Moments:
         extent = np.maximum(np.ptp(self.features, axis=1), 1e-300)
         return np.asarray((np.abs(q @ self.features.T - self.targets) / extent).max(axis=1))
 
+    def equations(self, classes: int) -> tuple[Array, Array]:
+        """About the targets, relative to the extents."""
+        extent = np.maximum(np.ptp(self.features, axis=1), 1e-300)[:, None]
+        return (self.features - self.targets[:, None]) / extent, np.zeros(len(self.targets))
+
+    def bounds(self) -> tuple[float, float]:
+        """None of its own."""
+        return 0.0, 1.0
+
 
 @dataclass(frozen=True, eq=False)
 class Marginal:
@@ -106,6 +140,15 @@ class Marginal:
         """See `Convex`."""
         return np.asarray(np.abs(self._sums(q) - self.masses).max(axis=1))
 
+    def equations(self, classes: int) -> tuple[Array, Array]:
+        """All groups but the last, which the sum leaves no choice."""
+        groups = np.arange(len(self.masses) - 1)
+        return (self.groups == groups[:, None]).astype(np.float64), self.masses[:-1]
+
+    def bounds(self) -> tuple[float, float]:
+        """None of its own."""
+        return 0.0, 1.0
+
     def _sums(self, q: Array) -> Array:
         number = len(self.masses)
         return np.stack([np.bincount(self.groups, row, minlength=number) for row in q])
@@ -114,7 +157,19 @@ class Marginal:
 def projected(
     p: Array, sets: Sequence[Convex], geometry: Geometry
 ) -> tuple[Array, NDArray[np.bool_]]:
-    """The nearest rows in all sets, and whether each was found. Time O(sweeps · B · V)."""
+    """The nearest rows in all sets, and whether each was found."""
+    parts = [one.equations(p.shape[1]) for one in (Simplex(), *sets)]
+    matrix, targets = (np.concatenate(part) for part in zip(*parts, strict=True))
+    if len(matrix) > MOST:
+        return in_turn(p, sets, geometry)
+    lows, highs = zip(*(one.bounds() for one in (Simplex(), *sets)), strict=True)
+    return solved(p, matrix, targets, max(lows), min(highs), kl=geometry == "kl")
+
+
+def in_turn(
+    p: Array, sets: Sequence[Convex], geometry: Geometry
+) -> tuple[Array, NDArray[np.bool_]]:
+    """The same by Dykstra's projections. Time O(sweeps · B · V)."""
     q = p.copy()
     found = np.zeros(len(p), dtype=bool)
     rows = np.arange(len(p))

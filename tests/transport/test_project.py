@@ -220,8 +220,10 @@ def test_simplex_of_any_numbers_is_a_level():
     assert q == pytest.approx(np.maximum(z - level, 0), abs=1e-9)
 
 
+@pytest.mark.parametrize("most", [64, 0], ids=["multipliers", "in turn"])
 @pytest.mark.parametrize("generator", ["kl", "alpha:2"])
-def test_several_sets_at_once_as_another_solver(generator):
+def test_several_sets_at_once_as_another_solver(generator, most, monkeypatch):
+    monkeypatch.setattr("divmatch.transport.cyclic.MOST", most)
     feature, of = np.array([0.0, 1, 2, 3, 4]), generator_named(generator)
     groups = np.array([0, 0, 1, 1, 1])
     sets = [
@@ -326,8 +328,7 @@ def test_limit_is_of_the_divergence(there):
     assert there("p.npy --top-k 19 --max 0.5")[0] == 0
 
 
-def test_contradicting_constraints_decide_nothing(there, monkeypatch):
-    monkeypatch.setattr("divmatch.transport.cyclic.SWEEPS", 200)
+def test_contradicting_constraints_decide_nothing(there):
     line = "p.npy --constraint box:0,0.06 --constraint moment:ages.npy,2 --max 9"
     code, _, errors = there(line)
     assert code == 3
