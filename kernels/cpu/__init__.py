@@ -20,6 +20,7 @@ from divmatch.kernels.cpu.pairwise import (
 )
 from divmatch.kernels.cpu.plane import dominated
 from divmatch.kernels.cpu.rows import row_sums
+from divmatch.kernels.cpu.splits import split_costs
 
 __all__ = [
     "COUPLING_ENTRIES",
@@ -40,6 +41,7 @@ __all__ = [
     "rows_at_once",
     "shaped",
     "sign_walk",
+    "split_costs",
     "squared_distances",
     "summed",
     "tile",

@@ -20,6 +20,7 @@ from divmatch.kernels.gpu.pairwise import (
 )
 from divmatch.kernels.gpu.plane import dominated
 from divmatch.kernels.gpu.rows import row_sums
+from divmatch.kernels.gpu.splits import split_costs
 
 __all__ = [
     "COUPLING_ENTRIES",
@@ -40,6 +41,7 @@ __all__ = [
     "rows_at_once",
     "shaped",
     "sign_walk",
+    "split_costs",
     "squared_distances",
     "summed",
     "tile",
