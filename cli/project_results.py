@@ -72,7 +72,12 @@ def notes_on(totals: Totals, settings: Mapping[str, Any]) -> list[Note]:
     if mean.infinite:
         lost = counted(mean.infinite, "row")
         first = f"first: row {mean.first_infinite}"
-        notes.append(Note("W02", f"{lost} with classes that only one side has: {settings['generator']} is inf ({first})"))
+        notes.append(
+            Note(
+                "W02",
+                f"{lost} with classes that only one side has: {settings['generator']} is inf ({first})",
+            )
+        )
     if totals.tied:
         tied = counted(totals.tied, "row")
         text = f"{tied} had equal masses on both sides of the cut; the first classes were kept"

@@ -70,17 +70,14 @@ CODES = {
     "W68": "a match was not converged: the figure after decides no limit",
     "W69": "constraints that say nothing, or the same as others, were left out",
     "W70": "no figure after a match: no rows could be held out",
-<<<<<<< HEAD
-    "W80": "rows were chosen more than once",
-    "W81": "chosen rows are further from the whole than random ones",
-    "W82": "equal masses stood on both sides of the cut: the first classes were kept",
-    "W83": "rows met constraints only nearly",
-=======
     "W71": "rows of P got no weight: a constraint is at the end of what they have",
     "W72": "landmarks stand for a kernel matrix that does not fit into memory",
     "W73": "importance weights have so heavy a tail that their means do not settle",
     "W74": "weights are worth so few rows that draws by them repeat themselves",
->>>>>>> match
+    "W80": "rows were chosen more than once",
+    "W81": "chosen rows are further from the whole than random ones",
+    "W82": "equal masses stood on both sides of the cut: the first classes were kept",
+    "W83": "rows met constraints only nearly",
     "E00": "a sample set could not be scored",
     "E01": "the data allow no number",
 }
