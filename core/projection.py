@@ -15,7 +15,7 @@ from divmatch.kernels.rows import Rows, distributions
 from divmatch.transport.bregman import Generator, generator_named, price
 from divmatch.transport.cyclic import Convex, Geometry, Simplex, projected
 from divmatch.transport.tempering import limits, tempered
-from divmatch.transport.truncation import Kept, penalised, priced, top_places
+from divmatch.transport.truncation import Kept, penalised, price_of_all, priced, top_places
 
 Array = NDArray[np.float64]
 SOURCES = ("probabilities", "logits", "counts", "numbers")
@@ -187,8 +187,8 @@ def _topped(
 ) -> Projected:
     """The largest are found among the numbers as they are; masses are made of those alone if that will do."""
     of, k = wanted.generator, min(wanted.top_k or 1, block.shape[1])
-    masses = None
-    if wanted.rows.source == "logits" or of.power != 1.0 or of.dual:
+    masses, totals = None, np.ones(len(block))
+    if wanted.rows.source == "logits":
         masses, sound = distributions(block, wanted.rows)
     else:
         totals = block.sum(axis=1, dtype=np.float64)
@@ -199,11 +199,10 @@ def _topped(
             sound &= np.abs(totals - 1.0) <= wanted.rows.tolerance
     refuse(sound)
     places, tied = top_places(block, k)
-    if masses is None:
-        top = np.take_along_axis(block, places, axis=1) / totals[:, None]
-    else:
-        top = np.take_along_axis(masses, places, axis=1)
-    return _spread(priced(masses, places, top, tied, of), top.sum(axis=1), block.shape)
+    numbers = block if masses is None else masses
+    top = np.take_along_axis(numbers, places, axis=1) / totals[:, None]
+    every = price_of_all(numbers, of, totals)
+    return _spread(priced(places, top, tied, of, every), top.sum(axis=1), block.shape)
 
 
 def _priced(masses: Array, wanted: Projection) -> Projected:

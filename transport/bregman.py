@@ -105,12 +105,10 @@ def powered(p: Array, a: float) -> Array:
     """P^a of all classes; halves of small whole numbers by roots and products, twenty times as fast."""
     if 2.0 * a != int(2.0 * a) or a > 6.0:
         return np.asarray(p**a)
-    made = p.copy() if a >= 1.0 else np.ones_like(p)
-    for _ in range(int(a) - 1):
+    made = np.sqrt(p) if a != int(a) else np.ones_like(p)
+    for _ in range(int(a)):
         made *= p
-    if a != int(a):
-        made *= np.sqrt(p)
-    return made
+    return np.asarray(made)
 
 
 def _primal(p: Array, a: float) -> Array:

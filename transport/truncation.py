@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from divmatch.matcher import Array
-from divmatch.transport.bregman import Generator, nearest, price, price_of_dropped
+from divmatch.transport.bregman import Generator, nearest, powered, price, price_of_dropped
 
 Index = NDArray[np.intp]
 FIRST = 64  # largest classes looked at before it is known how many a row keeps
@@ -49,12 +49,6 @@ def top_places(rows: NDArray[np.floating], k: int) -> tuple[Index, NDArray[np.bo
     return places, tied
 
 
-def truncated(masses: Array, of: Generator, k: int) -> Kept:
-    """The nearest distributions on the k largest classes, of rows (B, V) that sum to 1."""
-    places, tied = top_places(masses, min(k, masses.shape[1]))
-    return priced(masses, places, np.take_along_axis(masses, places, axis=1), tied, of)
-
-
 def penalised(masses: Array, of: Generator, worth: float) -> Kept:
     """The k with the least D + λ k in every row, λ = ``worth``, and the nearest distributions there.
 
@@ -83,7 +77,7 @@ def penalised(masses: Array, of: Generator, worth: float) -> Kept:
         k = int(counts[row])
         classes[row, :k], top[row, :k] = place[:k], sizes[:k]
         tied[row] = k < len(sizes) and sizes[k] == sizes[k - 1]
-    return priced(masses, classes, top, tied, of)
+    return priced(classes, top, tied, of, price_of_all(masses, of))
 
 
 def best_counts(values: Array, of: Generator, worth: float) -> Index:
@@ -108,17 +102,36 @@ def _price_at(values: Array, k: Index, of: Generator) -> Array:
     return price(inside, nearest(inside, of), of) - np.asarray(saved)
 
 
+def price_of_all(masses: NDArray[np.floating], of: Generator, totals: Array | float = 1.0) -> Array:
+    """What dropping every class of rows would cost, (B,), of numbers that sum to ``totals``.
+
+    Of a divergence that is infinite for a dropped class, how many there are. With kl it is 1.
+    """
+    if not of.drops:
+        return np.asarray((masses > 0).sum(axis=1), dtype=np.float64)
+    if of.power == 1.0:
+        return np.ones(len(masses))
+    a = of.power
+    rows = (row.astype(np.float64) for row in masses)  # one at a time stays in the cache
+    every = np.array([_power_sum(row, a) for row in rows])
+    return np.asarray(every / totals**a / (a * (a - 1.0) if of.dual else a))
+
+
 def priced(
-    masses: Array | None, classes: Index, top: Array, tied: NDArray[np.bool_], of: Generator
+    classes: Index, top: Array, tied: NDArray[np.bool_], of: Generator, every: Array
 ) -> Kept:
-    """What rows keep at ``classes``, whose masses are ``top``; ``masses`` are all, for other than kl."""
+    """What rows keep at ``classes``, whose masses are ``top``; ``every`` is `price_of_all`."""
     q = nearest(top, of)
     cost = price(top, q, of)
     if of.power == 1.0 and not of.dual:
         cost = np.maximum(-np.log(np.minimum(top.sum(axis=1), 1.0)), 0.0)
-    elif of.drops and masses is not None:
-        every = price_of_dropped(masses, of).sum(axis=1)
+    elif of.drops:
         cost = cost + np.maximum(every - price_of_dropped(top, of).sum(axis=1), 0.0)
-    elif masses is not None:
-        cost = np.where((masses > 0).sum(axis=1) > (top > 0).sum(axis=1), np.inf, cost)
+    else:
+        cost = np.where(every > (top > 0).sum(axis=1), np.inf, cost)
     return Kept(classes, q, (q > 0).sum(axis=1), cost, int(tied.sum()))
+
+
+def _power_sum(row: Array, a: float) -> float:
+    """Σ p^a, a above 0."""
+    return float(powered(row, a).sum())
