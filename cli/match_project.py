@@ -95,7 +95,10 @@ def prepared(options: Mapping[str, Any]) -> tuple[Session, Any]:
         "source": source,
     }
     texts = tuple(options["constraint"])
-    checked(**given, sets=texts)
+    if texts or any(given[name] is not None for name in ("top_k", "penalty", "entropy")):
+        checked(
+            **given, sets=texts
+        )  # else `wanted` says what is missing: defaults may be checked alone
     if options["entropy"] is not None and options["generator"] != "kl":
         raise SettingError("--generator: has no effect with --entropy; leave it out")
 

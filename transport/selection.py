@@ -37,7 +37,7 @@ SELECT = Task(
     examples=(
         "divmatch match select real.npy --n 50 -o rows.npy",
         "divmatch match select gen.npy real.npy --n 50 --unique -o rows.npy",
-        "divmatch match select real.parquet --n 30 --weighted -o chosen.parquet",
+        "divmatch match select real.parquet --columns amount,age --n 30 --weighted -o rows.npz",
         "divmatch match select real.npy --n 20 --method prototypes --criticisms 5 -o rows.npz",
     ),
 )
