@@ -218,7 +218,7 @@ def _text(path: Path) -> str:
 
 
 def _checked(path: Path, content: Any) -> dict[str, Any]:
-    from divmatch.catalogue import EVERY, MATCHES
+    from divmatch.catalogue import EVERY, MATCH_EVERY
 
     if not isinstance(content, dict):
         raise SettingError(f"{path}: 'divmatch' must be a table")
@@ -229,10 +229,10 @@ def _checked(path: Path, content: Any) -> dict[str, Any]:
         if key != "version" and not isinstance(value, dict):
             raise SettingError(f"{path}: '{key}' must be a table")
     for key, value in content.get("match", {}).items():
-        if key not in MATCHES or not isinstance(value, dict):
+        if key not in MATCH_EVERY or not isinstance(value, dict):
             raise SettingError(
-                f"{path}: unknown key '{key}' in [match]{suggestion(key, MATCHES)}; its tables are "
-                f"{', '.join(f'[match.{name}]' for name in MATCHES)}"
+                f"{path}: unknown key '{key}' in [match]{suggestion(key, MATCH_EVERY)}; its tables are "
+                f"{', '.join(f'[match.{name}]' for name in MATCH_EVERY)}"
             )
     version = content.get("version", VERSION)
     if version != VERSION or isinstance(version, bool):

@@ -13,11 +13,10 @@ from pathlib import Path
 import click
 
 from divmatch import __version__
-from divmatch.catalogue import EVERY, MATCHES, SECTIONS
+from divmatch.catalogue import EVERY, MATCH_EVERY, SECTIONS
 from divmatch.cli.command import Command, Group
 from divmatch.cli.group import app
 from divmatch.cli.match import Matches
-from divmatch.cli.match_command import match_command_of
 from divmatch.cli.topics import TOPICS
 from divmatch.record import CODES
 
@@ -126,7 +125,7 @@ def page(words: str, command: click.Command, short: str) -> str:
         lines += overview()
     elif isinstance(command, Matches):
         lines += [".SH COMMANDS"]
-        for other, (_, text) in MATCHES.items():
+        for other, (_, text) in MATCH_EVERY.items():
             lines += [".TP", f"\\fBdivmatch\\-match\\-{roff(other)}\\fP(1)", roff(text)]
     elif isinstance(command, click.Group):
         lines += [".SH COMMANDS", *parts(command, context)]
@@ -184,12 +183,12 @@ def pages() -> Iterator[tuple[str, str]]:
     """File name and text of every page."""
     short = "divergence estimation and distribution matching"
     yield "divmatch.1", page("divmatch", app, short)
-    for name, (_, text) in MATCHES.items():
-        yield (
-            f"divmatch-match-{name}.1",
-            page(f"divmatch match {name}", match_command_of(name), text),
-        )
     context = click.Context(app)
+    group = app.get_command(context, "match")
+    for name, (_, text) in MATCH_EVERY.items():
+        command = group.get_command(context, name) if isinstance(group, click.Group) else None
+        if command is not None:
+            yield f"divmatch-match-{name}.1", page(f"divmatch match {name}", command, text)
     for name in app.list_commands(context):
         command = app.get_command(context, name)
         if command is not None:

@@ -1,10 +1,11 @@
 """`divmatch match`: the group of its commands, named in the catalogue and imported when they run."""
 
+from importlib import import_module
 from typing import Any
 
 import click
 
-from divmatch.catalogue import MATCHES
+from divmatch.catalogue import MATCH_COMMANDS, MATCH_EVERY
 from divmatch.cli.command import Group
 from divmatch.errors import suggestion
 
@@ -14,12 +15,15 @@ class Matches(Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Every task."""
-        return list(MATCHES)
+        return list(MATCH_EVERY)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         """The command of a task, its module imported now."""
-        if name not in MATCHES:
+        if name not in MATCH_EVERY:
             return None
+        if name in MATCH_COMMANDS:
+            made: click.Command = import_module(MATCH_COMMANDS[name][0]).COMMANDS[name]
+            return made
         from divmatch.cli.match_command import match_command_of
 
         return match_command_of(name)
@@ -28,17 +32,17 @@ class Matches(Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command, or say which one was probably meant."""
-        if args[0] not in MATCHES:
+        if args[0] not in MATCH_EVERY:
             if args[0].startswith("-"):
                 raise click.NoSuchOption(args[0], ctx=ctx)
-            near = suggestion(args[0], MATCHES) or "; see divmatch match --help"
+            near = suggestion(args[0], MATCH_EVERY) or "; see divmatch match --help"
             raise click.UsageError(f"no such command '{args[0]}'{near}", ctx)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """One line a task."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in MATCHES.items()])
+            formatter.write_dl([(name, text) for name, (_, text) in MATCH_EVERY.items()])
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:
         """Complete names from the table."""
@@ -46,7 +50,7 @@ class Matches(Group):
 
         return [
             CompletionItem(name, help=text)
-            for name, (_, text) in MATCHES.items()
+            for name, (_, text) in MATCH_EVERY.items()
             if name.startswith(incomplete)
         ]
 

@@ -51,6 +51,8 @@ def sentence(report: Report, found: dict[str, Result]) -> str:
         n = found["ess"].n[0]
         parts.append(f"ESS {fit['ess']:.0f} ({fit['ess'] / n:.0%})")
         parts.append(f"max weight {fit['max_weight']:.3g}")
+    if fit.get("factor") is not None:
+        parts.append(f"MMD {fit['factor']:.3g} times smaller than of random rows")
     return f"{subject(report)}: {', '.join(parts)}"
 
 

@@ -40,7 +40,9 @@ def arrays_of(found: Matched, task: Task) -> dict[str, NDArray[Any]]:
     if task.product == "rows":
         rows = found.fit.rows
         assert rows is not None  # noqa: S101
-        return {"rows": _places(found)[rows], "weights": found.weights, **beside}
+        places = _places(found)
+        beside = {k: places[v] if v.dtype.kind == "i" else v for k, v in beside.items()}
+        return {"rows": places[rows], "weights": found.weights, **beside}
     return {"points": found.points, **beside}
 
 

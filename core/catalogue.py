@@ -60,7 +60,13 @@ COMMANDS = {  # everything else: name -> (module of the command, help)
 MATCHES = {  # commands of `divmatch match`: name -> (module that declares it, help)
     "weights": ("divmatch.transport.weights_methods", "Weights of P's rows that reproduce moments of Q, or given totals, as near to equal as can be."),
     "plan": ("divmatch.transport.pairing", "Pairs of rows of P and Q by the cheapest transport plan, or one to one."),
+    "select": ("divmatch.transport.select_methods", "K rows of P that represent Q, or P itself: greedy in the maximum mean discrepancy."),
 }  # fmt: skip
+
+MATCH_COMMANDS = {  # commands of `divmatch match` with no method to choose: name -> (module, help)
+    "project": ("divmatch.cli.match_project", "Rows of probabilities replaced by the nearest ones: on few classes, of an entropy, within limits."),
+}  # fmt: skip
+MATCH_EVERY = MATCHES | MATCH_COMMANDS  # what `divmatch match NAME` takes
 
 EVERY = QUANTITIES | SINGLES | SHAPED | COMMANDS  # what `divmatch NAME` takes
 

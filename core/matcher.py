@@ -51,7 +51,8 @@ class Fit:
     where ``fresh`` ones were drawn; ``rows`` are numbers of P's rows, which ``weights`` then belong to.
     ``extend`` does the same to rows of P that the fit has not seen: the "after" figure is of such rows.
     ``facts`` are numbers about the fit for the record, in words of the field; ``arrays`` stand beside
-    the product in an .npz file. ``figure`` is for methods that have no rows of Q to be held out.
+    the product in an .npz file, and where rows are chosen, whole numbers there are rows of P.
+    ``figure`` is for methods that have no rows of Q to be held out.
     """
 
     weights: Array | None = None

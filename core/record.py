@@ -76,6 +76,10 @@ CODES = {
     "W72": "landmarks stand for a kernel matrix that does not fit into memory",
     "W73": "importance weights have so heavy a tail that their means do not settle",
     "W74": "weights are worth so few rows that draws by them repeat themselves",
+    "W80": "rows were chosen more than once",
+    "W81": "chosen rows are further from the whole than random ones",
+    "W82": "equal masses stood on both sides of the cut: the first classes were kept",
+    "W83": "rows met constraints only nearly",
     "E00": "a sample set could not be scored",
     "E01": "the data allow no number",
 }

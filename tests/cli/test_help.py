@@ -6,10 +6,10 @@ import jsonschema
 import pytest
 
 from divmatch.catalogue import EVERY as CATALOGUE
-from divmatch.catalogue import MATCHES, QUANTITIES, SINGLES
+from divmatch.catalogue import MATCH_EVERY, QUANTITIES, SINGLES
 from divmatch.cli.topics import TOPICS
 
-EVERY = [*CATALOGUE, "config show", "config check", *(f"match {name}" for name in MATCHES)]
+EVERY = [*CATALOGUE, "config show", "config check", *(f"match {name}" for name in MATCH_EVERY)]
 GROUPS = ("config", "match")
 
 

@@ -8,11 +8,10 @@ from pathlib import Path
 import click
 import pytest
 
-from divmatch.catalogue import MATCHES
+from divmatch.catalogue import MATCH_EVERY
 from divmatch.cli import main
 from divmatch.cli.group import app
 from divmatch.cli.man import pages
-from divmatch.cli.match_command import match_command_of
 from tests.docs.data import prepare
 
 MAN = Path(__file__).parents[2] / "man"
@@ -21,7 +20,7 @@ NAMES = app.list_commands(CONTEXT)
 EXAMPLES = [
     example for name in NAMES for example in getattr(app.get_command(CONTEXT, name), "examples", ())
 ]
-TASKS = {name: match_command_of(name) for name in MATCHES}
+TASKS = {name: app.get_command(CONTEXT, "match").get_command(CONTEXT, name) for name in MATCH_EVERY}
 EXAMPLES += [example for command in TASKS.values() for example in command.examples]
 LIMITS = {
     "--equivalence",
