@@ -58,6 +58,7 @@ COMMANDS = {  # everything else: name -> (module of the command, help)
 
 MATCHES = {  # commands of `divmatch match`: name -> (module that declares it, help)
     "weights": ("divmatch.transport.weights_methods", "Weights of P's rows that reproduce moments of Q, or given totals, as near to equal as can be."),
+    "flow": ("divmatch.transport.flow_methods", "Rows of P moved along a gradient flow until they are as near to Q as its own rows are."),
 }  # fmt: skip
 
 EVERY = QUANTITIES | SINGLES | SHAPED | COMMANDS  # what `divmatch NAME` takes
