@@ -1,7 +1,8 @@
 """Where a kernel pulls rows: sums of its gradient over all pairs, streamed over tiles.
 
-For k = φ(r) of `divmatch.kernels.pairwise` with w = −φ'(r) / r the gradient by z is −w (z − y). Nothing
-here keeps an n × m matrix; results of tiles are added in a fixed order.
+For k = φ(r) of `divmatch.kernels.pairwise` with w = −φ'(r) / r the gradient by z is −w (z − y). Profiles
+are those whose w follows from k alone: gaussian, imq, rq and distance (s = 1). Nothing here keeps an
+n × m matrix; results of tiles are added in a fixed order.
 """
 
 from typing import Any
@@ -14,8 +15,6 @@ from divmatch.kernels.execution import in_order
 from divmatch.kernels.pairwise import Grid, Profile
 
 Array = NDArray[np.float64]
-
-PULLING = ("gaussian", "imq", "rq", "distance")  # profiles whose w is a function of k alone
 
 
 def pulls(profile: Profile, z: Array, y: Array, weights: Array) -> tuple[Array, Array]:
@@ -32,26 +31,13 @@ def pulls(profile: Profile, z: Array, y: Array, weights: Array) -> tuple[Array, 
         sums: Any = 0.0
         moments: Any = 0.0
         for columns in grid.columns():
-            kernel = grid.tile(rows, columns)
-            sums = sums + kernel @ masses[columns]
-            moments = moments + _strengths(profile, kernel) @ carried[columns]
+            part, pull = grid.twin.pull_sums(
+                grid.x[rows], grid.y[columns], profile.name, profile.scale, masses[columns],
+                carried[columns],
+            )  # fmt: skip
+            sums, moments = sums + part, moments + pull
         return to_host(sums), to_host(moments)
 
     parts = list(in_order(panel, grid.rows(), work=grid.work))
     sums, moments = (np.concatenate(part) for part in zip(*parts, strict=True))
     return sums, moments[:, :-1] - moments[:, -1:] * z
-
-
-def _strengths(profile: Profile, kernel: Any) -> Any:
-    """w from k, in the place of k where that is possible."""
-    s = profile.scale
-    if profile.name == "gaussian":
-        kernel /= s * s
-    elif profile.name == "imq":
-        kernel *= kernel * kernel
-    elif profile.name == "rq":
-        kernel *= kernel / (s * s)
-    else:  # distance: −1 / r, and 0 where rows coincide
-        kernel[kernel == 0.0] = -np.inf
-        kernel = -1.0 / kernel
-    return kernel

@@ -1,7 +1,7 @@
 """Where sorted projections pull the rows of a sample: gradients of sliced distances, without pairs.
 
-Directions are worked on in blocks that depend on nothing but the shapes, and blocks are added in
-their order: the same digits for any number of threads.
+Blocks depend on nothing but the shapes, and sums are in their order: the same digits for any number
+of threads.
 """
 
 from collections.abc import Callable
@@ -10,14 +10,20 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from divmatch.kernels.backend import host_twin
 from divmatch.kernels.execution import in_order, steps_of
 
 Array = NDArray[np.float64]
 Places = NDArray[Any]  # whole numbers: positions of rows
 Pull = Callable[[Array, Array, "Masses"], tuple[float, Array]]
 
-BLOCK = 1 << 19  # projections of one sample worked on at a time by one thread
-MOST = 32  # directions of a block
+GROUP = 1 << 23  # projections of one sample held at a time
+ROWS = 1024  # rows projected, or whose pulls are added up, at a time
+SEVERAL = 1e4  # walks of a flow, about: directions times steps
+COMPILED_FROM = 2e7  # numbers walked from which loading the compiled twin has paid
+
+
+NONE: Array = np.empty(0)
 
 
 class Masses(NamedTuple):
@@ -27,75 +33,70 @@ class Masses(NamedTuple):
     b: Array | None
 
 
-def _balance(weights: Array | None, order: Places) -> tuple[Array, Array]:
-    """Weights in this order, and how much more mass lies before each row than behind it."""
-    if weights is None:
-        n = len(order)
-        return np.full(n, 1.0 / n), (2.0 * np.arange(n) + 1.0) / n - 1.0
-    own = weights[order]
-    return own, 2.0 * np.cumsum(own) - own - 1.0
+def pulled(
+    pull: Pull, x: Array, y: Array, masses: Masses, vectors: Array, slope: float, velocity: Array
+) -> float:
+    """Mean over directions of the value on a line; into ``velocity`` that of slope θ times the derivative.
 
-
-def _ordered(y: Array, weights: Array | None) -> tuple[Array, Array, Array]:
-    """The numbers in their order, their weights and balance; without weights the order is not needed."""
-    order = np.argsort(y) if weights is not None else np.empty(len(y), dtype=np.intp)
-    nodes = np.sort(y) if weights is None else y[order]
-    return nodes, *_balance(weights, order)
-
-
-def pulled(pull: Pull, x: Array, y: Array, masses: Masses, vectors: Array) -> tuple[float, Array]:
-    """Mean over directions of the value on a line, and of θ times the derivative by each number of x.
-
-    Shapes (n, d), (m, d), (L, d); the second result has the shape of x. Derivatives are divided by the
-    weights of the rows. Time O(L (n + m)(d + log(n + m))).
+    Shapes (n, d), (m, d), (L, d), (n, d). Derivatives are divided by the weights of the rows. Time O(L (n + m)(d + log(n + m))).
     """
-    size = max(1, min(MOST, BLOCK // max(len(x), len(y))))
-
-    def block(part: slice) -> tuple[float, Array]:
-        across, down = vectors[part] @ x.T, vectors[part] @ y.T
-        total = 0.0
-        for k in range(len(across)):
-            value, across[k] = pull(across[k], down[k], masses)
-            total += value
-        return total, across.T @ vectors[part]
-
     work = float(len(x) + len(y)) * len(vectors) * (x.shape[1] + 60)
-    value, velocity = 0.0, np.zeros(x.shape)
-    for total, pulls in in_order(block, steps_of(len(vectors), size), work=work):
-        value += total
-        velocity += pulls
-    velocity /= len(vectors)
-    return value / len(vectors), velocity
+    value = 0.0
+    steep = (slope / len(vectors)) * vectors
+
+    def spread(rows: slice) -> None:
+        if group.start == 0:
+            np.matmul(across[:, rows].T, steep[group], out=velocity[rows])
+        else:
+            velocity[rows] += across[:, rows].T @ steep[group]
+
+    def one(k: int) -> float:
+        found, across[k] = pull(across[k], down[k], masses)
+        return found
+
+    for group in steps_of(len(vectors), max(1, GROUP // max(len(x), len(y)))):
+        across, down = (_projected(rows, vectors[group], work) for rows in (x, y))
+        value += sum(in_order(one, range(len(across)), work=work))
+        _done(spread, len(x), work)
+    return value / len(vectors)
+
+
+def _projected(points: Array, vectors: Array, work: float) -> Array:
+    """Vectors @ pointsᵀ, in blocks of rows that stay in the cache."""
+    made = np.empty((len(vectors), len(points)))
+
+    def fill(rows: slice) -> None:
+        np.matmul(vectors, points[rows].T, out=made[:, rows])
+
+    _done(fill, len(points), work)
+    return made
+
+
+def _done(function: Callable[[slice], None], rows: int, work: float) -> None:
+    for _ in in_order(function, steps_of(rows, ROWS), work=work):
+        pass
 
 
 def riesz_pull(x: Array, y: Array, masses: Masses) -> tuple[float, Array]:
     """Half the energy distance of two sets of numbers, ∫ (F − G)², and 2 (F̄ − Ḡ) at those of x.
 
-    A number stands in the middle of its own mass and of that of equal numbers of y; equal numbers of
-    x have ranks one after the other.
+    Equal numbers of x have ranks one after the other.
     """
-    order = np.argsort(x)
-    line, (own, balance) = x[order], _balance(masses.a, order)
-    nodes, other, balance_y = _ordered(y, masses.b)
-    low = np.searchsorted(nodes, line)
-    met = nodes.take(low, mode="clip") == line
-    high = np.searchsorted(nodes, line, side="right") if met.any() else low
-    mass, moment = _upto(other), _upto(other * nodes)
-    across = (mass[low] + mass[high]) - 1.0
-    apart = own @ (line * across - (moment[low] + moment[high])) + moment[-1]
-    value = apart - own @ (line * balance) - other @ (nodes * balance_y)
-    made = np.empty(len(x))
-    made[order] = across - balance
-    return float(value), made
+    order, line, a, nodes, b = _sorted(x, y, masses)
+    chosen = host_twin(float(len(x) + len(y)) * SEVERAL, COMPILED_FROM)
+    pull, made = np.empty(len(x)), np.empty(len(x))
+    value = chosen.riesz_walk(line, nodes, a, b, pull)
+    made[order] = pull
+    return value, made
 
 
 def quantile_pull(x: Array, y: Array, masses: Masses) -> tuple[float, Array]:
     """W₂² of two sets of numbers, and x − T(x): T(x) is the mean of y over the mass that x goes to."""
-    order = np.argsort(x)
-    line, (own, _) = x[order], _balance(masses.a, order)
-    nodes, other, _ = _ordered(y, masses.b)
+    order, line, a, nodes, b = _sorted(x, y, masses)
+    own = a if len(a) else np.full(len(x), 1.0 / len(x))
     target, spread = nodes, 0.0
     if len(x) != len(y) or masses != (None, None):
+        other = b if len(b) else np.full(len(y), 1.0 / len(y))
         ends, upto = _upto(own), _upto(other)
         reached = np.interp(ends / ends[-1], upto / upto[-1], _upto(other * nodes))
         target = np.divide(np.diff(reached), own, out=line.copy(), where=own > 0)
@@ -104,6 +105,16 @@ def quantile_pull(x: Array, y: Array, masses: Masses) -> tuple[float, Array]:
     made = np.empty(len(x))
     made[order] = line - target
     return float(own @ (line - target) ** 2) + spread, made
+
+
+def _sorted(x: Array, y: Array, masses: Masses) -> tuple[Places, Array, Array, Array, Array]:
+    """The order of x, then both sets in their order with their weights; none where all are equal."""
+    order = np.argsort(x)
+    a = NONE if masses.a is None else masses.a[order]
+    if masses.b is None:
+        return order, x[order], a, np.sort(y), NONE
+    order_y = np.argsort(y)
+    return order, x[order], a, y[order_y], masses.b[order_y]
 
 
 def _upto(values: Array) -> Array:

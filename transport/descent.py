@@ -88,7 +88,7 @@ class State:
 
     def looked(self, value: float, patience: int) -> bool:
         """Note the objective; whether it has not fallen for so long that the best place is taken up."""
-        self.value = value
+        self.value = value if math.isfinite(value) else math.inf
         if value < self.lowest:
             self.lowest, self.best = value, self.x
         self.since += 1
@@ -96,10 +96,14 @@ class State:
             self.mark, self.since = value, 0
         if self.since < patience and math.isfinite(value):
             return False
+        self.returned()
+        return True
+
+    def returned(self) -> None:
+        """Take up the best place with half the step."""
         self.x, self.direction = self.best, np.zeros_like(self.best)
         self.step, self.since, self.value = self.step / 2, 0, self.lowest
         self.halvings += 1
-        return True
 
     @property
     def resting(self) -> bool:
@@ -148,13 +152,13 @@ def flowed(
     frame, seed = Frame.of(x, y), int(rng.integers(2**62))
     start, notes = parted(frame.inward(x.points), np.random.default_rng([seed, 0]), x.name)
     target = frame.inward(y.points)
-    make = kind.family(start, target, frame.scale)
-    objective, unit = make(target, y.weights, x.weights), frame.scale**kind.degree
     draw = partial(_drawn, seed)
-    goal = pace.tol * noise_of(make, x, y, target, draw(0))
-    before = objective.at(start, start, draw(0))[0]
-    goal = goal or FLAT * before
-    start, moved = _met(start, target, x.masses(), y.masses())
+    near, moved = _met(start, target, x.masses(), y.masses())
+    make = kind.family(near, target, frame.scale)
+    objective, unit = make(target, y.weights, x.weights), frame.scale**kind.degree
+    before = objective.at(near, near, draw(0))[0]
+    goal = pace.tol * noise_of(make, x, y, target, draw(0)) or FLAT * before
+    start = near
     kept = watch.kept()
     state = State(start, start, np.zeros_like(start), pace.step) if kept is None else restored(kept)
     for k, *row in state.curve:
@@ -225,7 +229,10 @@ def _run(
 ) -> None:
     """Steps until the goal is reached, the particles rest, or the steps are used up."""
     patience = PATIENCE if not pace.noise else 2 * LOOK
+    furthest = 2.0 * (rms(state.best, a) + 1.0)
     while True:
+        if rms(state.x, a) > furthest:
+            state.returned()
         rng, where = draw(state.k + 1), state.x
         looking = not pace.noise or state.k % LOOK == 0 or state.k >= pace.steps
         if not looking:

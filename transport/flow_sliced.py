@@ -18,30 +18,36 @@ from divmatch.transport.descent import Draw, Kind, Make, Pace, flowed
 from divmatch.transport.moving import FLOW, Every, Momentum, Projections, Step, Steps, Tol
 from divmatch.transport.sliced_riesz import constant
 
+Factors = tuple[float, float]  # of the value, and of the gradient
+
 
 class Sliced:
     """A divergence as the mean over projections, fresh ones at every step."""
 
     def __init__(
-        self, y: Array, b: Array | None, a: Array | None, pull: Pull, count: int, factors: Array
+        self, y: Array, b: Array | None, a: Array | None, pull: Pull, count: int, factors: Factors
     ) -> None:
         self.y, self.masses, self.pull, self.count = y, Masses(a, b), pull, count
         self.factors, self.reach = factors, 1.0
+        self.velocity = np.empty((0, 0))
 
     def at(self, points: Array, where: Array, rng: Draw) -> tuple[float, Array]:
-        """Value and gradient along the directions of this step."""
+        """Value and gradient along the directions of this step, in the place of the last gradient."""
+        if self.velocity.shape != points.shape:
+            self.velocity = np.empty(points.shape)
         vectors = directions(points.shape[1], self.count, rng()).vectors
-        value, velocity = pulled(self.pull, points, self.y, self.masses, vectors)
-        velocity *= self.factors[1]
-        return self.factors[0] * value, velocity
+        own, slope = self.factors
+        out = self.velocity
+        value = pulled(self.pull, points, self.y, self.masses, vectors, slope, out)
+        return own * value, out
 
 
-def _family(pull: Pull, count: int, factors: Array, *_: object) -> Make:
+def _family(pull: Pull, count: int, factors: Factors, *_: object) -> Make:
     return partial(_made, pull, count, factors)
 
 
 def _made(
-    pull: Pull, count: int, factors: Array, y: Array, b: Array | None, a: Array | None
+    pull: Pull, count: int, factors: Factors, y: Array, b: Array | None, a: Array | None
 ) -> Sliced:
     return Sliced(y, b, a, pull, count, factors)
 
@@ -123,7 +129,7 @@ def sliced_riesz(
     [2.0, 2.1, 2.2, 2.3]
     """
     factor = constant(x.d)
-    family = partial(_family, riesz_pull, projections, np.array([factor, factor]))
+    family = partial(_family, riesz_pull, projections, (factor, factor))
     kind = Kind("half the energy distance", "data unit", 1.0, family)
     return flowed(x, y, kind, Pace(steps, step, momentum, tol, every), rng, watch)
 
@@ -193,6 +199,6 @@ def sliced_w2(
     >>> found.points[:, 0].round(2).tolist()
     [3.0, 4.0]
     """
-    family = partial(_family, quantile_pull, projections, np.array([1.0, 2.0]))
+    family = partial(_family, quantile_pull, projections, (1.0, 2.0))
     kind = Kind("squared sliced Wasserstein distance", "data unit^2", 2.0, family)
     return flowed(x, y, kind, Pace(steps, step, momentum, tol, every), rng, watch)

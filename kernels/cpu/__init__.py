@@ -7,6 +7,7 @@ from divmatch.kernels.cpu.couplings import (
     row_moments,
 )
 from divmatch.kernels.cpu.crossing import crossing
+from divmatch.kernels.cpu.means import row_means
 from divmatch.kernels.cpu.merging import distance_walk, gap_walk, sign_walk
 from divmatch.kernels.cpu.neighbours import count_within, indexed, nearest, rows_at_once
 from divmatch.kernels.cpu.pairwise import (
@@ -19,7 +20,9 @@ from divmatch.kernels.cpu.pairwise import (
     tile,
 )
 from divmatch.kernels.cpu.plane import dominated
+from divmatch.kernels.cpu.pulls import pull_sums
 from divmatch.kernels.cpu.rows import row_sums
+from divmatch.kernels.cpu.walks import riesz_walk
 
 __all__ = [
     "COUPLING_ENTRIES",
@@ -35,6 +38,9 @@ __all__ = [
     "gap_walk",
     "indexed",
     "nearest",
+    "pull_sums",
+    "riesz_walk",
+    "row_means",
     "row_moments",
     "row_sums",
     "rows_at_once",

@@ -7,6 +7,7 @@ from divmatch.kernels.gpu.couplings import (
     row_moments,
 )
 from divmatch.kernels.gpu.crossing import crossing
+from divmatch.kernels.gpu.means import row_means
 from divmatch.kernels.gpu.merging import distance_walk, gap_walk, sign_walk
 from divmatch.kernels.gpu.neighbours import count_within, indexed, nearest, rows_at_once
 from divmatch.kernels.gpu.pairwise import (
@@ -19,7 +20,9 @@ from divmatch.kernels.gpu.pairwise import (
     tile,
 )
 from divmatch.kernels.gpu.plane import dominated
+from divmatch.kernels.gpu.pulls import pull_sums
 from divmatch.kernels.gpu.rows import row_sums
+from divmatch.kernels.gpu.walks import riesz_walk
 
 __all__ = [
     "COUPLING_ENTRIES",
@@ -35,6 +38,9 @@ __all__ = [
     "gap_walk",
     "indexed",
     "nearest",
+    "pull_sums",
+    "riesz_walk",
+    "row_means",
     "row_moments",
     "row_sums",
     "rows_at_once",
