@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from divmatch.bandwidth import Bandwidth, resolved
 from divmatch.errors import InconclusiveError, SettingError
 from divmatch.estimator import Estimate, Labels, Pooled, Quantity
 from divmatch.estimators import conditional, orbits, quadratic
-from divmatch.estimators.bandwidth import Bandwidth, resolved
 from divmatch.estimators.conditional import dominance
 from divmatch.estimators.invariance import Group, Invariant
 from divmatch.kernels.pairwise import Profile

@@ -17,9 +17,9 @@ from typing import Annotated
 import numpy as np
 from numpy.typing import NDArray
 
+from divmatch.bandwidth import median_distance
 from divmatch.columns import chosen
 from divmatch.errors import InconclusiveError, SettingError, suggestion
-from divmatch.estimators.bandwidth import median_distance
 from divmatch.kernels.pairwise import Profile, self_sums
 from divmatch.randomness import stream
 from divmatch.record import Note

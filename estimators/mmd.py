@@ -6,12 +6,12 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 
+from divmatch.bandwidth import resolved
 from divmatch.errors import SettingError
 from divmatch.estimator import Estimate, OwnTest, Pooled, Quantity
 from divmatch.estimators import mmd_aggregated, quadratic
-from divmatch.estimators.bandwidth import resolved
 from divmatch.estimators.invariance import Invariant
-from divmatch.estimators.kernel_names import Form, Kernel, check_unscaled, form_of, kernel_named
+from divmatch.kernel_names import Form, Kernel, check_unscaled, form_of, kernel_named
 from divmatch.record import Note
 from divmatch.samples import Samples
 from divmatch.settings import Setting

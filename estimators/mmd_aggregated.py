@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from divmatch.errors import InconclusiveError, SettingError
 from divmatch.estimator import OwnTest
 from divmatch.estimators import quadratic
-from divmatch.estimators.kernel_names import Form
 from divmatch.estimators.row_order import both_shuffled, lexicographic
+from divmatch.kernel_names import Form
 from divmatch.kernels.bundles import bundle_sums
 from divmatch.kernels.pairwise import Profile
 from divmatch.randomness import stream

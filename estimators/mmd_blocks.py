@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from divmatch.errors import InconclusiveError
 from divmatch.estimator import Blocks, Estimate
 from divmatch.estimators import quadratic
-from divmatch.estimators.kernel_names import Kernel
 from divmatch.estimators.mmd import MMD, Bandwidth, Chosen, chosen_form
 from divmatch.estimators.row_order import both_shuffled
+from divmatch.kernel_names import Kernel
 from divmatch.kernels.blocks import Edges, block_sums, pair_sums
 from divmatch.samples import Samples
 from divmatch.settings import Setting

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from divmatch.errors import SettingError
 from divmatch.estimator import Estimate, Pooled
 from divmatch.estimators import quadratic
-from divmatch.estimators.kernel_names import Kernel, amplitude, frequencies, kernel_named
 from divmatch.estimators.mmd import MMD, Bandwidth, chosen_form, held_form
 from divmatch.estimators.row_order import shuffled
+from divmatch.kernel_names import Kernel, amplitude, frequencies, kernel_named
 from divmatch.kernels.features import Features, Fourier, Landmarks
 from divmatch.kernels.slices import typical
 from divmatch.samples import Samples

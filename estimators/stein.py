@@ -5,10 +5,10 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 
+from divmatch.bandwidth import resolved_alone
 from divmatch.errors import SettingError
 from divmatch.estimator import Array, Estimate, Pooled, Quantity
 from divmatch.estimators import quadratic, targets
-from divmatch.estimators.bandwidth import resolved_alone
 from divmatch.kernels.pairwise import Profile, matched, quadratic_forms, self_sums
 from divmatch.record import Note
 from divmatch.samples import Samples

@@ -77,4 +77,5 @@ def test_the_interval_covers_what_a_larger_sample_says():
 
 def test_too_few_rows_to_hold_some_out_say_so():
     found = matched(spying([]), numbered(3, 0), numbered(30, 100), {})
-    assert (found.after.status, found.after.warnings[0].code) == ("inconclusive", "W70")
+    assert found.after.status == "inconclusive"
+    assert "W70" in [note.code for note in found.after.warnings]

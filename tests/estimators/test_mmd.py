@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import divmatch
+from divmatch.bandwidth import median_distance, resolved
 from divmatch.errors import InconclusiveError, SettingError
 from divmatch.estimator import quantity
-from divmatch.estimators.bandwidth import median_distance, resolved
 from divmatch.samples import as_samples
 from tests.reference.mmd import kernel as plain_kernel
 from tests.reference.mmd import median_distance as plain_median

@@ -9,7 +9,7 @@ import divmatch
 from divmatch.errors import InconclusiveError, SampleError, SettingError
 from divmatch.estimator import quantity
 from divmatch.estimators import mmd_methods
-from divmatch.estimators.kernel_names import amplitude, frequencies, kernel_named
+from divmatch.kernel_names import amplitude, frequencies, kernel_named
 from divmatch.randomness import stream
 from divmatch.samples import as_samples
 from tests.reference.mmd import kernel as plain_kernel
