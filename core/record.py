@@ -70,6 +70,8 @@ CODES = {
     "W70": "no figure after a match: no rows could be held out",
     "W71": "rows of P got no weight: a constraint is at the end of what they have",
     "W72": "landmarks stand for a kernel matrix that does not fit into memory",
+    "W86": "the steps of a flow were used up before P was as near to Q as sampling allows",
+    "W87": "the particles of a flow came to rest before P was as near to Q as sampling allows",
     "E00": "a sample set could not be scored",
     "E01": "the data allow no number",
 }

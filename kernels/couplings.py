@@ -150,7 +150,9 @@ class Coupling:
         shift_, values_ = self._moved(shift), self._moved(values)
 
         def block(rows: slice) -> Array:
-            parts = [self.twin.row_means(t, scale, shift_, values_)[1] for _, t in self._tiles(rows)]
+            parts = [
+                self.twin.row_means(t, scale, shift_, values_)[1] for _, t in self._tiles(rows)
+            ]
             return np.concatenate([to_host(part) for part in parts])
 
         return np.concatenate(list(in_order(block, self._blocks(), work=self.work)))

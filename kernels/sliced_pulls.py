@@ -38,7 +38,8 @@ def pulled(
 ) -> float:
     """Mean over directions of the value on a line; into ``velocity`` that of slope θ times the derivative.
 
-    Shapes (n, d), (m, d), (L, d), (n, d). Derivatives are divided by the weights of the rows. Time O(L (n + m)(d + log(n + m))).
+    Shapes (n, d), (m, d), (L, d), (n, d). Derivatives are divided by the weights of the rows.
+    Time O(L (n + m)(d + log(n + m))).
     """
     work = float(len(x) + len(y)) * len(vectors) * (x.shape[1] + 60)
     value = 0.0
@@ -95,7 +96,7 @@ def quantile_pull(x: Array, y: Array, masses: Masses) -> tuple[float, Array]:
     order, line, a, nodes, b = _sorted(x, y, masses)
     own = a if len(a) else np.full(len(x), 1.0 / len(x))
     target, spread = nodes, 0.0
-    if len(x) != len(y) or masses != (None, None):
+    if len(x) != len(y) or len(a) or len(b):
         other = b if len(b) else np.full(len(y), 1.0 / len(y))
         ends, upto = _upto(own), _upto(other)
         reached = np.interp(ends / ends[-1], upto / upto[-1], _upto(other * nodes))

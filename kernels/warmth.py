@@ -66,7 +66,10 @@ def kernels() -> list[tuple[str, Callable[[], object]]]:
     calls.append(("transport", _transport))
     pair, wide = np.ones((6, 2)), np.arange(120.0).reshape(6, 20)
     calls += [
-        (f"pull_sums of {len(one.T)} columns", partial(cpu.pull_sums, one, one, "imq", 1.0, pair, one))
+        (
+            f"pull_sums of {len(one.T)} columns",
+            partial(cpu.pull_sums, one, one, "imq", 1.0, pair, one),
+        )
         for one in (points, wide)
     ]
     calls.append(("riesz_walk", partial(cpu.riesz_walk, zeros, zeros, zeros, zeros, np.zeros(4))))

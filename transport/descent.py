@@ -58,14 +58,16 @@ class Kind:
 
 @dataclass(frozen=True)
 class Pace:
-    """How steps are taken and when they end; ``noise`` is how far off, in reaches, velocities
-    are taken at first."""
+    """How steps are taken and when they end.
+
+    ``noise`` is how far off, in reaches, velocities are taken at first.
+    """
 
     steps: int
     step: float
-    momentum: float
     tol: float
     every: int | None
+    momentum: float = 0.0
     noise: float = 0.0
 
 

@@ -74,9 +74,7 @@ def _scaled(
     return _fixed(Profile(name, scale_of(bandwidth, start, target, unit)), 1.0)
 
 
-@FLOW.method(
-    "mmd", source="Arbel, Korba, Salim & Gretton 2019, arXiv 1906.04370", long=True
-)
+@FLOW.method("mmd", source="Arbel, Korba, Salim & Gretton 2019, arXiv 1906.04370", long=True)
 def mmd(
     x: Samples,
     y: Samples,
@@ -86,7 +84,6 @@ def mmd(
     noise: Noise = 0.0,
     steps: Steps = 500,
     step: Step = 1.0,
-    momentum: Momentum = 0.0,
     tol: Tol = 0.5,
     every: Every = None,
     rng: "np.random.Generator",
@@ -113,8 +110,6 @@ def mmd(
     steps : int
         As for the method sliced-riesz.
     step : float
-        As for the method sliced-riesz.
-    momentum : float
         As for the method sliced-riesz.
     tol : float
         As for the method sliced-riesz.
@@ -145,7 +140,7 @@ def mmd(
     (True, [2.0, 3.0])
     """
     family = partial(_scaled, kernel, bandwidth)
-    pace = Pace(steps, step, momentum, tol, every, noise)
+    pace = Pace(steps, step, tol, every, noise=noise)
     return flowed(x, y, Kind("half the squared MMD", "1", 0.0, family), pace, rng, watch)
 
 
@@ -207,6 +202,9 @@ def energy(
     (True, [[3.0, 4.0], [3.0, 4.0]])
     """
     kind = Kind(
-        "half the energy distance", "data unit", 1.0, partial(_fixed, Profile("distance", 1.0), -1.0)
+        "half the energy distance",
+        "data unit",
+        1.0,
+        partial(_fixed, Profile("distance", 1.0), -1.0),
     )
-    return flowed(x, y, kind, Pace(steps, step, momentum, tol, every), rng, watch)
+    return flowed(x, y, kind, Pace(steps, step, tol, every, momentum), rng, watch)

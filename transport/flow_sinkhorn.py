@@ -12,7 +12,7 @@ from divmatch.settings import Setting
 from divmatch.transport import costs
 from divmatch.transport.descent import Draw, Kind, Make, Pace, flowed
 from divmatch.transport.entropic import Effort
-from divmatch.transport.moving import FLOW, Every, Momentum, Step, Steps, Tol
+from divmatch.transport.moving import FLOW, Every, Step, Steps, Tol
 from divmatch.transport.problem import Regularised, Support, Term, between, within
 
 Share = Annotated[
@@ -78,7 +78,6 @@ def sinkhorn(
     eps: Share = 0.05,
     steps: Steps = 500,
     step: Step = 1.0,
-    momentum: Momentum = 0.0,
     tol: Tol = 0.5,
     every: Every = None,
     rng: "np.random.Generator",
@@ -100,8 +99,6 @@ def sinkhorn(
     steps : int
         As for the method sliced-riesz.
     step : float
-        As for the method sliced-riesz.
-    momentum : float
         As for the method sliced-riesz.
     tol : float
         As for the method sliced-riesz.
@@ -131,4 +128,4 @@ def sinkhorn(
     [2.0, 3.0]
     """
     kind = Kind("Sinkhorn divergence", "data unit^2", 2.0, partial(_family, eps))
-    return flowed(x, y, kind, Pace(steps, step, momentum, tol, every), rng, watch)
+    return flowed(x, y, kind, Pace(steps, step, tol, every), rng, watch)

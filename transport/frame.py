@@ -49,9 +49,7 @@ def rms(points: Array, masses: Array) -> float:
     return largest * math.sqrt(float(masses @ np.einsum("ij,ij->i", rows, rows)))
 
 
-def parted(
-    points: Array, rng: "np.random.Generator", name: str
-) -> tuple[Array, tuple[Note, ...]]:
+def parted(points: Array, rng: "np.random.Generator", name: str) -> tuple[Array, tuple[Note, ...]]:
     """Rows that coincide would stay together for ever: they are moved apart by next to nothing."""
     rows = np.ascontiguousarray(points + 0.0)
     keys = rows.view(np.dtype((np.void, rows.itemsize * rows.shape[1]))).ravel()

@@ -10,7 +10,7 @@ Array = NDArray[np.float64]
 CENTRES = 100  # Gaussian kernels, at most
 PRODUCTS = 20  # columns up to which all products of two are features; beyond, squares
 RIDGE = 1e-3  # of the coefficients, in units of a row's loss
-NEWTON = 30  # steps, at most
+NEWTON = 10  # steps, at most: the next fit goes on from there
 SMALL = 1e-8  # of the gradient, where the fit stops
 
 

@@ -51,7 +51,7 @@ def kernel_row(kind: int, scale: float, row: Array) -> None:
 
 @inlined
 def strength_row(kind: int, scale: float, row: Array) -> None:
-    """w = −φ'(r) / r from the kernel, in its place; 0 at distance zero."""
+    """W = −φ'(r) / r from the kernel, in its place; 0 at distance zero."""
     if kind == 0:
         factor = 1.0 / (scale * scale)
         for j in range(len(row)):

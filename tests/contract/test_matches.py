@@ -32,7 +32,8 @@ EVERY_WEIGHING = pytest.mark.parametrize(
 )
 SECTIONS = ("Parameters", "Returns", "Notes", "Examples")
 NEEDED = {
-    ("weights", "dro"): {"loss": "0"}
+    ("weights", "dro"): {"loss": "0"},
+    **{("flow", method): {"steps": 15} for method in task("flow").methods},  # or it takes long
 }  # what a method cannot do without: (task, method) -> settings
 
 
