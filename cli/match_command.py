@@ -178,8 +178,11 @@ def check_files(session: Session) -> None:
 
 def match(of: Any, options: dict[str, Any]) -> int:
     """Run one task on its files."""
+    from divmatch.cli.products import check_movable
+
     session, chosen, settings = prepared(of, options)
     x, y = read(session, options["reference"], options["candidate"], chosen)
+    check_movable(x, of)
     with session.running():
         try:
             found, watch = fitted(session, chosen, x, y, settings)

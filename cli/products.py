@@ -3,14 +3,18 @@
 import io
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from divmatch.cli.report import Report
+from divmatch.errors import SettingError
 from divmatch.match import Matched
 from divmatch.matcher import Task
+from divmatch.samples import Samples
+from divmatch.scaling import own_units
 
 SUFFIXES = {".npy": "npy", ".npz": "npz", ".parquet": "product"}
 WEIGHT = "weight"
@@ -41,7 +45,24 @@ def arrays_of(found: Matched, task: Task) -> dict[str, NDArray[Any]]:
         rows = found.fit.rows
         assert rows is not None  # noqa: S101
         return {"rows": _places(found)[rows], "weights": found.weights, **beside}
-    return {"points": found.points, **beside}
+    if "snapshots" in beside:
+        beside["snapshots"] = np.array([_units(found, points) for points in beside["snapshots"]])
+    return {"points": _units(found, found.points), **beside}
+
+
+def _units(found: Matched, points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rows as their file has them: what --scale has divided by is undone."""
+    return own_units(replace(found.x, points=points, _derived={}))
+
+
+def check_movable(x: Samples, task: Task) -> None:
+    """Refuse to move what is no number."""
+    _, numbers, _ = x.origin.get("layout", (None, x.d, x.d))
+    if task.product == "points" and numbers < x.d:
+        raise SettingError(
+            f"{x.name}: words and missing values cannot be moved; choose columns of numbers with "
+            "--columns, and --na drop or mean"
+        )
 
 
 def in_file(found: Matched, values: NDArray[np.float64]) -> NDArray[np.float64]:

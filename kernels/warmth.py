@@ -64,11 +64,11 @@ def kernels() -> list[tuple[str, Callable[[], object]]]:
         ("sign_walk", partial(cpu.sign_walk, line, line, cuts, cuts, np.empty((1, 6)))),
     ]
     calls.append(("transport", _transport))
-    pair, wide = np.ones((6, 2)), np.arange(120.0).reshape(6, 20)
+    masses, wide = np.ones((6, 2)), np.arange(120.0).reshape(6, 20)
     calls += [
         (
             f"pull_sums of {len(one.T)} columns",
-            partial(cpu.pull_sums, one, one, "imq", 1.0, pair, one),
+            partial(cpu.pull_sums, one, one, "imq", 1.0, masses, one),
         )
         for one in (points, wide)
     ]

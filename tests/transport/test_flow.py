@@ -52,7 +52,7 @@ def test_gradient_of_the_sinkhorn_divergence_is_its_slope():
 
 def test_sinkhorn_divergence_of_a_translation_is_its_square():
     x = rows(40, 3)
-    found = Divergence(x + [0.7, -0.2, 0.4], None, None, 0.3).at(x, x, None)[0]
+    found = Divergence(x + np.array([0.7, -0.2, 0.4]), None, None, 0.3).at(x, x, None)[0]
     assert found == pytest.approx(0.69, abs=1e-6)
 
 
