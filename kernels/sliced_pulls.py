@@ -20,7 +20,7 @@ Pull = Callable[[Array, Array, "Masses"], tuple[float, Array]]
 GROUP = 1 << 23  # projections of one sample held at a time
 ROWS = 1024  # rows projected, or whose pulls are added up, at a time
 SEVERAL = 1e4  # walks of a flow, about: directions times steps
-COMPILED_FROM = 2e7  # numbers walked from which loading the compiled twin has paid
+COMPILED_FROM = 1e8  # numbers walked from which loading the compiled twin has paid
 
 
 NONE: Array = np.empty(0)

@@ -18,7 +18,11 @@ Kernel = Annotated[
 ]
 Bandwidth = Annotated[
     float | Literal["median"],
-    Setting("s of the kernel; median: the median distance of rows of P and Q", above=0),
+    Setting(
+        "s of the kernel; median: the median distance of rows of P and Q",
+        above=0,
+        unit="data unit",
+    ),
 ]
 Noise = Annotated[
     float,
