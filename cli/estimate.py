@@ -37,18 +37,16 @@ def command_of(name: str) -> click.Command:
     if of.direction == "P||Q":
         extra.append(option("--both", is_flag=True, help="Also the other direction, Q || P."))
     if of.unit == "nats" or callable(of.unit):
-        extra.append(
-            option(
-                "--unit",
-                type=click.Choice(["nats", "bits"]),
-                default="nats",
-                help="Unit of the result.",
-            )
-        )
+        extra.append(unit_option())
     sections = pair_sections()
+    shared = name == "ot"
+    if shared:
+        from divmatch.cli import federated
+
+        sections = {"Federated": federated.options(), **sections}
 
     def run(**options: Any) -> int:
-        return estimate(of, options)
+        return federated.estimate(of, options) if shared else estimate(of, options)
 
     def prepare(options: dict[str, Any]) -> object:
         return prepared(of, options)
@@ -58,7 +56,7 @@ def command_of(name: str) -> click.Command:
         callback=run,
         params=[
             click.Argument(["reference"], metavar="P"),
-            click.Argument(["candidate"], metavar="Q", required=not of.known),
+            click.Argument(["candidate"], metavar="Q", required=not (of.known or shared)),
             *settings,
             *extra,
             *(parameter for group in sections.values() for parameter in group),
@@ -68,8 +66,18 @@ def command_of(name: str) -> click.Command:
         short_help=of.help,
         sections=sections,
         prepare=prepare,
-        notes=methods_text(of),
+        notes=methods_text(of) + (federated.NOTES if shared else ""),
         epilog=f"man divmatch-{name} has formulas, ranges, biases, cost and sources.",
+    )
+
+
+def unit_option() -> click.Option:
+    """Of what is measured in nats."""
+    return option(
+        "--unit",
+        type=click.Choice(["nats", "bits"]),
+        default="nats",
+        help="Unit of the result.",
     )
 
 
@@ -141,7 +149,9 @@ def estimate(of: Quantity, options: dict[str, Any]) -> int:
     p, q, log_q = options["reference"], options["candidate"], options.get("log_q")
     if (q is None) == (log_q is None):
         what = "missing argument 'Q'" if q is None else "expected Q or --log-q, not both"
-        raise SettingError(f"{of.name}: {what}; --log-q takes the place of Q" if of.known else what)
+        raise SettingError(
+            f"{of.name}: {what}; --log-q takes the place of Q" if of.known else f"{of.name}: {what}"
+        )
     if log_q is not None:
         x = read_known(session, p, log_q)
         with session.running():
@@ -166,6 +176,10 @@ def prepared(
     given = {name: options[name] for name in of.settings() if options[name] not in (None, ())}
     if options.get("log_q") is None:
         chosen = of.chosen(options["method"], given)
+        if options.get("unit") == "bits" and chosen.own_unit:
+            raise SettingError(
+                f"--unit bits: {of.name} --method {chosen.method} is not measured in nats"
+            )
     else:
         chosen = of.chosen_for_density(options["method"])
         refuse_with_density(options)

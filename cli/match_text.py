@@ -3,10 +3,11 @@
 from typing import Any
 
 from divmatch.cli.main import printable
-from divmatch.cli.report import Report, measured, short, verdict_lines
+from divmatch.cli.report import Report, measured, short, shown, verdict_lines
 from divmatch.errors import counted
 from divmatch.record import Result
 
+TOLD = ("ess", "max_weight", "steps", "converged")  # in the lines above
 HELD = {
     "both": "held out: fits to one half of both files, measured on the other, and back",
     "Q": "held out: fits to one half of Q, measured on the other, and back; P's rows are the same",
@@ -24,6 +25,7 @@ def text_of(report: Report) -> str:
         lines.append(sentence(report, found))
         lines += [details(settings, before, after)] if after is not None else []
         lines.append(convergence(settings))
+        lines += facts_line(settings["fit"])
     else:
         lines.append(f"{subject(report)}: none ({report.results[0].extra['message']})")
     return "\n".join([*lines, *verdict_lines(report), ""])
@@ -73,12 +75,14 @@ def convergence(settings: dict[str, Any]) -> str:
     steps = settings["fit"].get("steps")
     how = "converged" if settings["converged"] else "NOT CONVERGED"
     number = f" in {counted(int(steps), 'step')}" if steps is not None else ""
-    shown = [
-        f"{key}={short(value) if isinstance(value, float) else value}"
-        for key, value in settings["params"].items()
-        if value is not None and value is not False
-    ]
-    return f"{' '.join([settings['method'], *shown])}   {how}{number}"
+    told = " ".join([settings["method"], *shown(settings["params"])])
+    return f"{told}   {how}{number}"
+
+
+def facts_line(fit: dict[str, Any]) -> list[str]:
+    """What else the fit says of itself."""
+    shown = [f"{k} {short(v)}" for k, v in fit.items() if k not in TOLD and v is not None]
+    return ["   ".join(shown)] if shown else []
 
 
 def value_of(report: Report) -> str:

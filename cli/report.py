@@ -14,6 +14,7 @@ COLOURS = {
     "FAIL": "31",
     "INCONCLUSIVE": "33",
 }
+FEW = 6  # numbers of a setting that a line holds
 TESTS = {  # how people call what the record calls by its name
     "wild-bootstrap": "wild bootstrap draw",
 }
@@ -76,7 +77,8 @@ def title(result: Result, report: Report) -> str:
     """What the number is, with its direction where it has one."""
     from divmatch.estimator import quantity
 
-    name = quantity(result.metric).titled(result.params)
+    of = quantity(result.metric)
+    name = of.methods.get(result.method, of).titled(result.params)
     p, q = report.name("p"), report.name("q")
     if result.direction == "P||Q":
         return f"{name}(P={p} || Q={q})"
@@ -120,14 +122,26 @@ def _why_moved(result: Result) -> str:
 
 def convention(result: Result) -> str:
     """Method and settings: the same two files give other numbers under other conventions."""
-    settings = [
-        f"{key}={_told(value) if isinstance(value, float) else value}"
-        for key, value in result.params.items()
-        if key != "reason" and value is not None and value is not False
-        if not isinstance(value, Mapping)
-    ]
+    params = {key: value for key, value in result.params.items() if key != "reason"}
     why = [f"({result.params['reason']})"] if "reason" in result.params else []
-    return " ".join([result.method, *settings, *why])
+    return " ".join([result.method, *shown(params), *why])
+
+
+def shown(params: Mapping[str, Any]) -> list[str]:
+    """``key=value`` of every setting that says something in a line."""
+    return [
+        f"{key}={_word(value)}"
+        for key, value in params.items()
+        if value is not None and value is not False and not isinstance(value, Mapping)
+    ]
+
+
+def _word(value: object) -> str:
+    """A setting as one word: rounded numbers, and the first few of many."""
+    if isinstance(value, list | tuple):
+        more = [f"… ({len(value)})"] * (len(value) > FEW)
+        return ",".join([*map(_word, value[:FEW]), *more])
+    return _told(value) if isinstance(value, float) else str(value)
 
 
 def _told(value: float) -> str:

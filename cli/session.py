@@ -165,7 +165,7 @@ class Session:
             metric=of.name,
             method=estimator.method,
             value=math.nan,
-            unit=of.unit_of(settings),
+            unit=estimator.unit_of(settings),
             direction=of.direction,
             n=(x.n,) if y is None else (x.n, y.n),
             d=x.d,

@@ -6,7 +6,13 @@ from typing import Any
 import click
 
 from divmatch.cli.command import Command
-from divmatch.cli.estimate import finish, methods_text, prepared, settings_options
+from divmatch.cli.estimate import (
+    finish,
+    methods_text,
+    prepared,
+    settings_options,
+    unit_option,
+)
 from divmatch.cli.options import (
     choice,
     compute_options,
@@ -49,6 +55,7 @@ def single_command_of(name: str) -> click.Command:
         params=[
             click.Argument(["reference"], metavar="P"),
             *settings_options(of),
+            *([unit_option()] if of.unit == "nats" else []),
             *(parameter for group in sections.values() for parameter in group),
         ],
         examples=of.examples,

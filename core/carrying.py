@@ -39,8 +39,8 @@ def carried(
     Parameters
     ----------
     path : str
-        The input that the rows come from. Of standard input, which is gone, and of plain arrays only
-        the new columns and the array's own, named by position, are written.
+        The input that the rows come from. Columns of a plain array are named by position; of standard
+        input, which is gone, only the new columns are written.
     columns : mapping
         One value a row of the file, or a row of ``rows``.
     rows : ndarray, optional
@@ -59,15 +59,15 @@ def carried(
     table = _table(path, arrow)
     if table is not None and rows is not None:
         table = table.take(arrow.array(rows))
-    made = arrow.table({}) if table is None else table.drop_columns(
-        [name for name in hidden if name in table.column_names]
-    )  # fmt: skip
-    for name, values in columns.items():
-        column = arrow.array(np.ascontiguousarray(values))
-        if name in made.column_names:
-            made = made.set_column(made.column_names.index(name), name, column)
-        else:
-            made = made.append_column(name, column)
+    new = {name: arrow.array(np.ascontiguousarray(values)) for name, values in columns.items()}
+    made = arrow.table(new)
+    if table is not None:
+        made = table.drop_columns([name for name in hidden if name in table.column_names])
+        for name, column in new.items():
+            if name in made.column_names:
+                made = made.set_column(made.column_names.index(name), name, column)
+            else:
+                made = made.append_column(name, column)
     sink = arrow.BufferOutputStream()
     parquet.write_table(made, sink)
     data: bytes = sink.getvalue().to_pybytes()

@@ -13,7 +13,7 @@ QUANTITIES = {  # commands that compare two samples: name -> (module that declar
     "mmd": ("divmatch.estimators.mmd_methods", "Squared maximum mean discrepancy between two samples, unbiased (U-statistic)."),
     "energy": ("divmatch.estimators.energy", "Energy distance between two samples, unbiased (U-statistic)."),
     "sinkhorn": ("divmatch.transport.sinkhorn", "Sinkhorn divergence between two samples, by iterations and sparse Newton steps."),
-    "sliced": ("divmatch.transport.sliced", "Sliced Wasserstein distance between two samples."),
+    "sliced": ("divmatch.transport.sliced_methods", "Sliced Wasserstein distance between two samples."),
     "frechet": ("divmatch.transport.frechet_methods", "Squared Fréchet (Bures-Wasserstein) distance between fitted Gaussians, without its bias."),
     "ot": ("divmatch.transport.exact", "Exact Wasserstein distance between two samples, with a certificate."),
 }  # fmt: skip
@@ -21,6 +21,7 @@ QUANTITIES = {  # commands that compare two samples: name -> (module that declar
 SINGLES = {  # commands that look at one sample: name -> (module that declares it, help)
     "ksd": ("divmatch.estimators.stein", "Squared kernel Stein discrepancy of a sample from a known density, unbiased."),
     "dcor": ("divmatch.estimators.dependence", "Squared distance correlation between columns of one sample, bias-corrected."),
+    "mi": ("divmatch.estimators.mutual_information_methods", "Mutual information between columns of one sample, from neighbour distances (KSG)."),
     "tails": ("divmatch.estimators.tails", "How heavy the tails of a sample are: 1 like a Gaussian, more where rows lie far out."),
 }  # fmt: skip
 

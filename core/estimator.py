@@ -120,6 +120,9 @@ class Estimator(Method):
     standard_error: Callable[..., float | None] | None = None
     biased: float | None = None  # the power of 1/n of a bias that no interval knows of
     assumption: Callable[..., tuple[Note, ...]] | None = None
+    fraction: float | None = None  # of the rows in a subsample, where the usual one is too small
+    own_title: str = ""  # where the method does not measure what its quantity is called after
+    own_unit: str = ""
     _summary: list[Callable[..., Estimate | None]] = field(default_factory=list)
     _plan: list[Callable[..., Pooled]] = field(default_factory=list)
     _contrast: list[Callable[..., Pooled]] = field(default_factory=list)
@@ -135,6 +138,14 @@ class Estimator(Method):
         """How the command line asks for it."""
         density = self in self.quantity.known.values()
         return "--log-q" if density else f"--method {self.method}"
+
+    def titled(self, settings: Mapping[str, Any]) -> str:
+        """What the number is called, with its settings filled in."""
+        return self.own_title or self.quantity.titled(settings)
+
+    def unit_of(self, settings: Mapping[str, Any]) -> str:
+        """The unit, with its settings filled in."""
+        return self.own_unit or self.quantity.unit_of(settings)
 
     def __call__(self, x: Samples, y: Samples | None = None, /, **settings: Any) -> Estimate:
         """Evaluate on one or two checked samples with checked settings."""
@@ -286,6 +297,9 @@ class Quantity(Family[Estimator]):
         biased: float | None = None,
         known_density: bool = False,
         assumption: Callable[..., tuple[Note, ...]] | None = None,
+        fraction: float | None = None,
+        title: str = "",
+        unit: str = "",
     ) -> Callable[[Callable[..., Estimate]], Estimator]:
         """Turn a typed function into the estimator of this quantity called ``method``.
 
@@ -305,6 +319,9 @@ class Quantity(Family[Estimator]):
                 standard_error,
                 biased,
                 assumption,
+                fraction,
+                title,
+                unit,
             )
             (self.known if known_density else self.methods)[method] = made
             return made

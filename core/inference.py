@@ -114,7 +114,7 @@ def infer_all(
         estimates = [estimate_of(evaluate, estimator, x, y, settings) for settings in seeded]
         subsamples: list[Subsampled | None] = [None] * len(several)
         if estimator.interval == "subsampling":
-            subsamples = subsampled(estimator, x, y, seeded, seed, design)
+            subsamples = subsampled(estimator, x, y, seeded, seed, design, estimator.fraction)
         if kept is not None:
             kept += zip(estimates, subsamples, strict=True)
         if permutations:
@@ -226,7 +226,7 @@ def result_of(
         metric=of.name,
         method=estimator.method,
         value=estimate.value + 0.0,  # no minus zero
-        unit=of.unit_of(settings),
+        unit=estimator.unit_of(settings),
         direction=of.direction,
         n=(x.n,) if y is None else (x.n, y.n),
         d=x.d,

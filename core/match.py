@@ -256,8 +256,10 @@ def _combined(
         ci = Interval(level, centre - half, centre + half, "cross-fitted")
     notes = {note.code: note for part in parts for note in part.warnings}
     near = any(code in notes for code in NEAR_ZERO) and (se is None or value < 2 * se)
-    if name == "after" or not near:
-        notes = {code: note for code, note in notes.items() if code not in NEAR_ZERO}
+    notes = {code: note for code, note in notes.items() if code not in NEAR_ZERO}
+    if name == "before" and near:
+        message = "these rows do not tell P from Q before: its interval is not valid there, see divmatch test"
+        notes["W04"] = Note("W04", message)
     params = {**first.params} if name == "before" else {**first.params, "told_from_zero": not near}
     kept = tuple(notes.values())
     status = "inconclusive" if any(note.code in UNDECIDED for note in kept) else "ok"

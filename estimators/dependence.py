@@ -10,6 +10,8 @@ from divmatch.estimator import Array, Estimate, Pooled, Quantity
 from divmatch.estimators import distance_moments as moments
 from divmatch.estimators.column_groups import (
     Groups,
+    X,
+    Y,
     constant_groups,
     covariance_of,
     distances_of,
@@ -21,20 +23,6 @@ from divmatch.record import Note, Test
 from divmatch.samples import Samples
 from divmatch.settings import Setting
 
-X = Annotated[
-    str | None,
-    Setting("columns of the first group, by name or position", long=True, shown="COLS", parse=str),
-]
-Y = Annotated[
-    str | None,
-    Setting(
-        "columns of the other group; given several times, one group each",
-        long=True,
-        shown="COLS",
-        repeated=True,
-        parse=str,
-    ),
-]
 Kind = Annotated[
     Literal["correlation", "covariance"],
     Setting("the squared correlation, free of scale, or the squared covariance", many=True),

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from divmatch.estimators.logistic import CURVATURE_ROWS, Problems, inverse_factor
 from divmatch.kernels.execution import in_order
+from divmatch.kernels.logistic import CURVATURE_ROWS, Problems, inverse_factor
 
 Array = NDArray[np.float64]
 

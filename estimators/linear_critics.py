@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from divmatch.estimators.donsker_varadhan import Bounds
 from divmatch.estimators.folds import Deal, median_distance
-from divmatch.estimators.logistic import Problems, Rows, fit
+from divmatch.kernels.logistic import Problems, Rows, fit
 
 Array = NDArray[np.float64]
 

@@ -15,7 +15,7 @@ from divmatch.estimators.mmd import MMD, Bandwidth, chosen_form, held_form
 from divmatch.estimators.row_order import shuffled
 from divmatch.kernel_names import Kernel, amplitude, frequencies, kernel_named
 from divmatch.kernels.features import Features, Fourier, Landmarks
-from divmatch.kernels.slices import typical
+from divmatch.kernels.slicings import typical
 from divmatch.samples import Samples
 from divmatch.settings import Setting
 

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from divmatch.kernels.gpu.pairwise import array_module
+
 Array = NDArray[np.float64]
 Places = NDArray[Any]  # whole numbers: positions of rows
 
@@ -46,28 +48,77 @@ def weighted_cells(upto_x: Array, upto_y: Array) -> Cells:
     )
 
 
+def batched_cells(upto_x: Array, upto_y: Array) -> Cells:
+    """`weighted_cells` of many pairs of lines, (q, n) and (q, m), with places in the flattened arrays."""
+    (count, n), m = upto_x.shape, upto_y.shape[1]
+    both = np.concatenate([upto_x, upto_y], axis=1)
+    order = np.argsort(both, axis=1, kind="stable")
+    of_x = order < n
+    passed_x: Places = np.cumsum(of_x, axis=1) - of_x
+    passed_y = np.arange(n + m) - passed_x
+    lines = np.arange(count)[:, None]
+    return Cells(
+        np.minimum(passed_x, n - 1) + n * lines,
+        np.minimum(passed_y, m - 1) + m * lines,
+        np.diff(np.take_along_axis(both, order, axis=1), prepend=0.0, axis=1),
+    )
+
+
 def cumulated(weights: Array) -> Array:
     """Cumulative weights along the last axis; the last is 1 whatever the rounding."""
     sums: Array = np.cumsum(weights, axis=-1)
     return sums / sums[..., -1:]
 
 
-def sorted_costs(x: Array, y: Array, cells: Cells | None, p: float) -> Array:
-    """W_p^p of every row of sorted numbers; x of shape (q, n), y (q, m); shape (q,)."""
+def sorted_costs(x: Any, y: Any, cells: Cells | None, p: float) -> Any:
+    """W_p^p of every row of sorted numbers, of any array module; (q, n), (q, m) to (q,)."""
     if cells is None:
-        costs: Array = _powers(x - y, p).mean(axis=1)
+        return _powers(x - y, p).mean(axis=1)
+    return _powers(_taken(x, cells.rows) - _taken(y, cells.columns), p) @ cells.lengths
+
+
+def forces(x: Array, y: Array, cells: Cells | None, p: float) -> tuple[Array, Array, Array]:
+    """W_p^p of every row, (q,), and its derivatives by the sorted numbers, (q, n) and (q, m).
+
+    Cells are those of all rows, or of each (`batched_cells`).
+    """
+    lengths: Array | float = 1.0 / x.shape[1] if cells is None else cells.lengths
+    if cells is None:
+        gaps = x - y
+    elif cells.rows.ndim == 1:
+        gaps = _taken(x, cells.rows) - _taken(y, cells.columns)
     else:
-        gaps = x.take(cells.rows, axis=1, mode="clip") - y.take(cells.columns, axis=1, mode="clip")
-        costs = _powers(gaps, p) @ cells.lengths
-    return costs
+        gaps = x.take(cells.rows) - y.take(cells.columns)
+    sizes = np.abs(gaps)
+    pulls = (2.0 * gaps if p == 2 else p * sizes ** (p - 1) * np.sign(gaps)) * lengths
+    costs = (_powers(sizes, p) * lengths).sum(axis=1)
+    if cells is None:
+        return costs, pulls, -pulls
+    lines = np.arange(len(x))[:, None]
+    onto: list[Array] = []
+    for places, part in ((cells.rows, x), (cells.columns, y)):
+        flat = places if places.ndim == 2 else places + part.shape[1] * lines
+        sums: Any = np.bincount(flat.ravel(), pulls.ravel(), part.size)
+        onto.append(sums.reshape(part.shape))
+    return costs, onto[0], -onto[1]
 
 
-def _powers(gaps: Array, p: float) -> Array:
+def _taken(values: Any, places: Any) -> Any:
+    if isinstance(values, np.ndarray):
+        return values.take(places, axis=1, mode="clip")
+    return values.take(places, axis=1)  # only NumPy checks
+
+
+def _powers(gaps: Any, p: float) -> Any:
     """|gap|^p in place."""
     if p == 2:
-        return np.multiply(gaps, gaps, out=gaps)
-    np.abs(gaps, out=gaps)
-    return gaps if p == 1 else np.power(gaps, p, out=gaps)
+        gaps *= gaps
+    else:
+        xp = array_module(gaps)
+        xp.abs(gaps, out=gaps)
+        if p != 1:
+            xp.power(gaps, p, out=gaps)
+    return gaps
 
 
 class Turns(NamedTuple):

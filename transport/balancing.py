@@ -32,8 +32,12 @@ MaxWeight = Annotated[
     Setting("largest weight over the one before", above=1, infinite=True),
 ]
 Kind = Annotated[
-    Literal["el", "et", "chi2", "hellinger"] | float,
-    Setting("distance from the weights before, or its Cressie-Read power", least=-5, most=5),
+    Literal["el", "et", "chi2", "hellinger"] | float | None,
+    Setting(
+        "f-divergence from the weights before, or its Cressie-Read power; el for gel, et for tilt",
+        least=-5,
+        most=5,
+    ),
 ]
 POWERS = {"el": -1.0, "et": 0.0, "chi2": 1.0, "hellinger": -0.5}
 
@@ -108,7 +112,7 @@ def entropy(
     [0.1162, 0.2676, 0.6162]
     """
     wanted = _wanted(x, y, moments, interactions, margins, delta)
-    return _balanced(x, wanted, Divergence(0.0, upper=max_weight), delta, watch)
+    return balanced(x, wanted, Divergence(0.0, upper=max_weight), delta, watch)
 
 
 @WEIGHTS.method(
@@ -120,7 +124,7 @@ def gel(
     x: Samples,
     y: Samples | None,
     *,
-    kind: Kind = "el",
+    kind: Kind = None,
     moments: Moments = 1,
     interactions: Interactions = False,
     margins: MarginsFile = None,
@@ -142,7 +146,7 @@ def gel(
     x, y : Samples
         Rows of P, shape (n, d), and of Q, shape (m, d), weighted or not; y is None with margins alone.
     kind : str or float
-        el, et, chi2, hellinger, or γ from −5 to 5.
+        el, et, chi2, hellinger, or γ from −5 to 5; el unless given.
     moments : int
         As for the method entropy.
     interactions : bool
@@ -181,8 +185,15 @@ def gel(
     [0.0833, 0.3333, 0.5833]
     """
     wanted = _wanted(x, y, moments, interactions, margins, delta)
+    return balanced(
+        x, wanted, divergence_of("el" if kind is None else kind, max_weight), delta, watch
+    )
+
+
+def divergence_of(kind: str | float, max_weight: float) -> Divergence:
+    """The f-divergence that --kind names, with --max-weight as its bound."""
     gamma = POWERS[kind] if isinstance(kind, str) else float(kind)
-    return _balanced(x, wanted, Divergence(gamma, upper=max_weight), delta, watch)
+    return Divergence(gamma, upper=max_weight)
 
 
 def _wanted(
@@ -199,7 +210,7 @@ def _wanted(
     return constraints_of(x, y, moments, interactions, known, delta)
 
 
-def _balanced(
+def balanced(
     x: Samples, wanted: Constraints, divergence: Divergence, delta: float, watch: Watch
 ) -> Fit:
     """The dual's weights, or each constraint that no weights can meet."""

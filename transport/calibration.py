@@ -88,7 +88,7 @@ class Solution:
 
 def reduced(features: Array, q: Array) -> Array:
     """The basis in which centred features are uncorrelated with variance 1; collinear ones fall away."""
-    gram = (features * q[:, None]).T @ features
+    gram = (features.T * q) @ features
     values, vectors = np.linalg.eigh(gram)
     kept = values > RANK * max(float(values.max(initial=0.0)), 1e-300) * len(values)
     made: Array = vectors[:, kept] / np.sqrt(values[kept])
@@ -112,7 +112,9 @@ def calibrated(
     shift = q @ features
     centred, offsets = features - shift, targets - shift
     basis = np.eye(len(targets)) if delta else reduced(centred, q)
-    rows = np.column_stack([np.ones(len(q)), centred @ basis])
+    wide = np.ones((basis.shape[1] + 1, len(q)))
+    np.matmul(basis.T, centred.T, out=wide[1:])
+    rows = wide.T
     aim = np.concatenate([[1.0], basis.T @ offsets])
     slack = np.concatenate([[0.0], np.full(len(aim) - 1, delta)])
     z = np.zeros(len(aim))
@@ -129,7 +131,7 @@ def calibrated(
         if worst <= tolerance:
             done = True
             break
-        hessian = (rows * (q * bend)[:, None]).T @ rows
+        hessian = (rows.T * (q * bend)) @ rows
         move = _direction(hessian, gradient, z, slack)
         found = _line(divergence, rows, q, aim, z, slack, value, gradient, move)
         if found is None:

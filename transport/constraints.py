@@ -93,8 +93,15 @@ def constraints_of(
         raise SettingError("--moments: no column is left to constrain; give Q or --margins")
 
     def raw(samples: Samples) -> Array:
-        z = (own_units(samples) - mean) / unit
-        return np.column_stack([_product(z, feature) for feature in wanted])
+        z = np.ascontiguousarray(
+            own_units(samples).T
+        )  # a feature is a row here: all passes are along it
+        z -= mean[:, None]
+        z /= unit[:, None]
+        made = np.empty((len(wanted), samples.n))
+        for row, feature in zip(made, wanted, strict=True):
+            _multiply(z, feature, row)
+        return made.T
 
     values = raw(x)
     targets = np.array([fixed.get(feature, np.nan) for feature in wanted])
@@ -105,11 +112,11 @@ def constraints_of(
     return _standardised(x, values, targets, labels, units, raw, delta)
 
 
-def _product(z: Array, feature: Feature) -> Array:
-    made = np.ones(len(z))
-    for column, power in feature.powers:
-        made = made * z[:, column] ** power
-    return made
+def _multiply(z: Array, feature: Feature, made: Array) -> None:
+    (first, power), *others = feature.powers
+    np.power(z[first], power, out=made) if power > 1 else np.copyto(made, z[first])
+    for column, more in others:
+        made *= z[column] ** more
 
 
 def _moments(free: list[int], flat: NDArray[np.bool_], order: int, pairs: bool) -> list[Feature]:
@@ -213,7 +220,7 @@ def _standardised(
 
     return Constraints(
         tuple(labels[k] for k in kept),
-        np.ascontiguousarray(features[:, kept]),
+        features if len(kept) == len(labels) else np.asfortranarray(features[:, kept]),
         aims[kept],
         offset[kept],
         scale[kept],

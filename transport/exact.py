@@ -67,6 +67,7 @@ OT = Quantity(
         "divmatch ot real.npy gen.npy --cost cityblock",
         "divmatch ot real.parquet gen.parquet --columnwise -p 1",
         "divmatch ot real.npy gen.npy --debias",
+        "divmatch ot real.npy gen.npy --federated --support 50",
     ),
 )
 

@@ -1,6 +1,7 @@
 """Exact transport between samples of numbers, by sorting: W_p^p, potentials and noise of one column."""
 
 from collections.abc import Callable, Hashable
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,9 +9,10 @@ from numpy.typing import NDArray
 
 from divmatch.estimator import Labels
 from divmatch.kernels import merging
+from divmatch.kernels.backend import to_device, twin
 from divmatch.kernels.execution import in_order
 from divmatch.kernels.quantiles import equal_knots, noise
-from divmatch.kernels.slices import STRIP, Slices, split_costs
+from divmatch.kernels.slices import COMPILED_FROM, Slices, split_costs, walking
 from divmatch.samples import Samples
 from divmatch.transport.exact_costs import Moved, scale_of
 
@@ -66,6 +68,7 @@ class SortedPool:
 
     def __init__(self, pool: Samples, p: float) -> None:
         self.p, self.reach = p, 0.0
+        self.engine: ModuleType | None = None  # the same for all splits of a test
         self.lines = []
         for column in range(pool.d):
             values = pool.points[:, column]
@@ -73,17 +76,22 @@ class SortedPool:
             order = np.argsort(values, kind="stable")
             self.reach += float(np.ptp(values)) / pool.d
             line = (values[order] - values[order[0]]) / scale
-            weights = None if pool.weights is None else pool.weights[order]
-            self.lines.append((line, order, weights, scale))
+            self.lines.append((line, order, scale))
+        self.weights = pool.weights
 
     def statistic(self, labels: Labels) -> Array:
         """One number for every column of labels, shape (N, B) to (B,)."""
         splits = np.ascontiguousarray(labels.T)
+        work = walking(len(labels), len(splits) * len(self.lines))
+        engine = self.engine = self.engine or twin(work, COMPILED_FROM)
+        moved = to_device(splits, work)
+
+        def one(column: tuple[Array, Any, float]) -> Array:
+            line, order, scale = column
+            costs = split_costs(line, order, moved, self.weights, self.p, engine, work)
+            return np.asarray(scale * costs ** (1 / self.p))
+
         total = np.zeros(len(splits))
-        at_once = max(1, STRIP // splits.shape[1])
-        for line, order, weights, scale in self.lines:
-            for start in range(0, len(splits), at_once):
-                some = slice(start, start + at_once)
-                marked = splits[some].take(order, axis=1)
-                total[some] += scale * split_costs(line, marked, weights, self.p) ** (1 / self.p)
+        for part in in_order(one, self.lines, work=work):
+            total += part
         return total / len(self.lines)

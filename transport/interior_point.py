@@ -16,7 +16,6 @@ Array = NDArray[np.float64]
 
 STEPS = 60
 SHORTENED = 0.995  # share of the way to the nearest bound
-NEGLIGIBLE = 1e-6  # of the largest weight: at the end less than this is nothing
 
 
 class Kernel(Protocol):
@@ -68,7 +67,7 @@ def minimum(
         if told:
             told(step, gap)
         if gap <= tolerance:
-            return _cleaned(kernel, mu, upper, w, gap, tolerance, step)
+            return Minimum(w, gap, step, True)
         moved = _step(kernel, gradient, w, upper - w, z, t, nu)
         if moved is None:
             break
@@ -116,18 +115,6 @@ def _longest(w: Array, s: Array, z: Array, t: Array, move: Array, dz: Array, dt:
         if down.any():
             size = min(size, float((values[down] / -changes[down]).min()))
     return size
-
-
-def _cleaned(
-    kernel: Kernel, mu: Array, upper: Array, w: Array, gap: float, tolerance: float, steps: int
-) -> Minimum:
-    """Rows with next to no weight have none, if the gap allows it."""
-    kept = np.where(w < NEGLIGIBLE * w.max(), 0.0, w)
-    kept = kept / kept.sum()
-    other = gap_of(kernel.times(kept) - mu, kept, upper)
-    if other <= tolerance and bool((kept <= upper).all()):
-        return Minimum(kept, other, steps, True)
-    return Minimum(w, gap, steps, True)
 
 
 def gap_of(gradient: Array, w: Array, upper: Array) -> float:

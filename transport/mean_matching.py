@@ -46,8 +46,9 @@ def kmm(
     q the weights that P came with: half of the squared MMD between weighted P and Q, less a constant. With
     the kernel riesz:1 it is the energy distance: energy balancing.
 
-    Use it when nobody knows which moments matter: a kernel sees all of them, the smooth ones first. Many
-    rows get no weight at all. The weights fit P's own rows, and there are none for others: the figure
+    Use it when nobody knows which moments matter: a kernel sees all of them, the smooth ones first. Few rows
+    may carry the weight: the effective size tells. The weights fit P's own rows, and there are none for
+    others: the figure
     after holds out rows of Q alone, and is measured with every pair counted.
 
     Parameters
@@ -71,7 +72,7 @@ def kmm(
     Returns
     -------
     Fit
-        Weights, sum 1; `mmd2` before and after on these rows, the `gap`, how many rows keep weight.
+        Weights, sum 1; `mmd2` before and after on these rows, the `gap` to the minimum.
 
     Raises
     ------
@@ -211,7 +212,6 @@ def _fit(
             "mmd2_before": before,
             "mmd2_after": after,
             "gap": 2.0 * found.gap,
-            "kept": int(np.count_nonzero(w)),
             "steps": found.steps,
         },
         params={} if scale is None else {"bandwidth": scale},

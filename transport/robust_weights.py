@@ -101,7 +101,7 @@ def dro(
     >>> found.weights.round(4).tolist()
     [0.09, 0.2447, 0.6652]
     """
-    losses, q = _column(x, loss, "--loss"), x.masses()
+    losses, q = column_of(x, loss, "--loss"), x.masses()
     if ball in ("kl", "chi2"):
         if tau is not None and radius is not None:
             raise SettingError("--tau and --radius: one price or one radius, not both")
@@ -122,12 +122,16 @@ def dro(
     paid = 0.0 if radius is not None else price * distance
     return Fit(
         weights=w,
-        facts={"divergence": distance, "tau": price, "objective": after - (paid if price else 0.0)},
+        facts={
+            "divergence": distance,
+            "tau": price or None,
+            "objective": after - (paid if price else 0.0),
+        },
         figure=Figure("loss", float(q @ losses), after, "loss unit"),
     )
 
 
-def _column(x: Samples, name: str | None, flag: str) -> Array:
+def column_of(x: Samples, name: str | None, flag: str) -> Array:
     """One column of P in its own unit."""
     names = x.columns or tuple(map(str, range(x.d)))
     if name is None:

@@ -5,7 +5,6 @@ from dataclasses import replace
 from typing import Annotated, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from divmatch.errors import InconclusiveError, SettingError, counted
 from divmatch.estimator import Array, Estimate, Pooled, Quantity, influence_se
@@ -346,13 +345,7 @@ def splits_plan(
     rho = math.inf if unbalanced is None else unbalanced
     of = Regularised(cost, float(eps.removeprefix(ABSOLUTE)), rho, effort)
 
-    def alone(split: NDArray[np.bool_]) -> float:
-        p, q = (Support.of(pool.take(part)) for part in (split, ~split))
-        start = costs.mean(cost, p.points, q.points, p.weights, q.weights)
-        own = [within(part, of) for part in (p, q)] if debiased else []
-        return combined([between(p, q, of, start), *own])
-
-    splits = Splits(Support.of(pool), of, alone, debiased=debiased)
+    splits = Splits(Support.of(pool), of, debiased=debiased)
     return Pooled(splits.values, lambda: ROUNDED * splits.size)
 
 

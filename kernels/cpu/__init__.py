@@ -22,6 +22,7 @@ from divmatch.kernels.cpu.pairwise import (
 from divmatch.kernels.cpu.plane import dominated
 from divmatch.kernels.cpu.pulls import pull_sums
 from divmatch.kernels.cpu.rows import row_sums
+from divmatch.kernels.cpu.splits import split_costs
 from divmatch.kernels.cpu.walks import riesz_walk
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "rows_at_once",
     "shaped",
     "sign_walk",
+    "split_costs",
     "squared_distances",
     "summed",
     "tile",

@@ -22,6 +22,7 @@ from divmatch.kernels.gpu.pairwise import (
 from divmatch.kernels.gpu.plane import dominated
 from divmatch.kernels.gpu.pulls import pull_sums
 from divmatch.kernels.gpu.rows import row_sums
+from divmatch.kernels.gpu.splits import split_costs
 from divmatch.kernels.gpu.walks import riesz_walk
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "rows_at_once",
     "shaped",
     "sign_walk",
+    "split_costs",
     "squared_distances",
     "summed",
     "tile",

@@ -27,6 +27,7 @@ SUITES = (
     "bench_prdc",
     "bench_marginals",
     "bench_score",
+    "bench_weights",
 )
 PACKAGES = (
     "divmatch",

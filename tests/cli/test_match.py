@@ -239,3 +239,14 @@ def test_what_did_not_converge_is_inconclusive_and_passes_no_gate(here, files, m
     assert (code, "NOT CONVERGED" in printed) == (3, True)
     assert "INCONCLUSIVE  energy" in printed
     assert "warning[W68]: weights --method stuck was not converged" in errors
+
+
+def test_standard_input_is_matched_and_only_its_weights_are_written(run, files):
+    made = run(shell="cat p.npy | divmatch match weights - q.npy -o piped.parquet -q")
+    assert (made.returncode, made.stderr) == (0, "")
+    assert parquet.read_table(files / "piped.parquet").column_names == ["weight"]
+
+
+def test_samples_that_are_alike_before_are_said_to_be(here, files):
+    errors = here("match weights p.npy near.npy")[2]
+    assert errors.count("warning[W04]: these rows do not tell P from Q before") == 1

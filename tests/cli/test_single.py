@@ -66,6 +66,9 @@ def test_weights_count(here, scored):
         ("dcor p.npy", "give --x and --y, p.npy has 4 columns"),
         ("dcor p.parquet --x a --y bb", "column 'bb' not found"),
         ("dcor p.npy --x 0 --scale ref-whiten", "'ref-whiten' is not one of"),
+        ("mi p.npy", "give --x and --y, p.npy has 4 columns"),
+        ("mi p.npy --x 0 --method wasserstein --unit bits", "is not measured in nats"),
+        ("mi p.npy --x 0 --references 1", "--references 1: expected a whole number at least 2"),
         ("score p.npy q.npy --metrics dcor", "looks at one sample"),
         ("test p.npy q.npy --statistic ksd", "looks at one sample"),
     ],
@@ -82,6 +85,18 @@ def test_columns_are_groups_of_their_names(here, scored):
     assert found == value(here, "dcor p.npy --x 0 --y 1,2")
 
 
+def test_mutual_information_is_in_nats_or_bits(here, scored):
+    nats = value(here, "mi p.npy --x 0 --y 1")
+    assert value(here, "mi p.npy --x 0 --y 1 --unit bits") == pytest.approx(nats / np.log(2))
+
+
+def test_other_dependences_have_names_and_units_of_their_own(here, scored):
+    printed = here("mi p.npy --x 0 --y 1 --method wasserstein-gaussian -q")[1]
+    assert printed.startswith("Gaussian Wasserstein dependence(p.npy)")
+    found = json.loads(here("mi p.npy --x 0 --y 1 --references 2 -q -f json")[1])["results"][0]
+    assert (found["method"], found["unit"]) == ("wasserstein", "data unit")
+
+
 def test_several_kinds_are_several_results(here, scored):
     printed = here("dcor p.npy --x 0 --y 1 --kind correlation,covariance -f value -q")[1]
     assert len(printed.splitlines()) == 2
@@ -89,7 +104,12 @@ def test_several_kinds_are_several_results(here, scored):
 
 @pytest.mark.parametrize(
     "line",
-    ["ksd p.npy --target gaussian:0,1 -B 9", "dcor p.npy --x 0 --max 1", "dcor p.npy --x 0 -B 9"],
+    [
+        "ksd p.npy --target gaussian:0,1 -B 9",
+        "dcor p.npy --x 0 --max 1",
+        "dcor p.npy --x 0 -B 9",
+        "mi p.npy --x 0 --y 1 -B 9",
+    ],
 )
 def test_json_follows_the_schema(here, scored, line):
     schema = json.loads(here("schema result")[1])

@@ -31,10 +31,12 @@ EVERY_WEIGHING = pytest.mark.parametrize(
     ids=[i for i, m in zip(IDS, MATCHERS, strict=True) if m.task.product == "weights"],
 )
 SECTIONS = ("Parameters", "Returns", "Notes", "Examples")
-NEEDED = {
+NEEDED = {  # what a method cannot do without: (task, method) -> settings
     ("weights", "dro"): {"loss": "0"},
-    **{("flow", method): {"steps": 15} for method in task("flow").methods},  # or it takes long
-}  # what a method cannot do without: (task, method) -> settings
+    ("weights", "tilt"): {"targets": "0=0.2"},
+    ("weights", "is"): {"log_p": "0", "log_q": "1"},
+    **{("flow", method): {"steps": 15} for method in task("flow").methods},  # more take long
+}
 
 
 def pair(seed=0, n=60, m=50, d=2, shift=0.3):

@@ -75,6 +75,10 @@ def finite(name, method):
     return {"alpha": 0.5} if (name, method) == ("renyi", "gaussian") else {}
 
 
+# cubic time; the loss of an overfitted network has a long tail among few rows
+SIZES = {"lipschitz": (60, 50), "exact": (60, 50), "network": (300, 250)}
+
+
 def luck_of_small_samples(method, n, m):
     """What a statistic may be above its null's zero: W_p in two columns is larger by √ln n."""
     size = (1 / n + 1 / m) ** 0.5
@@ -296,8 +300,8 @@ def test_plan_takes_many_labels_at_once(name, method):
         **(settings | {key: params[key] for key in settings if key in params}),
     )
     rng = np.random.default_rng(12)
-    labels = np.column_stack([rng.permutation(np.arange(54) < 30) for _ in range(40)])
-    apart = [plan.statistic(labels[:, b : b + 1])[0] for b in range(40)]
+    labels = np.column_stack([rng.permutation(np.arange(54) < 30) for _ in range(8)])
+    apart = [plan.statistic(labels[:, b : b + 1])[0] for b in range(8)]
     assert plan.statistic(labels) == pytest.approx(apart, abs=ROUNDING(54, scale=20))
 
 
@@ -314,13 +318,20 @@ KINDS = {
 }
 
 
-@EVERY_METHOD
 @pytest.mark.parametrize("kind", KINDS)
-def test_layout_and_type_of_the_input_do_not_matter(name, method, kind):
+def test_every_kind_of_input_becomes_the_same_points(kind):
+    """All that a method sees of its input are these points."""
+    rows = pair(13)[0].astype(np.float32).astype(float)
+    found = as_samples(KINDS[kind](rows), "x").points
+    assert SAME(found, rows)
+    assert (found.dtype, found.flags.c_contiguous) == (np.float64, True)
+
+
+@EVERY_METHOD
+def test_layout_and_type_of_the_input_do_not_matter(name, method):
     x, y = (rows.astype(np.float32).astype(float) for rows in pair(13))
-    expected = measure(name, method, x, y, permutations=9)
-    found = measure(name, method, KINDS[kind](x), KINDS[kind](y), permutations=9)
-    assert digits(found) == digits(expected)
+    found = measure(name, method, KINDS["fortran"](x), KINDS["float32"](y))
+    assert digits(found) == digits(measure(name, method, x, y))
 
 
 @EVERY_METHOD
@@ -431,7 +442,7 @@ def awkward():
         "one row in the first": (many[:1], many[1:]),
         "one row in the second": (many[1:], many[:1]),
         "two rows each": (many[:2], many[2:4]),
-        "more columns than rows": (rng.normal(size=(8, 50)), rng.normal(size=(9, 50))),
+        "more columns than rows": (rng.normal(size=(8, 20)), rng.normal(size=(9, 20))),
         "far from zero": (many + 1e8, rng.normal(size=(24, 2)) + 1e8),
         "tiny": (many * 1e-200, rng.normal(size=(24, 2)) * 1e-200),
         "subnormal": (many * 1e-310, rng.normal(size=(24, 2)) * 1e-310),
@@ -451,7 +462,7 @@ AWKWARD = awkward()
 @pytest.mark.parametrize("case", AWKWARD)
 def test_awkward_data_give_a_number_or_one_line(name, method, case):
     x, y = AWKWARD[case]
-    number_or_one_line(name, method, x, y, permutations=9)
+    number_or_one_line(name, method, x, y, permutations=2)
 
 
 @EVERY_METHOD
@@ -468,7 +479,7 @@ def test_awkward_data_give_a_number_or_one_line(name, method, case):
 )
 def test_awkward_weights_give_a_number_or_one_line(name, method, a, b):
     x, y = pair(25)
-    number_or_one_line(name, method, x, y, weights_x=a, weights_y=b, permutations=9)
+    number_or_one_line(name, method, x, y, weights_x=a, weights_y=b, permutations=2)
 
 
 @EVERY_METHOD
@@ -480,7 +491,7 @@ def test_every_policy_for_ties_gives_a_number_or_one_line(name, method, ties, ca
     estimator = quantity(name).chosen(method)
     if "ties" not in [setting.name for setting in estimator.settings]:
         pytest.skip("it has no policy for ties")
-    number_or_one_line(name, method, *AWKWARD[case], ties=ties, permutations=9)
+    number_or_one_line(name, method, *AWKWARD[case], ties=ties, permutations=2)
 
 
 @EVERY_METHOD
@@ -505,7 +516,7 @@ def test_weightless_rows_are_not_there(name, method):
 @EVERY_METHOD
 def test_same_seed_same_digits(name, method):
     x, y = pair(27)
-    found = [digits(measure(name, method, x, y, permutations=19, seed=5)) for _ in range(2)]
+    found = [digits(measure(name, method, x, y, permutations=9, seed=5)) for _ in range(2)]
     assert found[0] == found[1]
 
 
@@ -513,7 +524,7 @@ def test_same_seed_same_digits(name, method):
 def test_seed_of_a_test_does_not_move_the_value(name, method):
     x, y = pair(28)
     without = measure(name, method, x, y, seed=5)
-    assert digits(measure(name, method, x, y, permutations=19, seed=5))[:3] == digits(without)[:3]
+    assert digits(measure(name, method, x, y, permutations=2, seed=5))[:3] == digits(without)[:3]
 
 
 @EVERY_METHOD
@@ -548,9 +559,9 @@ def test_symmetric_quantities_do_not_see_the_order_of_the_samples(name, method):
 def test_two_samples_of_one_distribution_are_at_distance_zero(name, method):
     """Within luck of zero, or of what the permutations say that luck alone gives."""
     rng = np.random.default_rng(33)
-    n, m = (60, 50) if method in ("lipschitz", "exact") else (300, 250)  # cubic time
+    n, m = SIZES.get(method, (150, 120))
     rows = rng.normal(size=(n, 2)), rng.normal(size=(m, 2))
-    found = measure(name, method, *suited(method, *rows), permutations=49)
+    found = measure(name, method, *suited(method, *rows), permutations=19)
     null = found.test.null
     assert found.value == pytest.approx(null["mean"], abs=LUCK(null["sd"]))
     if found.better == "higher":

@@ -7,8 +7,8 @@ from scipy.optimize import minimize
 import divmatch
 from divmatch.errors import SettingError
 from divmatch.estimators.donsker_varadhan import Bounds
-from divmatch.estimators.logistic import Rows, fit
 from divmatch.kernels.execution import executing
+from divmatch.kernels.logistic import Rows, fit
 from tests.reference import critics as reference
 from tests.tolerances import LUCK, ROUNDING, SAME, SOLVER
 

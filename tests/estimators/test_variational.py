@@ -10,9 +10,9 @@ import divmatch
 from divmatch.errors import InconclusiveError, SettingError
 from divmatch.estimator import quantity
 from divmatch.estimators import critics, families, perceptron, variational
-from divmatch.estimators.logistic import Problems, Rows, fit
 from divmatch.inference import infer
 from divmatch.kernels.execution import executing
+from divmatch.kernels.logistic import Problems, Rows, fit
 from divmatch.randomness import stream
 from divmatch.samples import as_samples
 from tests.reference import critics as reference

@@ -8,7 +8,7 @@ import pytest
 
 import divmatch
 from divmatch.estimator import influence_se, quantity
-from divmatch.kernels.directions import directions, monte_carlo_se
+from divmatch.kernels.directions import Directions, directions
 from divmatch.kernels.execution import executing
 from divmatch.randomness import stream
 from divmatch.samples import Samples, as_samples
@@ -312,7 +312,8 @@ def test_monte_carlo_error_covers(d):
 
 def test_monte_carlo_error_of_equal_blocks():
     costs, groups = np.array([1.0, 1, 2, 2, 3, 3, 6, 6]), np.repeat(np.arange(4), 2)
-    assert monte_carlo_se(costs, groups) == pytest.approx((14 / 4) ** 0.5)  # Σ (mean − 3)² = 14
+    drawn = Directions(np.ones((8, 1)), groups, np.full(8, 1 / 8))
+    assert drawn.error(costs) == pytest.approx((14 / 4) ** 0.5)  # Σ (mean − 3)² = 14
 
 
 @pytest.mark.parametrize("d", [2, 20])
