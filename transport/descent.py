@@ -233,8 +233,10 @@ def _run(
     patience = PATIENCE if not pace.noise else 2 * LOOK
     furthest = 2.0 * (rms(state.best, a) + 1.0)
     while True:
-        if rms(state.x, a) > furthest:
+        away = _length(state.x, a)
+        if away > furthest:
             state.returned()
+            away = _length(state.x, a)
         rng, where = draw(state.k + 1), state.x
         looking = not pace.noise or state.k % LOOK == 0 or state.k >= pace.steps
         if not looking:
@@ -246,7 +248,7 @@ def _run(
             return
         if back:
             continue
-        length = _advance(state, velocity, a, pace.momentum)
+        length = _advance(state, velocity, a, pace.momentum, away)
         if not length > 0:
             state.halvings = HALVINGS
             return
@@ -257,19 +259,31 @@ def _run(
         watch.keep(partial(stored, state))
 
 
-def _advance(state: State, velocity: Array, a: Array, momentum: float) -> float:
-    """One step, its length at most the particles' distance from Q's mean and Q's spread."""
-    size = float(a @ np.einsum("ij,ij->i", velocity, velocity))
+def _advance(state: State, velocity: Array, a: Array, momentum: float, away: float) -> float:
+    """One step, its length at most ``away``, the particles' distance from Q's mean, and Q's spread.
+
+    As few passes over the rows as can be: beside the sorting they are what a step costs.
+    """
+    size = _length(velocity, a) ** 2
     if not (size > 0 and math.isfinite(size)):
         return 0.0
-    state.direction = velocity + momentum * state.direction
-    move = (state.step * state.value / size) * state.direction
-    length, most = rms(move, a), rms(state.x, a) + 1.0
-    if length > most:
-        move *= most / length
-    state.x = state.x - move
+    length = math.sqrt(size)
+    if momentum > 0:
+        state.direction *= momentum
+        state.direction += velocity
+        length = _length(state.direction, a)
+    share = state.step * state.value / size
+    share = min(share, (away + 1.0) / length) if length > 0 else share
+    move = (state.direction if momentum > 0 else velocity) * share
+    np.subtract(state.x, move, out=move)
+    state.x = move
     state.k += 1
-    return min(length, most)
+    return share * length
+
+
+def _length(rows: Array, a: Array) -> float:
+    """The root mean square of the rows' lengths, of numbers whose squares are numbers."""
+    return math.sqrt(float(a @ np.einsum("ij,ij->i", rows, rows)))
 
 
 def _left(state: State, goal: float, pace: Pace) -> Note:
