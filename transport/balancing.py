@@ -232,7 +232,7 @@ def balanced(
     weights /= weights.sum()
     return Fit(
         weights=weights,
-        extend=_extension(wanted, divergence, found) if divergence.total else None,
+        extend=_extension(wanted, divergence, found),
         converged=found.converged,
         facts={
             "constraints": len(wanted.names),
@@ -264,13 +264,17 @@ def _divergence(divergence: Divergence, weights: Array, q: Array) -> float:
 def _extension(
     wanted: Constraints, divergence: Divergence, found: Solution
 ) -> Callable[[Samples], Samples]:
-    """The same weights for other rows of P."""
+    """The same weights for other rows of P; none grows more than the most that grew in the fit.
+
+    Without that, one row beyond those of the fit could take all the weight.
+    """
+    most = float(found.t.max())
 
     def extend(samples: Samples) -> Samples:
         features, inside = wanted.of(samples)
         s = found.multipliers[0] + features @ found.multipliers[1:]
         with np.errstate(all="ignore"):
-            t = np.where(inside, divergence.slopes(s)[1], 0.0)
+            t = np.where(inside, np.minimum(divergence.slopes(s)[1], most), 0.0)
         weights = samples.masses() * t
         total = weights.sum()
         if not (np.isfinite(total) and total > 0):

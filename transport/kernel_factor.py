@@ -43,9 +43,10 @@ class Rows:
 
     def columns(self, which: Any) -> Array:
         """The kernel of all rows with some."""
-        made = self.sign * self._plain(self.points, self.points[which])
-        if self.profile.name == "distance":
-            made += self.offset[:, None] + self.offset[which]
+        made = self._plain(self.points, self.points[which])
+        made *= self.sign  # in place: there is room for one matrix
+        made += self.offset[:, None]
+        made += self.offset[which]
         return made
 
     def diagonal(self) -> Array:

@@ -101,7 +101,7 @@ def ratio(
     top = float((-wanted.features @ v[1:]).max())
 
     def weighed(samples: Samples, scores: Array) -> Samples:
-        share = np.exp(np.minimum(-scores - top, 50.0))
+        share = np.exp(np.minimum(-scores - top, 0.0))  # others: at most the fit's largest
         return replace(samples, weights=capped(share, samples.masses(), max_weight), _derived={})
 
     made = weighed(x, wanted.features @ v[1:]).masses()

@@ -188,3 +188,15 @@ def test_weights_of_other_rows_are_the_same_function():
     x, y = cloud(15, n=200)
     found = fit(x, y, moments=2)
     assert found.fit.extend(as_samples(x, "x")).weights == pytest.approx(found.weights, abs=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["et", "el", "chi2"])
+def test_no_other_row_grows_more_than_those_of_the_fit(kind):
+    """A row far beyond would take all the weight, or have none that is defined."""
+    x, y = cloud(16, n=100)
+    found = fit(x, y, moments=2, kind=kind)
+    others = np.vstack([x[:20], np.full((1, 3), 40.0)])
+    made = found.fit.extend(as_samples(others, "x")).weights
+    known = int(np.argmax(found.weights[:20]))
+    growth = made[-1] / made[known] * found.weights[known]
+    assert growth <= found.weights.max() * (1 + 1e-9)
