@@ -106,9 +106,11 @@ def pair_sections(*, permutations: int = 0) -> dict[str, list[click.Parameter]]:
 
 
 def settings_options(of: Family[Any]) -> list[click.Parameter]:
-    """--method and one option for each setting of its methods."""
-    methods = option(
-        "--method",
+    """--method, which may have another name too, and one option for each setting of its methods."""
+    flags = [f"--{of.choice}"] * bool(of.choice) + ["--method"]
+    methods = click.Option(
+        [*flags, "method"],
+        envvar="DIVMATCH_METHOD",
         metavar="|".join(of.methods),
         help=f"Which {of.noun}; settings that it lacks choose another.  [default: {of.default}]",
     )

@@ -182,6 +182,8 @@ def prepared(of: Any, options: Mapping[str, Any]) -> tuple[Session, Any, dict[st
         except SettingError as error:
             raise SettingError(f"--metric: {error}") from None
     check_files(session)
+    if settings.get("every") and not any(session.form_of(o) == "npz" for o in options["output"]):
+        raise SettingError("--every: rows on the way stand beside the result in .npz: -o FILE.npz")
     return session, chosen, settings
 
 
@@ -197,8 +199,11 @@ def check_files(session: Session) -> None:
 
 def match(of: Any, options: dict[str, Any]) -> int:
     """Run one task on its files."""
+    from divmatch.cli.products import check_movable
+
     session, chosen, settings = prepared(of, options)
     x, y = read(session, options["reference"], options["candidate"], chosen)
+    check_movable(x, of)
     with session.running():
         try:
             found, watch = fitted(session, chosen, x, y, settings)

@@ -3,14 +3,18 @@
 import io
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from divmatch.cli.report import Report
+from divmatch.errors import SettingError
 from divmatch.match import Matched
 from divmatch.matcher import Task
+from divmatch.samples import Samples
+from divmatch.scaling import own_units
 
 SUFFIXES = {".npy": "npy", ".npz": "npz", ".parquet": "product"}
 WEIGHT = "weight"
@@ -43,7 +47,24 @@ def arrays_of(found: Matched, task: Task) -> dict[str, NDArray[Any]]:
         places = _places(found)
         beside = {k: places[v] if v.dtype.kind == "i" else v for k, v in beside.items()}
         return {"rows": places[rows], "weights": found.weights, **beside}
-    return {"points": found.points, **beside}
+    if "snapshots" in beside:
+        beside["snapshots"] = np.array([_units(found, points) for points in beside["snapshots"]])
+    return {"points": _units(found, found.points), **beside}
+
+
+def _units(found: Matched, points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rows as their file has them: what --scale has divided by is undone."""
+    return own_units(replace(found.x, points=points, _derived={}))
+
+
+def check_movable(x: Samples, task: Task) -> None:
+    """Refuse to move what is no number."""
+    _, numbers, _ = x.origin.get("layout", (None, x.d, x.d))
+    if task.product == "points" and numbers < x.d:
+        raise SettingError(
+            f"{x.name}: words and missing values cannot be moved; choose columns of numbers with "
+            "--columns, and --na drop or mean"
+        )
 
 
 def in_file(found: Matched, values: NDArray[np.float64]) -> NDArray[np.float64]:

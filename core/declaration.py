@@ -57,6 +57,7 @@ class Family(Generic[M]):
     methods: dict[str, M]
     on_command: Mapping[str, str]
     noun: ClassVar[str] = "estimator"
+    choice: str = ""  # another spelling of --method
 
     @property
     def help(self) -> str:

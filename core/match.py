@@ -366,6 +366,7 @@ def _function_of(of: Task) -> Any:
         seed: int = 0,
         **settings: Any,
     ) -> Matched:
+        method = settings.pop(of.choice, method) if of.choice else method
         chosen = of.chosen(method, settings)
         p = as_samples(x, "x", weights_x)
         q = None if y is None else as_samples(y, "y", weights_y)

@@ -152,6 +152,7 @@ class Task(Family[Matcher]):
     examples: tuple[str, ...]
     metric: str = "energy"
     unheld: str = "energy:method=v"
+    choice: str = ""
     scales: tuple[str, ...] = ("auto", "none", "ref-sd", "ref-iqr", "ref-whiten")
     on_command: Mapping[str, str] = field(default_factory=dict)
     methods: dict[str, Matcher] = field(default_factory=dict)

@@ -76,6 +76,8 @@ CODES = {
     "W72": "landmarks stand for a kernel matrix that does not fit into memory",
     "W73": "importance weights have so heavy a tail that their means do not settle",
     "W74": "weights are worth so few rows that draws by them repeat themselves",
+    "W86": "the steps of a flow were used up before P was as near to Q as sampling allows",
+    "W87": "the particles of a flow came to rest before P was as near to Q as sampling allows",
     "W80": "rows were chosen more than once",
     "W81": "chosen rows are further from the whole than random ones",
     "W82": "equal masses stood on both sides of the cut: the first classes were kept",

@@ -217,6 +217,22 @@ class Coupling:
             np.maximum(columns, some, out=columns)
         return -(np.concatenate(parts) + offset), g - columns
 
+    def means(self, g: Array, eps: float, values: Array) -> Array:
+        """Σⱼ exp(z_ij) valuesⱼ / Σⱼ exp(z_ij), shape (n, k): where the plan of g sends each row, on average.
+
+        Rows may be others than those that g comes from.
+        """
+        scale, shift, _ = self._logits(g, eps)
+        shift_, values_ = self._moved(shift), self._moved(values)
+
+        def block(rows: slice) -> Array:
+            parts = [
+                self.twin.row_means(t, scale, shift_, values_)[1] for _, t in self._tiles(rows)
+            ]
+            return np.concatenate([to_host(part) for part in parts])
+
+        return np.concatenate(list(in_order(block, self._blocks(), work=self.work)))
+
     def entries(
         self, g: Array, eps: float, levels: Array, least: float | Array, most: int
     ) -> Entries | None:

@@ -50,6 +50,7 @@ def kernels() -> list[tuple[str, Callable[[], object]]]:
             "coupled_sums",
             partial(cpu.coupled_sums, tile, 1.0, np.zeros(6), zeros, zeros, zeros, zeros, 1.0),
         ),
+        ("row_means", partial(cpu.row_means, tile, 1.0, np.zeros(6), np.ones((6, 2)))),
         ("row_moments", partial(cpu.row_moments, tile, 1.0, np.zeros(6), zeros, zeros)),
         ("entries_above", partial(cpu.entries_above, tile, 1.0, np.zeros(6), zeros)),
         (
@@ -88,6 +89,15 @@ def kernels() -> list[tuple[str, Callable[[], object]]]:
         )
     ]  # fmt: skip
     calls.append(("transport", _transport))
+    masses, wide = np.ones((6, 2)), np.arange(120.0).reshape(6, 20)
+    calls += [
+        (
+            f"pull_sums of {len(one.T)} columns",
+            partial(cpu.pull_sums, one, one, "imq", 1.0, masses, one),
+        )
+        for one in (points, wide)
+    ]
+    calls.append(("riesz_walk", partial(cpu.riesz_walk, zeros, zeros, zeros, zeros, np.zeros(4))))
     calls += [
         (f"row_sums of {source}, {bits} bits", partial(_row_sums, source, f"f{bits // 8}"))
         for source in ("probabilities", "logits")

@@ -11,6 +11,7 @@ from divmatch.kernels.cpu.couplings import (
     tops,
 )
 from divmatch.kernels.cpu.crossing import crossing
+from divmatch.kernels.cpu.means import row_means
 from divmatch.kernels.cpu.merging import distance_walk, sign_walk
 from divmatch.kernels.cpu.neighbours import count_within, indexed, nearest, rows_at_once
 from divmatch.kernels.cpu.pairwise import (
@@ -24,8 +25,10 @@ from divmatch.kernels.cpu.pairwise import (
     tile,
 )
 from divmatch.kernels.cpu.plane import dominated
+from divmatch.kernels.cpu.pulls import pull_sums
 from divmatch.kernels.cpu.rows import row_sums
 from divmatch.kernels.cpu.splits import split_costs
+from divmatch.kernels.cpu.walks import riesz_walk
 
 __all__ = [
     "COUPLING_ENTRIES",
@@ -43,7 +46,10 @@ __all__ = [
     "linked_sums",
     "nearest",
     "prepared",
+    "pull_sums",
+    "riesz_walk",
     "row_averages",
+    "row_means",
     "row_moments",
     "row_sums",
     "rows_at_once",

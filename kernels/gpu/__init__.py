@@ -11,6 +11,7 @@ from divmatch.kernels.gpu.couplings import (
     tops,
 )
 from divmatch.kernels.gpu.crossing import crossing
+from divmatch.kernels.gpu.means import row_means
 from divmatch.kernels.gpu.merging import distance_walk, sign_walk
 from divmatch.kernels.gpu.neighbours import count_within, indexed, nearest, rows_at_once
 from divmatch.kernels.gpu.pairwise import (
@@ -24,8 +25,10 @@ from divmatch.kernels.gpu.pairwise import (
     tile,
 )
 from divmatch.kernels.gpu.plane import dominated
+from divmatch.kernels.gpu.pulls import pull_sums
 from divmatch.kernels.gpu.rows import row_sums
 from divmatch.kernels.gpu.splits import split_costs
+from divmatch.kernels.gpu.walks import riesz_walk
 
 __all__ = [
     "COUPLING_ENTRIES",
@@ -43,7 +46,10 @@ __all__ = [
     "linked_sums",
     "nearest",
     "prepared",
+    "pull_sums",
+    "riesz_walk",
     "row_averages",
+    "row_means",
     "row_moments",
     "row_sums",
     "rows_at_once",
