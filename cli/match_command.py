@@ -224,7 +224,8 @@ def read(session: Session, p: str, q: str | None, chosen: Any) -> tuple[Samples,
     inputs = [path for path in (p, q) if path is not None]
     check_readable(inputs)
     session.spare(inputs)
-    check_hidden(session, p)
+    if chosen.task.product in ("weights", "rows"):
+        check_hidden(session, p)
     reading = session.reading()
     tables = [
         read_table(path, reading, role=role) for path, role in zip(inputs, "pq", strict=False)

@@ -25,7 +25,7 @@ def text_of(report: Report) -> str:
         lines.append(sentence(report, found))
         lines += [details(settings, before, after)] if after is not None else []
         lines.append(convergence(settings))
-        lines += facts_line(settings["fit"])
+        lines += facts_line(settings["fit"]) if settings["product"] != "pairs" else []
     else:
         lines.append(f"{subject(report)}: none ({report.results[0].extra['message']})")
     return "\n".join([*lines, *verdict_lines(report), ""])

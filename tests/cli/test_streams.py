@@ -172,7 +172,7 @@ def test_completion_of_a_command_imports_no_package(data):
 @pytest.mark.parametrize(
     "line",
     [
-        *(f"{name} p.npy q.npy --permutations 19" for name in QUANTITIES),
+        *(f"{name} p.npy q.npy --permutations 4" for name in QUANTITIES),
         "kl p.npy q.npy --method knn",
         "test p.npy q.npy --statistic knn --permutations 19",
         "score p.npy q.npy near.npy --metrics energy,kl,sliced",
