@@ -48,7 +48,7 @@ def test_words_cannot_be_moved(here, files):
 
 
 def test_rows_on_the_way_are_in_npz(here, data):
-    code, *_ = here(f"match flow p.npy q.npy --every 1 --tol 0.01 -o moved.npz {FAST}")
+    code, *_ = here(f"match flow p.npy q.npy --every 1 --tol 0.1 -o moved.npz {FAST}")
     assert code == 0
     with np.load(data / "moved.npz") as made:
         assert made["snapshots"].shape[1:] == made["points"].shape
@@ -63,7 +63,7 @@ def test_rows_on_the_way_need_npz(here):
 
 
 def test_trace_has_a_line_for_every_step(here, data):
-    assert here(f"match flow p.npy q.npy --steps 8 --tol 0.01 --trace trace.csv {FAST}")[0] == 0
+    assert here(f"match flow p.npy q.npy --tol 0.1 --trace trace.csv {FAST}")[0] == 0
     lines = (data / "trace.csv").read_text().splitlines()
     assert lines[0] == "iteration,objective,moved"
     assert len(lines) > 3
