@@ -55,11 +55,11 @@ class Matches(Group):
         ]
 
 
-HELP = """Match P with Q: weights, and what they change on rows that were held out.
+HELP = """Match P with Q: weigh its rows, pair, pick, move or project them.
 
-Every command writes what it made, and says how near P is to Q before and after: after is measured
-on rows that the fit behind it has not seen. Fits use one half of the rows, figures the other, and
-back; what is written comes from a fit to all rows."""
+Every command of two files writes what it made, and says how near P is to Q before and after: after
+is measured on rows that the fit behind it has not seen. Fits use one half of the rows, figures the
+other, and back; what is written comes from a fit to all rows."""
 
 COMMANDS: dict[str, click.Command] = {
     "match": Matches(

@@ -11,7 +11,7 @@ TOLD = ("ess", "max_weight", "steps", "converged")  # in the lines above
 HELD = {
     "both": "held out: fits to one half of both files, measured on the other, and back",
     "Q": "held out: fits to one half of Q, measured on the other, and back; P's rows are the same",
-    "none": "nothing held out: the targets are known, or no divergence was asked for",
+    "none": "nothing held out: no rows of Q are looked at, or no divergence was asked for",
 }
 
 

@@ -46,7 +46,7 @@ COMMANDS = {  # everything else: name -> (module of the command, help)
     "rank": ("divmatch.cli.rank", "League table of sample sets, with groups that cannot be told apart."),
     "score": ("divmatch.cli.score", "Score many sample sets against one reference: one row each."),
     "matrix": ("divmatch.cli.matrix", "Divergences of all pairs of sample sets as a square table."),
-    "match": ("divmatch.cli.match", "Match P with Q: weights, and what they change on rows that were held out."),
+    "match": ("divmatch.cli.match", "Match P with Q: weigh its rows, pair, pick, move or project them."),
     "list": ("divmatch.cli.housekeeping", "List the quantities, their methods and units."),
     "info": ("divmatch.cli.housekeeping", "Describe a data file: rows, columns, ranges, missing values."),
     "schema": ("divmatch.cli.housekeeping", "Print the JSON schema of results."),

@@ -70,7 +70,6 @@ CODES = {
     "W66": "bias and standard error come from a part of the rows",
     "W67": "margins were clipped, as KLoM is defined",
     "W68": "a match was not converged: the figure after decides no limit",
-    "W69": "constraints that say nothing, or the same as others, were left out",
     "W70": "no figure after a match: no rows could be held out",
     "W71": "rows of P got no weight: a constraint is at the end of what they have",
     "W72": "landmarks stand for a kernel matrix that does not fit into memory",

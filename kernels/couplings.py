@@ -160,26 +160,6 @@ class Coupling:
 
         return np.concatenate(list(in_order(block, self._blocks(), work=self.work)))
 
-    def averages(self, g: Array, eps: float, levels: Array, values: Array) -> Array:
-        """Σⱼ exp(z_ij − levelsᵢ) vⱼ of every row, values of shape (m, k); shape (n, k)."""
-        scale, shift, offset = self._logits(g, eps)
-        shift_, values_ = self._moved(shift), self._moved(values)
-        rest = [self._moved(v) for v in (offset, levels)]
-
-        def block(rows: slice) -> Array:
-            return np.concatenate(
-                [
-                    to_host(
-                        self.twin.row_averages(
-                            tile, scale, shift_, rest[0][own], rest[1][own], values_
-                        )
-                    )
-                    for own, tile in self._tiles(rows)
-                ]
-            )
-
-        return np.concatenate(list(in_order(block, self._blocks(), work=self.work)))
-
     def largest(self, g: Array, eps: float, levels: Array, k: int) -> tuple[Places, Array]:
         """Columns and shares exp(z_ij − levelsᵢ) of the k largest of every row; shapes (n, k)."""
         scale, shift, offset = self._logits(g, eps)

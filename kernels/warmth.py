@@ -67,10 +67,6 @@ def kernels() -> list[tuple[str, Callable[[], object]]]:
                 1.0,
             ),
         ),
-        (
-            "row_averages",
-            partial(cpu.row_averages, tile, 1.0, np.zeros(6), zeros, zeros, np.ones((6, 1))),
-        ),
         ("largest_entries", partial(cpu.largest_entries, tile, 1.0, np.zeros(6), 2)),
         ("tops", partial(cpu.tops, tile, 1.0, np.zeros(6))),
     ]

@@ -209,8 +209,7 @@ class EntropicPlan(Plan):
     def _averaged(self, points: Array, to: Support, g: Array) -> Array:
         even = np.full(len(points), 1.0 / len(points))
         coupling = Coupling(costs.PROFILES[self.cost], points, to.points, even, to.weights)
-        levels = coupling.sweep(g, self.eps).levels
-        return coupling.averages(g, self.eps, levels, to.points)
+        return coupling.means(g, self.eps, to.points)
 
     def matrix(self) -> Any:
         """The whole plan as an array, shape (n, m), where it fits the memory."""

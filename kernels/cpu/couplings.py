@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from divmatch.kernels.cpu.elementary import LOG2_E, bounded_exponential, bounded_power
+from divmatch.kernels.cpu.elementary import LOG2_E, bounded_power
 from divmatch.kernels.cpu.jit import compiled
 
 Array = NDArray[np.float64]
@@ -155,26 +155,6 @@ def _fill_above(
                 columns[place] = j
                 values[place] = value
                 place += 1
-
-
-def row_averages(
-    tile: Array, scale: float, shift: Array, offset: Array, level: Array, values: Array
-) -> Array:
-    """See `divmatch.kernels.couplings`."""
-    shares = np.empty(tile.shape)
-    _shares(tile, scale, shift, offset, level, shares)
-    return shares @ values
-
-
-@compiled
-def _shares(
-    tile: Array, scale: float, shift: Array, offset: Array, level: Array, shares: Array
-) -> None:
-    """exp(z_ij), z_ij = scale t_ij + shift_j + offset_i − level_i."""
-    for i in range(tile.shape[0]):
-        row, out, top = tile[i], shares[i], level[i] - offset[i]
-        for j in range(tile.shape[1]):
-            out[j] = bounded_exponential(scale * row[j] + shift[j] - top)
 
 
 def largest_entries(

@@ -6,7 +6,6 @@ from divmatch.kernels.gpu.couplings import (
     entries_above,
     largest_entries,
     linked_sums,
-    row_averages,
     row_moments,
     tops,
 )
@@ -48,7 +47,6 @@ __all__ = [
     "prepared",
     "pull_sums",
     "riesz_walk",
-    "row_averages",
     "row_means",
     "row_moments",
     "row_sums",

@@ -69,13 +69,6 @@ def entries_above(tile: Any, scale: float, shift: Any, bars: Any) -> tuple[Any, 
     return above.sum(axis=1), xp.nonzero(above)[1].astype("int32"), z[above]
 
 
-def row_averages(tile: Any, scale: float, shift: Any, offset: Any, level: Any, values: Any) -> Any:
-    """See `divmatch.kernels.couplings`."""
-    xp = array_module(tile)
-    z = tile * scale + shift + (offset - level)[:, None]
-    return xp.exp(xp.maximum(z, -700.0, out=z), out=z) @ values
-
-
 def largest_entries(tile: Any, scale: float, shift: Any, k: int) -> tuple[Any, Any]:
     """See `divmatch.kernels.couplings`."""
     xp = array_module(tile)

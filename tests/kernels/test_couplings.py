@@ -148,17 +148,6 @@ def test_exponentials_keep_their_digits(kind, error):
 
 
 @TWINS
-def test_row_averages(twin):
-    tile, shift, offset = logits(7, 50)
-    values = np.random.default_rng(1).normal(size=(50, 3))
-    z = -2.0 * tile + shift + offset[:, None]
-    level = logsumexp(z, axis=1)
-    found = twin.row_averages(tile, -2.0, shift, offset, level, values)
-    expected = np.exp(z - level[:, None]) @ values
-    assert found == pytest.approx(expected, abs=ROUNDING(50, scale=10))
-
-
-@TWINS
 def test_largest_entries(twin):
     tile, shift, _ = logits(7, 50)
     tile[:, 20] = tile[:, 10]
