@@ -34,7 +34,7 @@ COLUMNS = 4096  # target rows of a tile
 
 @SELECT.method(
     "greedy",
-    source="Kobayashi et al. 2021 (arXiv 2105.14275); Nemhauser, Wolsey & Fisher 1978",
+    source="Tiulpin & Blaschko 2021 (arXiv 2105.14275); Nemhauser, Wolsey & Fisher 1978",
     candidate="optional",
 )
 def greedy(
@@ -94,7 +94,7 @@ def greedy(
     -----
     Cost: O(n m d) time for the first gains, O(m d) for each that is found again; O(n + m) memory.
 
-    Source: Kobayashi and others 2021, arXiv 2105.14275 (the divergence of an ensemble); Nemhauser,
+    Source: Tiulpin & Blaschko 2021, arXiv 2105.14275 (the divergence of an ensemble); Nemhauser,
     Wolsey & Fisher 1978, Mathematical Programming 14 (the bound); Minoux 1978 (lazy gains).
 
     Examples
