@@ -64,6 +64,7 @@ def energy_u(
     Notes
     -----
     Cost: O((n + m)² d) time, O(n + m) memory; O((n + m) log(n + m)) time for d = 1, p = 1.
+    Permutation tests of 10,000 rows and more compare the splits in single precision.
 
     Source: Székely & Rizzo 2013, J. Stat. Plan. Inference 143, eq. (5).
 
@@ -109,6 +110,7 @@ def energy_v(
     Notes
     -----
     Cost: O((n + m)² d) time, O(n + m) memory; O((n + m) log(n + m)) time for d = 1, p = 1.
+    Permutation tests of 10,000 rows and more compare the splits in single precision.
 
     Source: Székely & Rizzo 2013, J. Stat. Plan. Inference 143, eq. (6).
 

@@ -100,6 +100,7 @@ def mmd_u(
     Notes
     -----
     Cost: O((n + m)² d) time, O(n + m) memory.
+    Permutation tests of 10,000 rows and more compare the splits in single precision.
 
     Source: Gretton et al. 2012, JMLR 13, eq. (3). agg: Schrab et al. 2023, JMLR 24 (arXiv
     2110.15073); fuse: Biggs, Schrab & Gretton 2023 (arXiv 2306.08777); groups: Domingo-Enrich,
@@ -149,6 +150,7 @@ def mmd_v(
     Notes
     -----
     Cost: O((n + m)² d) time, O(n + m) memory.
+    Permutation tests of 10,000 rows and more compare the splits in single precision.
 
     Source: Gretton et al. 2012, JMLR 13, eq. (5).
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from divmatch.errors import SettingError
-from divmatch.estimator import Estimate, Pooled
+from divmatch.estimator import Estimate, Labels, Pooled
 from divmatch.estimators import quadratic
 from divmatch.estimators.mmd import MMD, Bandwidth, chosen_form, held_form
 from divmatch.estimators.row_order import shuffled
@@ -266,11 +266,11 @@ def _plan(pool: Samples, map_of: Features) -> Pooled:
 
 def _forms(
     map_of: Features, pool: Samples, weights: Array
-) -> Callable[[Array], tuple[Array, Array, float]]:
+) -> Callable[[Labels], tuple[Array, Array, float]]:
     whole = map_of.sums(pool.points, weights[:, None])
 
-    def forms(v: Array) -> tuple[Array, Array, float]:
-        sums = map_of.sums(pool.points, v)
+    def forms(labels: Labels) -> tuple[Array, Array, float]:
+        sums = map_of.sums(pool.points, labels * weights[:, None])
         return (sums * sums).sum(axis=0), (sums * whole).sum(axis=0), float((whole**2).sum())
 
     return forms

@@ -5,11 +5,13 @@ transpose, and sums within one sample visit one of the two. Without a group thes
 `divmatch.kernels.pairwise`.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from divmatch.estimators.invariance import Group
-from divmatch.kernels import pairwise
+from divmatch.kernels import forms, pairwise
 from divmatch.kernels.pairwise import Profile
 
 Array = NDArray[np.float64]
@@ -53,22 +55,23 @@ def diagonal(profile: Profile, x: Array, group: Group | None) -> Array:
 
 
 def quadratic_forms(
-    profile: Profile, z: Array, v: Array, w: Array, group: Group | None
+    profile: Profile, z: Array, marks: NDArray[Any], w: Array, group: Group | None
 ) -> tuple[Array, Array, float]:
-    """vᵀKv and wᵀKv of every column v of V, and wᵀKw, for K = k_G(zᵢ, zⱼ)."""
+    """vᵀKv and wᵀKv of v = m∘w for every column m of the marks, and wᵀKw, for K = k_G(zᵢ, zⱼ)."""
+    own, mixed, total = forms.quadratic_forms(profile, z, marks, w)
     if group is None:
-        return pairwise.quadratic_forms(profile, z, v, w)
-    forms, mixed, total = pairwise.quadratic_forms(profile, z, v, w)
+        return own, mixed, total
+    v = marks * w[:, None]
     both = np.column_stack([v, w])
     for move, twice in group.halves():
         if move == group.moves[0]:
             continue
         images = pairwise.product(profile, z, group.moved(z, move), both)
         times = 2 if twice else 1
-        forms = forms + times * np.einsum("ib,ib->b", v, images[:, :-1])
+        own = own + times * np.einsum("ib,ib->b", v, images[:, :-1])
         mixed = mixed + times * 0.5 * (w @ images[:, :-1] + images[:, -1] @ v)
         total += times * float(w @ images[:, -1])
-    return forms / group.size, mixed / group.size, total / group.size
+    return own / group.size, mixed / group.size, total / group.size
 
 
 def log_sums(

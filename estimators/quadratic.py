@@ -15,7 +15,7 @@ from divmatch.errors import InconclusiveError
 from divmatch.estimator import Estimate, Labels, Pooled
 from divmatch.estimators import orbits
 from divmatch.estimators.invariance import Group, group_of
-from divmatch.kernels import merging, pairwise
+from divmatch.kernels import forms, merging, pairwise
 from divmatch.kernels.execution import in_order
 from divmatch.kernels.pairwise import Profile
 from divmatch.record import Note
@@ -184,14 +184,14 @@ def split_means(
     group = group_in(pool, invariant)
     own = orbits.diagonal(profile, pool.points, group) if unbiased else None
 
-    def forms(v: Array) -> tuple[Array, Array, float]:
-        return orbits.quadratic_forms(profile, pool.points, v, weights, group)
+    def parts(labels: Labels) -> tuple[Array, Array, float]:
+        return orbits.quadratic_forms(profile, pool.points, labels, weights, group)
 
-    return means_of_splits(forms, weights, own)
+    return means_of_splits(parts, weights, own)
 
 
 def means_of_splits(
-    forms: Callable[[Array], tuple[Array, Array, float]], weights: Array, own: Array | None
+    parts: Callable[[Labels], tuple[Array, Array, float]], weights: Array, own: Array | None
 ) -> Splits:
     """The means of every split from vᵀKv, wᵀKv and wᵀKw, w the ``weights`` and v those of one part.
 
@@ -200,16 +200,15 @@ def means_of_splits(
     selves = None if own is None else weights * own
 
     def means(labels: Labels) -> tuple[Array, Array, Array, float]:
-        v = labels * weights[:, None]
-        within_x, cross, total = forms(v)
-        mass_x = v.sum(0)
+        within_x, cross, total = parts(labels)
+        mass_x = forms.along(weights, labels)
         mass_y, within_y = weights.sum() - mass_x, total - 2 * cross + within_x
         across, typical = (cross - within_x) / (mass_x * mass_y), total / len(weights) ** 2
         if selves is None:
             return across, within_x / mass_x**2, within_y / mass_y**2, typical
-        squares_x = weights @ v
+        squares_x = forms.along(weights**2, labels)
         squares_y = float(weights @ weights) - squares_x
-        own_x = selves @ v
+        own_x = forms.along(selves * weights, labels)
         own_y = float(weights @ selves) - own_x
         mean_x = (within_x - own_x) / (mass_x**2 - squares_x)
         mean_y = (within_y - own_y) / (mass_y**2 - squares_y)
@@ -273,4 +272,4 @@ def contrast(
 
 def rounding(rows: int, scale: float) -> float:
     """The size of the rounding errors of a mean of k over pairs."""
-    return 64 * float(np.finfo(float).eps) * rows**0.5 * abs(scale)
+    return forms.rounding(rows) * abs(scale)

@@ -9,7 +9,8 @@ from divmatch.bandwidth import resolved_alone
 from divmatch.errors import SettingError
 from divmatch.estimator import Array, Estimate, Pooled, Quantity
 from divmatch.estimators import quadratic, targets
-from divmatch.kernels.pairwise import Profile, matched, quadratic_forms, self_sums
+from divmatch.kernels.forms import quadratic_forms
+from divmatch.kernels.pairwise import Profile, matched, self_sums
 from divmatch.record import Note
 from divmatch.samples import Samples
 from divmatch.settings import Setting
@@ -240,7 +241,7 @@ def _plan(
     size = float(weights @ diagonal)  # |h(x, y)| is at most the mean of h(x, x) and h(y, y)
 
     def statistic(signs: Array) -> Array:
-        forms, _, _ = quadratic_forms(profile, rows, signs * weights[:, None], weights)
+        forms, _, _ = quadratic_forms(profile, rows, signs, weights)
         return (forms - own) / pairs if unbiased else forms
 
     return Pooled(statistic, lambda: quadratic.rounding(pool.n, size), draws="signs")

@@ -96,7 +96,7 @@ class Profile:
 
 def cross_sums(profile: Profile, x: Array, y: Array, a: Array, b: Array) -> tuple[Array, Array]:
     """(K b, Kᵀ a) for K = profile(xᵢ, yⱼ); shapes (n,), (m,). Time O(n·m·d), memory O(n + m)."""
-    if _on_a_line(profile, x):
+    if on_a_line(profile, x):
         return line.distance_sums(x[:, 0], y[:, 0], b), line.distance_sums(y[:, 0], x[:, 0], a)
     return all_cross_sums((profile,), x, y, a, b)[0]
 
@@ -132,7 +132,7 @@ def all_cross_sums(
 
 def self_sums(profile: Profile, x: Array, a: Array) -> Array:
     """K a for K = profile(xᵢ, xⱼ), the diagonal included; shape (n,). Half the pairs are visited."""
-    if _on_a_line(profile, x):
+    if on_a_line(profile, x):
         values = x[:, 0]
         return line.distance_sums(values, values, a)
     return all_self_sums((profile,), x, a)[0]
@@ -161,39 +161,6 @@ def all_self_sums(profiles: Sequence[Profile], x: Array, a: Array) -> list[Array
     for rows, sums in in_order(panel, grid.rows(), work=grid.work):
         total[:, rows.start :] += sums
     return list(total)
-
-
-def quadratic_forms(profile: Profile, z: Array, v: Array, w: Array) -> tuple[Array, Array, float]:
-    """vᵀKv and wᵀKv of every column v of V, and wᵀKw, for K = profile(zᵢ, zⱼ).
-
-    V has shape (N, B), w (N,); the shapes of the results are (B,), (B,), (). B permutations in one
-    pass over half of the pairs: time O(N²·(d + B) / 2), memory O(N·B).
-    """
-    if _on_a_line(profile, z):
-        forms = line.distance_forms(z[:, 0], np.column_stack([v, w]))
-        return forms[:-1], line.distance_sums(z[:, 0], z[:, 0], w) @ v, float(forms[-1])
-    grid = Grid(profile, z, z, extra=v.shape[1] + 1)
-    vectors, weights = grid.moved(v), grid.moved(w)  # not side by side: V is large
-
-    def panel(rows: slice) -> tuple[NDArray[Any], NDArray[Any], float]:
-        left, own_weights = vectors[rows], weights[rows]
-        tile = grid.tile(rows, rows)
-        own, summed = tile @ left, tile @ own_weights
-        others, beyond = 0.0 * own, 0.0 * summed
-        for columns in grid.columns(rows.stop):
-            tile = grid.tile(rows, columns)
-            others += tile @ vectors[columns]
-            beyond += tile @ weights[columns]
-        forms = (left * (own + 2.0 * others)).sum(0)
-        mixed = own_weights @ (own + others) + beyond @ left
-        return to_host(forms), to_host(mixed), float(own_weights @ (summed + 2.0 * beyond))
-
-    forms, mixed, total = np.zeros(v.shape[1]), np.zeros(v.shape[1]), 0.0
-    for part, mixed_part, own_total in in_order(panel, grid.rows(), work=grid.work):
-        forms += part
-        mixed += mixed_part
-        total += own_total
-    return forms, mixed, total
 
 
 def product(profile: Profile, x: Array, y: Array, v: Array) -> Array:
@@ -242,7 +209,8 @@ def log_sums(x: Array, y: Array, log_b: Array, own: NDArray[np.int64] | None = N
     return np.concatenate(list(in_order(panel, grid.rows(), work=grid.work)))
 
 
-def _on_a_line(profile: Profile, x: Array) -> bool:
+def on_a_line(profile: Profile, x: Array) -> bool:
+    """Whether sums of it are sums over sorted numbers."""
     return x.shape[1] == 1 and profile == Profile("distance", 1.0)
 
 

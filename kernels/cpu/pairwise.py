@@ -14,6 +14,7 @@ Array = NDArray[np.float64]
 TILE_ROWS = 128  # a tile of 512 KB stays in the cache from its product to its sums
 TILE_COLUMNS = 512
 PRODUCT_COLUMNS = 16  # columns from which a product is faster than differences
+MATERN = {"matern12": (1.0, 0.0, 0.0), "matern32": (3.0, 1.0, 0.0), "matern52": (5.0, 1.0, 1 / 3)}
 NEAR = 0.0625  # of |x|² + |y|²: below it their difference has lost digits
 
 
@@ -29,22 +30,20 @@ def tile(x: Array, y: Array, profile: str, scale: float, scales: tuple[float, ..
 
 
 def shaped(squares: Array, profile: str, scale: float) -> Array:
-    """See `divmatch.kernels.pairwise`."""
-    out = np.empty_like(squares)
+    """See `divmatch.kernels.pairwise`. In single precision where the squares are."""
+    out, real = np.empty_like(squares), squares.dtype.type
     if profile == "gaussian":
-        gaussian(-0.5 / scale**2, squares, out)
+        gaussian(real(-0.5 / scale**2), squares, out)
     elif profile == "imq":
-        imq(scale * scale, squares, out)
+        imq(real(scale * scale), squares, out)
     elif profile == "mix":
         mix(-0.5 / (16.0 * scale**2), squares, out)
     elif profile == "rq":
-        rational(0.5 / scale**2, squares, out)
-    elif profile == "matern12":
-        matern(-1.0 / scale, 0.0, 0.0, squares, out)
-    elif profile == "matern32":
-        matern(-math.sqrt(3.0) / scale, 1.0, 0.0, squares, out)
-    elif profile == "matern52":
-        matern(-math.sqrt(5.0) / scale, 1.0, 1.0 / 3.0, squares, out)
+        rational(real(0.5 / scale**2), squares, out)
+    elif profile in MATERN:
+        square, linear, quadratic = MATERN[profile]
+        factor = -math.sqrt(square) / scale
+        matern(real(factor), real(linear), real(quadratic), squares, out)
     elif scale == 1.0:
         np.sqrt(squares, out=out)
     elif scale == 2.0:
@@ -114,7 +113,8 @@ def squared_distances(x: Rows, y: Rows, room: Array | None = None) -> Array:
     zero. They are written to ``room``, if there is one.
     """
     shape = len(x.points), len(y.points)
-    made = np.empty(shape) if room is None else room[: shape[0] * shape[1]].reshape(shape)
+    kind = x.points.dtype
+    made = np.empty(shape, kind) if room is None else room[: shape[0] * shape[1]].reshape(shape)
     if x.centred is None or x.squares is None or y.centred is None or y.squares is None:
         squares(x.points, np.ascontiguousarray(y.points.T), made)
     else:
@@ -206,26 +206,29 @@ def root_sums(squares: Array, a: Array, b: Array, along: Array, down: Array) -> 
 @compiled
 def imq(offset: float, squares: Array, out: Array) -> None:
     """(offset + r²)^(−1/2)."""
+    one = offset / offset  # of the type of the squares, which a number in the text would widen
     for i in range(out.shape[0]):
         for j in range(out.shape[1]):
-            out[i, j] = 1.0 / math.sqrt(offset + squares[i, j])
+            out[i, j] = one / math.sqrt(offset + squares[i, j])
 
 
 @compiled
 def rational(factor: float, squares: Array, out: Array) -> None:
     """1 / (1 + factor r²)."""
+    one = factor / factor
     for i in range(out.shape[0]):
         for j in range(out.shape[1]):
-            out[i, j] = 1.0 / (1.0 + factor * squares[i, j])
+            out[i, j] = one / (one + factor * squares[i, j])
 
 
 @compiled
 def matern(factor: float, linear: float, square: float, squares: Array, out: Array) -> None:
     """(1 + linear u + square u²) exp(−u) with −u = factor r."""
+    one = factor / factor
     for i in range(out.shape[0]):
         for j in range(out.shape[1]):
             u = factor * math.sqrt(squares[i, j])
-            out[i, j] = (1.0 - u * (linear - square * u)) * exponential(u)
+            out[i, j] = (one - u * (linear - square * u)) * exponential(u)
 
 
 @compiled

@@ -184,6 +184,7 @@ def test_sums_of_the_averaged_kernel_equal_the_matrix(group, profile):
         axis=0,
     )
     forms, mixed, total = orbits.quadratic_forms(profile, x, v, a, group)
+    v = v * a[:, None]
     found = [
         *orbits.self_sums(profile, x, a, group),
         *orbits.diagonal(profile, x, group),

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from divmatch.kernels.forms import quadratic_forms
 from divmatch.kernels.line import distance_forms, distance_sums
-from divmatch.kernels.pairwise import Profile, quadratic_forms, self_sums
+from divmatch.kernels.pairwise import Profile, self_sums
 from tests.reference.pairs import between, euclidean
 from tests.tolerances import ROUNDING
 

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
-from divmatch.kernels import cpu, gpu, pairwise
+from divmatch.kernels import cpu, forms, gpu, pairwise
 from divmatch.kernels.execution import executing
+from divmatch.kernels.forms import quadratic_forms
 from divmatch.kernels.pairwise import (
     Profile,
     all_cross_sums,
@@ -17,7 +18,6 @@ from divmatch.kernels.pairwise import (
     log_sums,
     matched,
     product,
-    quadratic_forms,
     self_sums,
 )
 from tests.reference.mmd import kernel as plain_kernel
@@ -233,14 +233,15 @@ def test_self_sums_equal_the_loops(engine, profile, d):
 def test_quadratic_forms_equal_the_loops(engine, profile, d):
     z, v = rows(11, d), np.random.default_rng(4).normal(size=(11, 3))
     w, lists = np.arange(11.0), z.tolist()
-    expected = [between(lists, lists, c, c, plain(profile)) for c in v.T.tolist()]
-    mixed = [between(lists, lists, w.tolist(), c, plain(profile)) for c in v.T.tolist()]
+    marked = (v.T * w).tolist()
+    expected = [between(lists, lists, c, c, plain(profile)) for c in marked]
+    mixed = [between(lists, lists, w.tolist(), c, plain(profile)) for c in marked]
     total = between(lists, lists, w.tolist(), w.tolist(), plain(profile))
-    forms = quadratic_forms(profile, z, v, w)
+    found = quadratic_forms(profile, z, v, w)
     close = {"abs": ROUNDING(121, scale=5000)}
-    assert forms[0] == pytest.approx(expected, **close)
-    assert forms[1] == pytest.approx(mixed, **close)
-    assert forms[2] == pytest.approx(total, **close)
+    assert found[0] == pytest.approx(expected, **close)
+    assert found[1] == pytest.approx(mixed, **close)
+    assert found[2] == pytest.approx(total, **close)
 
 
 # ------------------------------------------------------------------------------------- tiles
@@ -274,9 +275,10 @@ def test_quadratic_forms_at_the_border_of_tiles(engine, profile, n):
     z, v = rows(n, 2), np.random.default_rng(7).normal(size=(n, 4))
     w = np.linspace(0.5, 1.5, n)
     matrix = dense(profile, z, z)
-    terms = (np.abs(v).max() + 1.5) ** 2 * matrix.sum()
-    forms, mixed, total = quadratic_forms(profile, z, v, w)
-    assert forms == pytest.approx(np.diag(v.T @ matrix @ v), abs=ROUNDING(n, scale=terms))
+    terms = (1.5 * np.abs(v).max() + 1.5) ** 2 * matrix.sum()
+    own, mixed, total = quadratic_forms(profile, z, v, w)
+    v = v * w[:, None]
+    assert own == pytest.approx(np.diag(v.T @ matrix @ v), abs=ROUNDING(n, scale=terms))
     assert mixed == pytest.approx(w @ matrix @ v, abs=ROUNDING(n, scale=terms))
     assert total == pytest.approx(w @ matrix @ w, abs=ROUNDING(n, scale=terms))
 
@@ -300,8 +302,8 @@ def test_two_threads_give_the_same_bits(engine, profile):
 
     def everything():
         along, down = cross_sums(profile, x, y, a, b)
-        forms, mixed, total = quadratic_forms(profile, x, v, a)
-        return np.concatenate([along, down, self_sums(profile, x, a), forms, mixed, [total]])
+        own, mixed, total = quadratic_forms(profile, x, v, a)
+        return np.concatenate([along, down, self_sums(profile, x, a), own, mixed, [total]])
 
     with executing(threads=1):
         one = everything()
@@ -357,3 +359,61 @@ def test_profiles_that_share_distances_have_their_digits(engine):
     for profile, sums, among in zip(both, across, own, strict=True):
         assert SAME(np.concatenate(cross_sums(profile, x, y, a, b)), np.concatenate(sums))
         assert SAME(self_sums(profile, x, a), among)
+
+
+# ------------------------------------------------------------------------------- single precision
+
+IN_SINGLE = pytest.mark.parametrize(
+    "profile",
+    [Profile("distance", 1.0), Profile("distance", 0.5), *(Profile(n, 1.5) for n in forms.SINGLE)],
+    ids=lambda profile: f"{profile.name} {profile.scale}",
+)
+
+
+def shares(profile, z, marks):
+    """Forms of marks as shares of the mean entry, of which a test's statistic is made."""
+    own, mixed, total = quadratic_forms(profile, z, marks, np.ones(len(z)))
+    return np.concatenate([own, mixed]) / total
+
+
+@IN_SINGLE
+@pytest.mark.parametrize("d", [3, 20])
+def test_single_precision_keeps_seven_digits_of_forms(monkeypatch, engine, profile, d):
+    z, marks = 40.0 + rows(600, d), np.random.default_rng(0).random((600, 4)) < 0.5
+    double = shares(profile, z, marks)
+    monkeypatch.setattr(forms, "SINGLE_FROM", 500)
+    found = shares(profile, z, marks)
+    assert (found != double).all()
+    assert found == pytest.approx(double, abs=1e-6)
+
+
+@IN_SINGLE
+def test_equal_splits_are_equal_in_single_precision(monkeypatch, engine, profile):
+    """Halves exchanged, or at other places among the columns: within the rounding of a tie."""
+    monkeypatch.setattr(forms, "SINGLE_FROM", 500)
+    z, one = rows(900, 3), np.random.default_rng(0).random((900, 7)) < 0.5
+    marks = np.column_stack([one, one[:, ::-1], ~one])
+    own, mixed, total = quadratic_forms(profile, z, marks, np.ones(900))
+    sizes = marks.sum(0)
+    statistic = (mixed - own) / (sizes * (900 - sizes))
+    first, second, third = np.split(statistic, 3)
+    tie = forms.rounding(900) * total / 900**2
+    assert np.abs(first - second[::-1]).max() <= tie
+    assert np.abs(first - third).max() <= tie
+
+
+@pytest.mark.parametrize(
+    ("profile", "z"),
+    [
+        (Profile("gaussian", 1e-4), rows(600, 3)),
+        (Profile("distance", 0.2), rows(600, 3)),
+        (Profile("gaussian", 1e20), 1e20 * rows(600, 3)),
+        (Profile("mix", 1.0), rows(600, 3)),
+    ],
+    ids=["narrow", "steep", "huge", "mix"],
+)
+def test_what_single_precision_cannot_hold_stays_double(monkeypatch, profile, z):
+    marks = np.random.default_rng(0).random((600, 4)) < 0.5
+    double = shares(profile, z, marks)
+    monkeypatch.setattr(forms, "SINGLE_FROM", 500)
+    assert (shares(profile, z, marks) == double).all()
