@@ -60,6 +60,11 @@ class Matched:
         return self.fit.applied(self.x).points
 
     @property
+    def mapping(self) -> Callable[[NDArray[np.float64]], NDArray[np.float64]] | None:
+        """Where any rows would go, (N, d) to (N, d); None where that is not known."""
+        return self.fit.mapping
+
+    @property
     def rows(self) -> NDArray[np.intp] | None:
         """The numbers of the rows chosen."""
         return self.fit.rows
@@ -123,7 +128,7 @@ def matched(
     watch = watch or Watch()
     fitted = partial(_fitted, matcher, settings=settings, seed=seed)
     with one_blas_thread(), np.errstate(all="ignore"):  # what is undefined is refused below
-        fit = fitted(x, y, watch=watch, part="all")
+        fit = fitted(x, y, watch=watch, part="all").complete()
         results, held = _measured(matcher, fit, fitted, x, y, metric, level, seed)
     notes = _notes(matcher, fit, x)
     results = [one if one.id == "before" else _warned(one, notes) for one in results]

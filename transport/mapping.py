@@ -1,0 +1,65 @@
+"""`divmatch match map`: what its methods share."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from divmatch.errors import InconclusiveError
+from divmatch.matcher import Fit, Task, Told
+from divmatch.record import Note
+from divmatch.samples import Samples
+from divmatch.settings import Setting
+from divmatch.transport.maps import RowMap
+from divmatch.transport.monge_gap import monge_gap
+
+Array = NDArray[np.float64]
+
+Debiased = Annotated[
+    bool, Setting("take off where the entropic map of P to itself sends a row: no shrinkage")
+]
+
+MAP = Task(
+    "map",
+    product="points",
+    default="gaussian",
+    reusable=True,
+    examples=(
+        "divmatch match map gen.npy real.npy -o moved.npy",
+        "divmatch match map gen.parquet real.parquet --method sinkhorn --fit map.npz -o moved.parquet",
+        "divmatch match map --apply map.npz new.parquet -o moved.parquet",
+    ),
+)
+
+
+def mapped(x: Samples, made: RowMap, *, cost: str = "sqeuclidean", **rest: Any) -> Fit:
+    """The rows of P where the map sends them, and what any other row becomes."""
+    points = made(x.points)
+    if not np.isfinite(points).all():
+        raise InconclusiveError(
+            f"match map: some rows of {x.name} would go to no finite number; divide all rows by a "
+            "constant first, or choose another --method"
+        )
+    return Fit(
+        points=points,
+        mapping=made,
+        extend=lambda rows: replace(rows, points=made(rows.points), beside={}, _derived={}),
+        after=_told(x, points, cost),
+        **rest,
+    )
+
+
+def _told(x: Samples, points: Array, cost: str) -> Callable[[], Told]:
+    """The Monge gap of the fit to all rows, which takes a transport problem."""
+
+    def after() -> Told:
+        gap = monge_gap(x, points, cost)
+        facts: Mapping[str, float] = {"monge_gap": gap.value, "mean_cost": gap.cost}
+        if gap.rows >= np.count_nonzero(x.masses()):
+            return Told(facts)
+        text = f"the Monge gap comes from {gap.rows} evenly spaced rows of {x.name}"
+        return Told(facts, (Note("W50", text),))
+
+    return after

@@ -1,0 +1,180 @@
+"""Maps: functions of a row, fitted once, that any other row can be put into.
+
+    found = divmatch.match.map(x, y)
+    found.mapping(z)  # where rows z go, (N, d) to (N, d)
+
+Rows are taken in blocks that depend on nothing but their number of columns, so that a file gives the
+same digits whether it is read at once or streamed in multiples of a block.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from divmatch.kernels.couplings import Coupling
+from divmatch.kernels.execution import in_order, steps_of
+from divmatch.kernels.neighbours import Neighbours
+from divmatch.transport import costs
+
+Array = NDArray[np.float64]
+
+MOST_ROWS, NUMBERS = 8192, 1 << 20  # of a block
+
+
+def rows_at_once(d: int) -> int:
+    """Rows of a block, a power of two."""
+    return int(max(64, min(MOST_ROWS, 1 << (NUMBERS // d).bit_length() - 1)))
+
+
+def shaped(*names: str) -> Any:
+    """A field that is an array; its shape by letters, the same letter for the same number."""
+    return field(metadata={"shape": names})
+
+
+@dataclass(frozen=True, eq=False)
+class RowMap(ABC):
+    """A map of rows; its fields are all that is stored of it."""
+
+    kind: ClassVar[str]
+    alone: ClassVar[bool] = False  # blocks are not shared out: each is by itself
+
+    def __call__(self, points: Array) -> Array:
+        """Where these rows go, (N, d)."""
+        size = rows_at_once(points.shape[1])
+        work = 0.0 if self.alone else 8.0 * points.size * points.shape[1]
+        steps = steps_of(len(points), size)
+        parts = list(in_order(lambda rows: self.moved(points[rows]), steps, work=work))
+        return np.concatenate(parts) if parts else points.copy()
+
+    @abstractmethod
+    def moved(self, points: Array) -> Array:
+        """Where the rows of one block go."""
+
+
+@dataclass(frozen=True, eq=False)
+class Affine(RowMap):
+    """T(x) = target + F F' (x − mean): the gradient of a convex function."""
+
+    kind = "gaussian"
+
+    mean: Array = shaped("d")
+    target: Array = shaped("d")
+    factor: Array = shaped("d", "k")
+
+    @cached_property
+    def _matrices(self) -> tuple[Array, ...]:
+        d, k = self.factor.shape
+        return (self.factor @ self.factor.T,) if 2 * k >= d else (self.factor, self.factor.T)
+
+    def moved(self, points: Array) -> Array:
+        """See `RowMap`."""
+        made = points - self.mean
+        for matrix in self._matrices:
+            made = made @ matrix
+        made += self.target
+        return made
+
+
+@dataclass(frozen=True, eq=False)
+class Staircase(RowMap):
+    """A rising function of each column: linear between its knots, of slope 1 beyond them.
+
+    ``starts`` (d + 1) says where in ``knots`` and ``values`` each column begins.
+    """
+
+    kind = "quantile"
+
+    knots: Array = shaped("k")
+    values: Array = shaped("k")
+    starts: NDArray[np.int64] = shaped("e")
+
+    def moved(self, points: Array) -> Array:
+        """See `RowMap`."""
+        made = np.empty_like(points)
+        for c in range(points.shape[1]):
+            own = slice(self.starts[c], self.starts[c + 1])
+            knots, column = self.knots[own], points[:, c]
+            made[:, c] = np.interp(column, knots, self.values[own])
+            made[:, c] += np.minimum(column - knots[0], 0.0) + np.maximum(column - knots[-1], 0.0)
+        return made
+
+
+@dataclass(frozen=True, eq=False)
+class Nearest(RowMap):
+    """A fitted row goes to its target; any other one as far, and in the same direction, as the nearest."""
+
+    kind = "ot"
+    alone = True
+
+    rows: Array = shaped("n", "d")
+    targets: Array = shaped("n", "d")
+
+    @cached_property
+    def _index(self) -> Neighbours:
+        return Neighbours(np.ascontiguousarray(self.rows))
+
+    def moved(self, points: Array) -> Array:
+        """See `RowMap`."""
+        nearest = self._index.nearest(np.ascontiguousarray(points), 1)[1][:, 0]
+        return self.targets[nearest] + (points - self.rows[nearest])
+
+
+@dataclass(frozen=True, eq=False)
+class Entropic(RowMap):
+    """The mean of y by weights bⱼ exp((gⱼ − c(x, yⱼ)) / eps); ``own`` of P to itself is taken off."""
+
+    kind = "sinkhorn"
+    alone = True
+
+    y: Array = shaped("m", "d")
+    b: Array = shaped("m")
+    g: Array = shaped("m")
+    own_x: Array = shaped("n", "d")
+    own_a: Array = shaped("n")
+    own_f: Array = shaped("n")
+    eps: float
+    cost: str
+
+    def moved(self, points: Array) -> Array:
+        """See `RowMap`."""
+        made = self._mean(points, self.y, self.b, self.g)
+        if not len(self.own_x):
+            return made
+        return np.asarray(points + (made - self._mean(points, self.own_x, self.own_a, self.own_f)))
+
+    def _mean(self, points: Array, to: Array, weights: Array, potential: Array) -> Array:
+        even = np.full(len(points), 1.0 / len(points))
+        coupling = Coupling(costs.PROFILES[self.cost], points, to, even, weights)
+        return coupling.means(potential, self.eps, to)
+
+
+@dataclass(frozen=True, eq=False)
+class Series(RowMap):
+    """T(x) = target + (z, cos(Ω z), sin(Ω z)) coefficients, with z = (x − centre) / scale."""
+
+    kind = "monge"
+
+    centre: Array = shaped("d")
+    target: Array = shaped("d")
+    frequencies: Array = shaped("k", "d")
+    coefficients: Array = shaped("p", "d")
+    scale: float
+
+    def features(self, points: Array) -> Array:
+        """The functions that the map is a combination of, (N, d + 2 k)."""
+        near = (points - self.centre) / self.scale
+        angles = near @ self.frequencies.T
+        return np.concatenate([near, np.cos(angles), np.sin(angles)], axis=1)
+
+    def moved(self, points: Array) -> Array:
+        """See `RowMap`."""
+        return np.asarray(self.target + self.features(points) @ self.coefficients)
+
+
+KINDS: dict[str, type[RowMap]] = {
+    made.kind: made for made in (Affine, Staircase, Nearest, Entropic, Series)
+}
