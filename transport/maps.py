@@ -22,7 +22,7 @@ from divmatch.transport import costs
 
 Array = NDArray[np.float64]
 
-MOST_ROWS, NUMBERS = 8192, 1 << 20  # of a block
+MOST_ROWS, NUMBERS = 2048, 1 << 20  # of a block
 
 
 def rows_at_once(d: int) -> int:
