@@ -30,7 +30,9 @@ AT_ONCE = 32  # blocks of a map in a part that is read, and in a row group that 
 def reuse_options(what: str) -> list[click.Parameter]:
     """--fit and --apply of a task that can be used again."""
     return [
-        option("--fit", metavar="FILE.npz", help=f"Keep the {what} there, to be applied to other rows."),
+        option(
+            "--fit", metavar="FILE.npz", help=f"Keep the {what} there, to be applied to other rows."
+        ),
         option(
             "--apply",
             metavar="FILE.npz",
@@ -44,7 +46,7 @@ def keep_fitted(found: Any, path: str, *, mkdir: bool) -> None:
     from divmatch.transport.map_file import map_file
 
     cost = str(found.settings.get("cost", "sqeuclidean"))
-    map_file(found.mapping, found.x, cost).save(path, mkdir=mkdir)
+    map_file(found.fit.mapping, found.x, cost).save(path, mkdir=mkdir)
 
 
 def check_alone(options: Mapping[str, Any]) -> None:
@@ -115,7 +117,9 @@ def passed(session: Session, passage: Any, stored: Any, write: Any) -> Totals:
     size = max(rows_at_once(stored.d), AT_ONCE * rows_at_once(16 * passage.width))
     totals, mark = Totals(Mean()), blake2b(digest_size=8)
     marked = session.needs_inputs()
-    with Progress(session.options["progress"], -(-passage.rows // size), session.command) as progress:
+    with Progress(
+        session.options["progress"], -(-passage.rows // size), session.command
+    ) as progress:
         for block in passage.blocks(size):
             totals.read += len(block.points)
             if marked:

@@ -102,7 +102,11 @@ def gap_line(fit: dict[str, Any]) -> list[str]:
     if fit.get("monge_gap") is None:
         return []
     gap = fit["monge_gap"]
-    means = "no map of these rows to the same places costs less" if gap == 0 else "a cheaper way is there"
+    means = (
+        "no map of these rows to the same places costs less"
+        if gap == 0
+        else "a cheaper way is there"
+    )
     return [f"mean cost {short(fit['mean_cost'])}   Monge gap {short(gap)}: {means}"]
 
 

@@ -27,7 +27,8 @@ READ = (
     "config",
     "apply",
 )
-WRITTEN = ("rows", "resume", "trace", "plot", "checkpoint", "fit")  # options that name an output beside -o
+# Options that name an output beside -o.
+WRITTEN = ("rows", "resume", "trace", "plot", "checkpoint", "fit")
 OF_ALL = ("W41",)  # warnings of all samples together: no one file is their place
 PRECEDENCE = (OUTPUT, USAGE, GATE, INCONCLUSIVE, OK)
 

@@ -59,9 +59,7 @@ def _check_room(archive: ZipFile, where: str) -> None:
     """Refuse an archive that would inflate beyond the memory."""
     size, free = sum(member.file_size for member in archive.infolist()), free_memory()
     if size > free:
-        raise RoomError(
-            f"{where}: needs {size >> 20} MiB of memory, and {free >> 20} MiB are free"
-        )
+        raise RoomError(f"{where}: needs {size >> 20} MiB of memory, and {free >> 20} MiB are free")
 
 
 def _check_size(file: IO[bytes], size: int, where: str) -> None:

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from divmatch.catalogue import MATCHES
 from divmatch.cautions import weight_notes
@@ -60,11 +60,6 @@ class Matched:
         return self.fit.applied(self.x).points
 
     @property
-    def mapping(self) -> Callable[[NDArray[np.float64]], NDArray[np.float64]] | None:
-        """Where any rows would go, (N, d) to (N, d); None where that is not known."""
-        return self.fit.mapping
-
-    @property
     def rows(self) -> NDArray[np.intp] | None:
         """The numbers of the rows chosen."""
         return self.fit.rows
@@ -73,6 +68,17 @@ class Matched:
     def couples(self) -> Couples | None:
         """The pairs of rows."""
         return self.fit.couples
+
+    def map(self, rows: ArrayLike) -> NDArray[np.float64]:
+        """Where any rows would go, (N, d) to (N, d)."""
+        if self.fit.mapping is None:
+            raise SettingError(
+                f"match {self.task} --method {self.method}: makes no map of other rows"
+            )
+        at = as_samples(rows, "rows")
+        check_partners(self.x, at)
+        with one_blas_thread(), np.errstate(all="ignore"):
+            return self.fit.mapping(at.points)
 
     def of(self, name: str) -> Result | None:
         """The result called before, after or ess."""

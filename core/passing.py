@@ -76,7 +76,9 @@ def open_passage(
     if isinstance(opened, Source):
         return _of_table(opened, place, tuple(wanted), columns)
     if columns is not None:
-        raise FileError(f"{place.name}: is a plain array, whose columns go by position; drop --columns")
+        raise FileError(
+            f"{place.name}: is a plain array, whose columns go by position; drop --columns"
+        )
     return _of_array(opened, place, tuple(wanted))
 
 
@@ -143,7 +145,11 @@ def _of_table(
 
 
 def _looked_at(
-    source: Source, place: Place, wanted: tuple[str, ...], pattern: str | None, kinds: dict[str, str]
+    source: Source,
+    place: Place,
+    wanted: tuple[str, ...],
+    pattern: str | None,
+    kinds: dict[str, str],
 ) -> list[Column]:
     """The columns that the numbers come from, and refuse what lacks some, or holds no numbers."""
     selector = picked_column(source, place, kinds)
@@ -177,9 +183,7 @@ def _looked_at(
     return found
 
 
-def _even(
-    batches: Iterator[Any], types: dict[str, Any], size: int, where: str
-) -> Iterator[Any]:
+def _even(batches: Iterator[Any], types: dict[str, Any], size: int, where: str) -> Iterator[Any]:
     """The same rows in tables of ``size`` and of the types of the first part, whatever the batches are."""
     arrow = load_arrow(where)
     schema, waiting, held = arrow.schema(list(types.items())), list[Any](), 0
@@ -262,9 +266,7 @@ def array_writer(file: BinaryIO, rows: int, width: int) -> Iterator[Callable[[Bl
 
 
 @contextmanager
-def table_writer(
-    file: BinaryIO, names: Sequence[str]
-) -> Iterator[Callable[[Block, Array], None]]:
+def table_writer(file: BinaryIO, names: Sequence[str]) -> Iterator[Callable[[Block, Array], None]]:
     """Write a Parquet file block by block: all columns of the file, these changed."""
     arrow = load_arrow("parquet")
     from pyarrow import parquet

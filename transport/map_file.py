@@ -55,7 +55,9 @@ class MapFile:
             value = getattr(self.scaling, name)
             if value is not None:
                 made[name] = np.asarray(value, dtype=np.float64)
-        return made | {OWN + f.name: np.asarray(getattr(self.made, f.name)) for f in fields(self.made)}
+        return made | {
+            OWN + f.name: np.asarray(getattr(self.made, f.name)) for f in fields(self.made)
+        }
 
     def save(self, path: str, *, mkdir: bool = False) -> None:
         """Write an .npz that NumPy opens without pickle; the file appears whole or not at all."""
@@ -122,9 +124,9 @@ def _scaling(arrays: Mapping[str, NDArray[Any]], d: int) -> Scaling:
 def _part(arrays: Mapping[str, NDArray[Any]], of: Field[Any], sizes: dict[str, int]) -> Any:
     """One field of a map: an array of the shape that its letters say, a number, or a word."""
     name = OWN + of.name
-    if "shape" not in of.metadata:
+    letters = getattr(of.type, "__metadata__", None)
+    if letters is None:
         return str(arrays[name]) if of.type is str else float(arrays[name])
-    letters = of.metadata["shape"]
     if of.name == "starts":
         return np.ascontiguousarray(arrays[name], dtype=np.int64).reshape(-1)
     found = _numbers(arrays, name, len(letters))

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 
-from divmatch.errors import counted
+from divmatch.errors import SampleError, counted
 from divmatch.matcher import Fit
 from divmatch.record import Note
 from divmatch.samples import Samples
@@ -77,11 +77,12 @@ def gaussian(x: Samples, y: Samples, *, shrink: Shrink = "auto") -> Fit:
     --------
     >>> import divmatch
     >>> found = divmatch.match.map([-1.0, 0.0, 1.0], [1.0, 3.0, 5.0], metric="none")
-    >>> found.points[:, 0].round(6).tolist(), found.mapping(np.array([[2.0]])).round(6).tolist()
+    >>> found.points[:, 0].round(6).tolist(), found.map([2.0]).round(6).tolist()
     ([1.0, 3.0, 5.0], [[7.0]])
     """
-    (first, share_p), (second, share_q) = (_gaussian(samples, shrink) for samples in (x, y))
+    (first, share_p), (second, share_q) = (gaussian_of(samples, shrink) for samples in (x, y))
     made = bures_map(first, second)
+    _check_spread(made, first, second, x)
     few = [
         f"{one.name} {share:.3g}"
         for one, share in ((x, share_p), (y, share_q))
@@ -102,7 +103,22 @@ def bures_map(first: Gaussian, second: Gaussian) -> Affine:
     return Affine(first.mean, second.mean, np.ascontiguousarray(factor))
 
 
-def _gaussian(samples: Samples, shrink: float | str) -> tuple[Gaussian, float]:
+def _check_spread(made: Affine, first: Gaussian, second: Gaussian, x: Samples) -> None:
+    """Refuse columns so far apart in spread that rounding has swallowed the narrow ones."""
+    if len(first.factor) < x.d:
+        return
+    through = (first.factor @ made.factor) @ made.factor.T
+    reached, wanted = (np.sum(factor**2, axis=0) for factor in (through, second.factor))
+    lost = np.flatnonzero(np.abs(reached - wanted) > 0.01 * wanted)
+    if len(lost):
+        label = x.columns[lost[0]] if x.columns else str(lost[0])
+        raise SampleError(
+            f"match map: column '{label}' of {x.name} is too narrow beside the others for one map of all; "
+            "bring the columns to one unit (--scale ref-sd), or choose --method quantile"
+        )
+
+
+def gaussian_of(samples: Samples, shrink: float | str) -> tuple[Gaussian, float]:
     """The Gaussian of a sample, and how far it was shrunk."""
     points, masses, _ = Support.of(samples)
     if isinstance(shrink, str):

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import numpy as np
@@ -15,11 +15,10 @@ from divmatch.transport import costs
 from divmatch.transport.entropic import Effort
 from divmatch.transport.flow_sinkhorn import sent
 from divmatch.transport.frame import Frame, rms
-from divmatch.transport.map_gaussian import bures_map
+from divmatch.transport.map_gaussian import bures_map, gaussian_of
 from divmatch.transport.mapping import MAP, mapped
 from divmatch.transport.maps import Series
 from divmatch.transport.problem import Regularised, Support, Term, between, within
-from divmatch.transport.shrinkage import share_of, shrunk
 from divmatch.transport.sinkhorn import Eps
 from divmatch.transport.solution import ABSOLUTE
 
@@ -31,7 +30,8 @@ Features = Annotated[
 Penalty = Annotated[float, Setting("weight of the Monge gap in the objective", least=0)]
 Steps = Annotated[int, Setting("most steps", least=1)]
 Fall = Annotated[
-    float, Setting("share of the objective by which a step must lower it to go on", above=0, below=1)
+    float,
+    Setting("share of the objective by which a step must lower it to go on", above=0, below=1),
 ]
 
 PRECISE, SWEEPS = 1e-7, 2000  # marginal error of the terms, and the most sweeps for each
@@ -61,14 +61,17 @@ class Basis:
 class Objective:
     """S_eps(T(P), Q) + penalty (E |x − T(x)|² − S_eps(T(P), P)) of the rows T(x), and its gradient.
 
-    What depends on P or Q alone is left out; at penalty 1 so is OT_eps(T(P), T(P)), which both parts
-    have. P is centred at Q's mean: the gap is the same for all translations.
+    At penalty 1 the two parts share OT_eps(T(P), T(P)), which is left out. P is centred at Q's mean: the
+    gap is the same for all translations.
     """
 
     def __init__(self, p: Support, q: Support, eps: float, penalty: float) -> None:
         self.p, self.q, self.penalty = p, q, penalty
-        self.of = Regularised("sqeuclidean", eps, math.inf, Effort(PRECISE, SWEEPS))
+        self.of = Regularised("sqeuclidean", eps, math.inf, Effort(PRECISE, SWEEPS, fine=False))
         self.near: dict[str, Term] = {}
+        self.fixed = -0.5 * within(q, self.of).value
+        if penalty > 0:
+            self.fixed += 0.5 * penalty * within(p, self.of).value
 
     def at(self, points: Array) -> tuple[float, Array]:
         """The value, and its gradient by the rows."""
@@ -86,7 +89,7 @@ class Objective:
             term = self.near["own"] = within(moved, self.of, None if near is None else near.f)
             value += own * term.value
             pull = pull + 4.0 * own * (points - sent(points, moved, term.g, self.of.eps))
-        return value, self.p.weights[:, None] * pull
+        return value + self.fixed, self.p.weights[:, None] * pull
 
     def _term(self, name: str, moved: Support, to: Support) -> tuple[float, Array]:
         """OT_eps to one of the samples, and its gradient by a row divided by the row's weight."""
@@ -101,7 +104,7 @@ def monge(
     x: Samples,
     y: Samples,
     *,
-    features: Features = 0,
+    features: Features = 10,
     penalty: Penalty = 1.0,
     eps: Eps = 0.05,
     steps: Steps = 200,
@@ -111,15 +114,15 @@ def monge(
 ) -> Fit:
     """Rows of P moved by a parametric map that makes them like Q, and goes no longer ways than it must.
 
-    T(x) = m + B φ(x) with φ the columns and, with --features K, K cosines and sines of random frequencies
-    (of the Gaussian kernel whose bandwidth is P's spread): few numbers, smooth, the same
-    however many rows. It minimises S_eps(T(P), Q) + penalty · (E |x − T(x)|² − S_eps(T(P), P)): the Sinkhorn
-    divergence from Q, and the debiased Monge gap, which is 0 where T is the cheapest map to its image. The
-    gradient is that of the potentials; the steps are those of L-BFGS from the map between Gaussians.
+    T(x) = m + B φ(x) with φ the columns, and K cosines and sines of random frequencies (those of the
+    Gaussian kernel whose bandwidth is P's spread): smooth, and few numbers, however many rows. It
+    minimises S_eps(T(P), Q) + penalty · (E |x − T(x)|² − S_eps(T(P), P)): the Sinkhorn divergence from Q,
+    and the debiased Monge gap, which is 0 where T is the cheapest map to its image. The gradient
+    is that of the potentials; the steps are those of L-BFGS from the map between Gaussians.
 
-    Without --features and between Gaussians it is the map of the method gaussian; for other
-    distributions the affine map that is best for all of Q, not for two moments. With features it bends.
-    --penalty 0 lets the map permute and turn rows.
+    With --features 0 it is affine: between Gaussians the map of the method gaussian, else the one that is
+    best for all of Q, not for two moments. More features bend it more, and fit what is chance in few
+    rows: the figure after tells. --penalty 0 lets the map fold and turn P.
 
     Parameters
     ----------
@@ -171,7 +174,7 @@ def monge(
     absolute = _absolute(eps, least or spread**2 * x.d, frame.scale)
     home = Support(p.points - centre, p.weights, p.rows)
     objective = Objective(home, q, absolute, penalty)
-    found = _descended(objective, basis, _start(p, q, basis, x.name), steps, fall, watch)
+    found = _descended(objective, basis, _start(x, y, frame, basis), steps, fall, watch)
     coefficients = basis.whitening @ found["slopes"]
     target = found["target"] - basis.mean @ coefficients
     whole = Series(
@@ -206,11 +209,15 @@ def _absolute(eps: float | str, mean: float, scale: float) -> float:
     return eps * mean
 
 
-def _start(p: Support, q: Support, basis: Basis, name: str) -> tuple[Array, Array]:
-    """Target and slopes of the map between Gaussians, in the basis; P's own shape where it is one row."""
+def _start(x: Samples, y: Samples, frame: Frame, basis: Basis) -> tuple[Array, Array]:
+    """Target and slopes of the map between Gaussians, in the basis; Q's mean where one row has no shape."""
+    p, q = (_framed(Support.of(samples), frame) for samples in (x, y))
     if min(len(p.weights), len(q.weights)) < 2:
-        return q.weights @ q.points, np.zeros((basis.features.shape[1], p.points.shape[1]))
-    first, second = (shrunk(*s[:2], name, share_of(*s[:2])) for s in (p, q))
+        return q.weights @ q.points, np.zeros((basis.features.shape[1], x.d))
+    first, second = (
+        gaussian_of(replace(samples, points=frame.inward(samples.points), _derived={}), "auto")[0]
+        for samples in (x, y)
+    )
     points = bures_map(first, second)(p.points)
     target = p.weights @ points
     return target, (basis.features * p.weights[:, None]).T @ (points - target)

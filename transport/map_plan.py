@@ -88,7 +88,7 @@ def ot(
     --------
     >>> import divmatch
     >>> found = divmatch.match.map([0.0, 2.0], [2.5, 0.5], method="ot", metric="none")
-    >>> found.points[:, 0].tolist(), found.mapping(np.array([[2.5]])).tolist()
+    >>> found.points[:, 0].tolist(), found.map([2.5]).tolist()
     ([0.5, 2.5], [[3.0]])
     """
     if plan == "entropic":
@@ -119,7 +119,8 @@ def _nearest(x: Samples, plan: Plan) -> Nearest:
 
 
 @MAP.method(
-    "sinkhorn", source="Pooladian & Niles-Weed 2021, arXiv 2109.12004; Seguy et al. 2018, 1711.02283"
+    "sinkhorn",
+    source="Pooladian & Niles-Weed 2021, arXiv 2109.12004; Seguy et al. 2018, 1711.02283",
 )
 def sinkhorn(
     x: Samples,
@@ -133,10 +134,11 @@ def sinkhorn(
 ) -> Fit:
     """Rows of P moved by the entropic map, which the potentials define at any row.
 
-    T(x) = Σⱼ yⱼ wⱼ(x) with wⱼ(x) ∝ bⱼ exp((gⱼ − c(x, yⱼ)) / eps): the mean of where entropic transport sends a
-    row, smooth in x, in the convex hull of Q. It shrinks what it moves, by about its blur; so where the
-    entropic map of P to itself sends a row is taken off, T(x) + x − T_PP(x), unless --no-debiased is given.
-    Far from P the debiased map is a translation, the other one leads to the nearest rows of Q.
+    T(x) = Σⱼ yⱼ wⱼ(x) with wⱼ(x) ∝ bⱼ exp((gⱼ − c(x, yⱼ)) / eps): the mean of where entropic transport
+    sends a row, smooth in x, in the convex hull of Q. It shrinks what it moves, by about its blur; so
+    where the entropic map of P to itself sends a row is taken off, T(x) + x − T_PP(x), unless
+    --no-debiased is given. Far from P the debiased map is a translation, the other one leads to the
+    nearest rows of Q.
 
     Between Gaussians it is affine, and the debiased one near to the cheapest map: from N(0, 1) to
     N(0, 2.25) at eps = 1 the slopes are 1.49 and 1.27 of 1.5. The smaller eps, the nearer to exact

@@ -12,7 +12,9 @@ from divmatch.transport.maps import Staircase
 Array = NDArray[np.float64]
 
 
-@MAP.method("quantile", source="Santambrogio 2015, Optimal Transport for Applied Mathematicians, 2.1")
+@MAP.method(
+    "quantile", source="Santambrogio 2015, Optimal Transport for Applied Mathematicians, 2.1"
+)
 def quantile(x: Samples, y: Samples) -> Fit:
     """Rows of P moved column by column, each value to the quantile of Q that it is in P.
 
@@ -62,6 +64,5 @@ def _knots(x: Samples, y: Samples, column: int) -> tuple[Array, Array]:
     heaviest = np.zeros(len(knots))
     np.maximum.at(heaviest, places, masses)
     share = masses / heaviest[places]  # one partner has the share 1, and its value every digit
-    values = np.bincount(places, share * y.points[others, column], len(knots))
-    values /= np.bincount(places, share, len(knots))
-    return knots, np.maximum.accumulate(values)
+    sums = np.bincount(places, share * y.points[others, column], len(knots))
+    return knots, np.maximum.accumulate(sums / np.bincount(places, share, len(knots)))

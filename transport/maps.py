@@ -1,16 +1,16 @@
 """Maps: functions of a row, fitted once, that any other row can be put into.
 
     found = divmatch.match.map(x, y)
-    found.mapping(z)  # where rows z go, (N, d) to (N, d)
+    found.map(z)  # where rows z go, (N, d) to (N, d)
 
 Rows are taken in blocks that depend on nothing but their number of columns, so that a file gives the
 same digits whether it is read at once or streamed in multiples of a block.
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,14 +30,12 @@ def rows_at_once(d: int) -> int:
     return int(max(64, min(MOST_ROWS, 1 << (NUMBERS // d).bit_length() - 1)))
 
 
-def shaped(*names: str) -> Any:
-    """A field that is an array; its shape by letters, the same letter for the same number."""
-    return field(metadata={"shape": names})
-
-
 @dataclass(frozen=True, eq=False)
 class RowMap(ABC):
-    """A map of rows; its fields are all that is stored of it."""
+    """A map of rows; its fields are all that is stored of it.
+
+    Arrays are annotated with their shape in letters, the same letter for the same number.
+    """
 
     kind: ClassVar[str]
     alone: ClassVar[bool] = False  # blocks are not shared out: each is by itself
@@ -61,9 +59,9 @@ class Affine(RowMap):
 
     kind = "gaussian"
 
-    mean: Array = shaped("d")
-    target: Array = shaped("d")
-    factor: Array = shaped("d", "k")
+    mean: Annotated[Array, "d"]
+    target: Annotated[Array, "d"]
+    factor: Annotated[Array, "d", "k"]
 
     @cached_property
     def _matrices(self) -> tuple[Array, ...]:
@@ -88,9 +86,9 @@ class Staircase(RowMap):
 
     kind = "quantile"
 
-    knots: Array = shaped("k")
-    values: Array = shaped("k")
-    starts: NDArray[np.int64] = shaped("e")
+    knots: Annotated[Array, "k"]
+    values: Annotated[Array, "k"]
+    starts: Annotated[NDArray[np.int64], "e"]
 
     def moved(self, points: Array) -> Array:
         """See `RowMap`."""
@@ -110,8 +108,8 @@ class Nearest(RowMap):
     kind = "ot"
     alone = True
 
-    rows: Array = shaped("n", "d")
-    targets: Array = shaped("n", "d")
+    rows: Annotated[Array, "n", "d"]
+    targets: Annotated[Array, "n", "d"]
 
     @cached_property
     def _index(self) -> Neighbours:
@@ -130,12 +128,12 @@ class Entropic(RowMap):
     kind = "sinkhorn"
     alone = True
 
-    y: Array = shaped("m", "d")
-    b: Array = shaped("m")
-    g: Array = shaped("m")
-    own_x: Array = shaped("n", "d")
-    own_a: Array = shaped("n")
-    own_f: Array = shaped("n")
+    y: Annotated[Array, "m", "d"]
+    b: Annotated[Array, "m"]
+    g: Annotated[Array, "m"]
+    own_x: Annotated[Array, "n", "d"]
+    own_a: Annotated[Array, "n"]
+    own_f: Annotated[Array, "n"]
     eps: float
     cost: str
 
@@ -158,10 +156,10 @@ class Series(RowMap):
 
     kind = "monge"
 
-    centre: Array = shaped("d")
-    target: Array = shaped("d")
-    frequencies: Array = shaped("k", "d")
-    coefficients: Array = shaped("p", "d")
+    centre: Annotated[Array, "d"]
+    target: Annotated[Array, "d"]
+    frequencies: Annotated[Array, "k", "d"]
+    coefficients: Annotated[Array, "p", "d"]
     scale: float
 
     def features(self, points: Array) -> Array:
