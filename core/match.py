@@ -137,6 +137,7 @@ def matched(
         fit = fitted(x, y, watch=watch, part="all").complete()
         results, held = _measured(matcher, fit, fitted, x, y, metric, level, seed)
     notes = _notes(matcher, fit, x)
+    results += [replace(one, method=matcher.method) for one in fit.results]
     results = [one if one.id == "before" else _warned(one, notes) for one in results]
     if matcher.task.product == "weights":
         results.append(_warned(_size(matcher, fit.applied(x)), notes))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from divmatch.catalogue import MATCHES
 from divmatch.declaration import Family, Method
 from divmatch.errors import SettingError, suggestion
-from divmatch.record import Note
+from divmatch.record import Note, Result
 from divmatch.samples import Samples
 from divmatch.settings import Setting, settings_of
 
@@ -44,9 +44,10 @@ class Couples:
 
 
 class Told(NamedTuple):
-    """What is found out about a fit once it is made: numbers for the record, warnings."""
+    """What is found out about a fit once it is made: numbers for the record, results, warnings."""
 
     facts: Mapping[str, float]
+    results: tuple[Result, ...]
     notes: tuple[Note, ...] = ()
 
 
@@ -61,7 +62,7 @@ class Fit:
     the product in an .npz file, and where rows are chosen, whole numbers there are rows of P.
     ``figure`` is for methods that have no rows of Q to be held out. ``mapping`` sends any rows where
     the fit would; a reusable task stores its fields. ``after`` takes time, and is asked of the fit to
-    all rows alone.
+    all rows alone; ``results`` are what it has found, beside those of the metric.
     """
 
     weights: Array | None = None
@@ -77,14 +78,17 @@ class Fit:
     notes: tuple[Note, ...] = ()
     figure: Figure | None = None
     mapping: Callable[[Array], Array] | None = None
+    results: tuple[Result, ...] = ()
     after: Callable[[], Told] | None = None
 
     def complete(self) -> "Fit":
         """With what `after` has to tell."""
         if self.after is None:
             return self
-        facts, notes = self.after()
-        return replace(self, facts={**self.facts, **facts}, notes=(*self.notes, *notes), after=None)
+        facts, results, notes = self.after()
+        every = {**self.facts, **facts}
+        notes = (*self.notes, *notes)
+        return replace(self, facts=every, results=results, notes=notes, after=None)
 
     def applied(self, x: Samples) -> Samples:
         """The rows of P as the fit has made them."""

@@ -137,7 +137,8 @@ def _of_table(
         start = 0
         for table in _even(source.batches(names, size), source.types, size, place.name):
             points = _numbers(table.select(needed), found, start, place.name)
-            yield Block(start, points if order is None else points[:, order], table)
+            points = points if order is None else np.ascontiguousarray(points[:, order])
+            yield Block(start, points, table)
             start += len(table)
 
     kept = labels if order is None else tuple(wanted)

@@ -1,6 +1,6 @@
 """`divmatch match map`: what its methods share."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from divmatch.errors import InconclusiveError
 from divmatch.matcher import Fit, Task, Told
-from divmatch.record import Note
+from divmatch.record import Note, Result
 from divmatch.samples import Samples
 from divmatch.settings import Setting
+from divmatch.transport import costs
 from divmatch.transport.maps import RowMap
 from divmatch.transport.monge_gap import monge_gap
 
@@ -56,10 +57,13 @@ def _told(x: Samples, points: Array, cost: str) -> Callable[[], Told]:
 
     def after() -> Told:
         gap = monge_gap(x, points, cost)
-        facts: Mapping[str, float] = {"monge_gap": gap.value, "mean_cost": gap.cost}
-        if gap.rows >= np.count_nonzero(x.masses()):
-            return Told(facts)
-        text = f"the Monge gap comes from {gap.rows} evenly spaced rows of {x.name}"
-        return Told(facts, (Note("W50", text),))
+        result = Result(
+            "monge_gap", "", gap.value, costs.unit(cost), "P", (x.n,), x.d, id="monge_gap"
+        )
+        notes: tuple[Note, ...] = ()
+        if gap.rows < np.count_nonzero(x.masses()):
+            text = f"the Monge gap comes from {gap.rows} evenly spaced rows of {x.name}"
+            notes = (Note("W50", text),)
+        return Told({"monge_gap": gap.value, "mean_cost": gap.cost}, (result,), notes)
 
     return after

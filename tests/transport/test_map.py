@@ -8,9 +8,9 @@ import divmatch
 from divmatch.matcher import Watch, task
 from divmatch.samples import as_samples
 from divmatch.transport import map_monge, plan
+from divmatch.transport.bures import Gaussian, root
 from divmatch.transport.map_gaussian import bures_map
 from divmatch.transport.maps import Staircase
-from divmatch.transport.bures import Gaussian, root
 from divmatch.transport.monge_gap import MOST, monge_gap
 from divmatch.transport.problem import Support
 from divmatch.transport.shrinkage import intensity, share_of
@@ -266,9 +266,9 @@ def test_map_of_the_rows_is_where_they_went(method):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_translation_is_found(method):
-    x = rows(40, 2)
-    moved = fit(x, x + [3.0, -1.0], method)
-    assert moved.points == pytest.approx(x + [3.0, -1.0], abs=1e-3)
+    x, step = rows(40, 2), np.array([3.0, -1.0])
+    moved = fit(x, x + step, method)
+    assert moved.points == pytest.approx(x + step, abs=1e-3)
     assert moved.map([[0.3, 0.2]])[0] == pytest.approx([3.3, -0.8], abs=1e-3)
 
 
