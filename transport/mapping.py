@@ -29,8 +29,8 @@ MAP = Task(
     reusable=True,
     examples=(
         "divmatch match map gen.npy real.npy -o moved.npy",
-        "divmatch match map gen.parquet real.parquet --method sinkhorn --fit map.npz -o moved.parquet",
-        "divmatch match map --apply map.npz new.parquet -o moved.parquet",
+        "divmatch match map gen.parquet real.parquet --columns amount,age --method sinkhorn --fit map.npz",
+        "divmatch match map --apply map.npz new.parquet --na drop -o moved.parquet",
     ),
 )
 
