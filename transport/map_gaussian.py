@@ -63,6 +63,8 @@ def gaussian(x: Samples, y: Samples, *, shrink: Shrink = "auto") -> Fit:
     ------
     InconclusiveError
         When a sample has but one row.
+    SampleError
+        When columns are so far apart in spread that rounding would swallow the narrow ones.
 
     Notes
     -----
