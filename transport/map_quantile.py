@@ -60,9 +60,10 @@ def quantile(x: Samples, y: Samples) -> Fit:
 def _knots(x: Samples, y: Samples, column: int) -> tuple[Array, Array]:
     """The distinct values of P that carry weight, and the means of the values of Q that meet them."""
     rows, others, masses = keeping_order(x, y, column)
-    knots, places = np.unique(x.points[rows, column], return_inverse=True)
-    heaviest = np.zeros(len(knots))
-    np.maximum.at(heaviest, places, masses)
-    share = masses / heaviest[places]  # one partner has the share 1, and its value every digit
-    sums = np.bincount(places, share * y.points[others, column], len(knots))
-    return knots, np.maximum.accumulate(sums / np.bincount(places, share, len(knots)))
+    values = x.points[rows, column]  # they rise
+    first = np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1]]))
+    counts = np.diff(first, append=len(values))
+    heaviest = np.maximum.reduceat(masses, first)
+    shares = masses / np.repeat(heaviest, counts)  # of one partner 1, and no digit of it is lost
+    sums = np.add.reduceat(shares * y.points[others, column], first)
+    return values[first], np.maximum.accumulate(sums / np.add.reduceat(shares, first))
