@@ -48,6 +48,8 @@ def sentence(report: Report, found: dict[str, Result]) -> str:
     if before is not None and after is not None:
         unit = "" if "divergence" in after.unit else _unit(after)
         parts.append(f"{after.metric} {short(before.value)} -> {short(after.value)}{unit}")
+    elif fit.get("monge_gap") is not None:
+        parts.append(f"Monge gap {short(fit['monge_gap'])}")
     if fit.get("ess") is not None:
         n = found["ess"].n[0]
         parts.append(f"ESS {fit['ess']:.0f} ({fit['ess'] / n:.0%})")

@@ -232,6 +232,8 @@ def replaced(table: Any, columns: Mapping[str, NDArray[Any]]) -> Any:
         if own and kind_of(type_) == "list" and all(c in left for c in own):
             flat = np.stack([left.pop(c) for c in own], axis=1)
             values = arrow.FixedSizeListArray.from_arrays(arrow.array(flat.ravel()), len(own))
+            if not hasattr(getattr(type_, "storage_type", type_), "list_size"):
+                values = values.cast(arrow.list_(arrow.float64()))
             table = table.set_column(table.column_names.index(name), name, values)
     for name, values in left.items():
         column = arrow.array(np.ascontiguousarray(values))

@@ -1,4 +1,10 @@
-"""Map files: an .npz of arrays that says what a map is, of which columns, in which units."""
+"""Map files: an .npz of arrays that says what a map is, of which columns, in which units.
+
+from divmatch.transport.map_file import load_map, map_file
+
+map_file(found.fit.mapping, found.x).save("map.npz")  # found = divmatch.match.map(x, y)
+load_map("map.npz")(z)  # where rows z go, in their own units
+"""
 
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, fields
@@ -40,6 +46,10 @@ class MapFile:
         """Number of columns."""
         return len(self.low)
 
+    def __call__(self, rows: Array) -> Array:
+        """Where rows go, (N, d) to (N, d), in their own units."""
+        return self.scaling.undone(self.made(self.scaling.applied(rows)))
+
     def arrays(self) -> dict[str, NDArray[Any]]:
         """What the file holds."""
         made = {
@@ -66,7 +76,7 @@ class MapFile:
             np.savez(file, **arrays)
 
 
-def map_file(made: RowMap, x: Samples, cost: str) -> MapFile:
+def map_file(made: RowMap, x: Samples, cost: str = "sqeuclidean") -> MapFile:
     """The file of a map that was fitted to the rows of P."""
     scaling, *_ = x.origin.get("layout", (Scaling(),))
     columns = x.columns or tuple(map(str, range(x.d)))

@@ -95,7 +95,9 @@ def gaussian(x: Samples, y: Samples, *, shrink: Shrink = "auto") -> Fit:
         f"{', '.join(few)} of the way (--shrink)"
     )
     notes = (Note("W51", text),) if few else ()
-    return mapped(x, made, facts={"shrink_p": share_p, "shrink_q": share_q}, notes=notes)
+    return mapped(
+        x, made, facts={"shrink_p": share_p or None, "shrink_q": share_q or None}, notes=notes
+    )
 
 
 def bures_map(first: Gaussian, second: Gaussian) -> Affine:

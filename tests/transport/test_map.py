@@ -107,7 +107,7 @@ def test_few_rows_are_shrunk_aloud():
     found = fit(rows(12, 6) @ mixed, rows(60, 6, 1) @ mixed)
     assert [note.code for note in found.fit.notes] == ["W51"]
     assert 0 < found.fit.facts["shrink_p"] < 1
-    assert found.fit.facts["shrink_q"] == 0
+    assert found.fit.facts["shrink_q"] is None
 
 
 def test_shrinkage_is_that_of_ledoit_and_wolf():
