@@ -129,7 +129,6 @@ def _of_table(
     kinds = {name: kind_of(type_) for name, type_ in source.types.items()}
     found = _looked_at(source, place, wanted, pattern, kinds)
     labels = labels_of(found)
-    order = [labels.index(name) for name in wanted] if set(wanted) <= set(labels) else None
     names = list(source.types)
     needed = [column.name for column in found]
 
@@ -137,12 +136,10 @@ def _of_table(
         start = 0
         for table in _even(source.batches(names, size), source.types, size, place.name):
             points = _numbers(table.select(needed), found, start, place.name)
-            points = points if order is None else np.ascontiguousarray(points[:, order])
             yield Block(start, points, table)
             start += len(table)
 
-    kept = labels if order is None else tuple(wanted)
-    return Passage(place.name, place.kind, source.rows, kept, len(names) + len(labels), blocks)
+    return Passage(place.name, place.kind, source.rows, labels, len(names) + len(labels), blocks)
 
 
 def _looked_at(
@@ -154,6 +151,7 @@ def _looked_at(
 ) -> list[Column]:
     """The columns that the numbers come from, and refuse what lacks some, or holds no numbers."""
     selector = picked_column(source, place, kinds)
+    kinds = kinds if selector is None else {selector: kinds[selector]}
     by_position = selector is not None or wanted == tuple(map(str, range(len(wanted))))
     if pattern is not None and not by_position:
         raise FileError(f"--columns: the map names its columns, {shortlist(wanted)}; drop it")
@@ -178,9 +176,13 @@ def _looked_at(
                 f"{place.name}: column '{owner}' holds {source.types[owner]}, expected numbers"
             )
     found = headings(source, place.name, list(dict.fromkeys(owners)))
-    missing = [name for name in wanted if name not in labels_of(found)]
-    if missing:
-        raise FileError(f"{place.name}: {not_found(missing[0], labels_of(found))}")
+    for column in found:
+        own = [name for name, owner in zip(wanted, owners, strict=True) if owner == column.name]
+        if labels_of([column]) != tuple(own):
+            raise FileError(
+                f"{place.name}: column '{column.name}' holds {column.type} of {column.width} a row, expected "
+                f"{shortlist(own)} as the map was fitted to"
+            )
     return found
 
 

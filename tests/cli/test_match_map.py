@@ -133,6 +133,23 @@ def test_lists_stay_lists(here, files):
     assert moved["emb"].type == pa.list_(pa.float64(), 3)
 
 
+@pytest.mark.parametrize(
+    ("emb", "words"),
+    [
+        (
+            [[1.0, 2.0]] * 9,
+            "column 'emb' holds list<element: double> of 2 a row, expected 'emb[0]'",
+        ),
+        ([1.0] * 9, "column 'emb' holds double of 1 a row, expected 'emb[0]', 'emb[1]', 'emb[2]'"),
+    ],
+)
+def test_list_of_another_length_is_refused(here, files, emb, words):
+    line = f"match map list-p.parquet list-q.parquet --columns emb --fit map.npz {FAST}"
+    assert here(line)[0] == 0
+    parquet.write_table(pa.table({"emb": emb}), files / "other.parquet")
+    refused(here, "match map --apply map.npz other.parquet", words)
+
+
 def test_map_file_opens_without_pickle(files, fit):
     fit("ot")
     with np.load(files / "map.npz", allow_pickle=False) as arrays:

@@ -324,6 +324,15 @@ def test_gap_is_that_of_an_assignment():
     assert gap(x, moved).value == pytest.approx(np.diag(costs).mean() - least, abs=1e-12)
 
 
+def test_gap_of_weighted_rows_is_that_of_pot():
+    import ot
+
+    x, moved, a = rows(30, 2), rows(30, 2, 1) * 2, weights(30)
+    costs, a = ot.dist(x, moved), a / a.sum()
+    expected = np.diag(costs) @ a - ot.emd2(a, a, costs)
+    assert gap(x, moved, weights=a).value == pytest.approx(expected, abs=1e-12)
+
+
 def test_gap_of_two_rows_that_change_places():
     found = gap([[0.0], [1.0]], np.array([[1.0], [0.0]]), weights=[3.0, 1.0])
     assert found.cost == pytest.approx(1.0)
