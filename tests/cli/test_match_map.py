@@ -7,7 +7,9 @@ import pyarrow as pa
 import pytest
 from pyarrow import csv, parquet
 
-from divmatch.transport.map_file import load_map
+import divmatch
+from divmatch.scaling import Scaling
+from divmatch.transport.map_file import MapFile, load_map
 from tests.tolerances import SAME
 
 METHODS = ("gaussian", "quantile", "ot", "sinkhorn", "monge")
@@ -42,6 +44,11 @@ def files(data):
     narrow = more.slice(1300).cast(more.schema.set(2, pa.field("count", pa.int32())))
     parquet.write_table(narrow, folder / "1.parquet")
     csv.write_csv(more, data / "more.csv")
+    points = np.random.default_rng(8).normal(size=(50, 2)) * [1000, 1]
+    found = divmatch.match.map(points, 2 * points, metric="none")
+    low, high = points.min(axis=0), points.max(axis=0)
+    scaling = Scaling("ref-sd", np.array([1.0, 1.0]))
+    MapFile(found.fit.mapping, ("amount", "score"), scaling, low, high).save(str(data / "kept.npz"))
     for name, seed in (("list-p", 4), ("list-q", 5)):
         emb = np.random.default_rng(seed).normal(size=(60, 3)) * (seed - 3)
         lists = pa.FixedSizeListArray.from_arrays(pa.array(emb.ravel()), 3)
@@ -217,34 +224,33 @@ def refused(here, line, *words):
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("match map --apply map.npz p.parquet", ["column 'amount' not found"]),
-        ("match map --apply map.npz narrow.npy", ["has 3 columns, expected 2"]),
-        ("match map --apply map.npz old.parquet new.parquet", ["leave new.parquet out"]),
-        ("match map --apply map.npz old.parquet --method ot", ["--method", "no effect"]),
-        ("match map --apply map.npz old.parquet --metric mmd", ["--metric", "no effect"]),
-        ("match map --apply map.npz old.parquet --na mean", ["--na mean", "drop"]),
-        ("match map --apply map.npz old.parquet --columns amount", ["names its columns"]),
-        ("match map --apply map.npz old.parquet -o a.npz", [".npy or .parquet"]),
-        ("match map --apply map.npz old.parquet -o map.npz", ["map.npz"]),
-        ("match map --apply map.npz old.parquet -o old.parquet", ["is the input"]),
+        ("match map --apply kept.npz p.parquet", ["column 'amount' not found"]),
+        ("match map --apply kept.npz narrow.npy", ["has 3 columns, expected 2"]),
+        ("match map --apply kept.npz old.parquet new.parquet", ["leave new.parquet out"]),
+        ("match map --apply kept.npz old.parquet --method ot", ["--method", "no effect"]),
+        ("match map --apply kept.npz old.parquet --metric mmd", ["--metric", "no effect"]),
+        ("match map --apply kept.npz old.parquet --na mean", ["--na mean", "drop"]),
+        ("match map --apply kept.npz old.parquet --columns amount", ["names its columns"]),
+        ("match map --apply kept.npz old.parquet -o a.npz", [".npy or .parquet"]),
+        ("match map --apply kept.npz old.parquet -o kept.npz", ["kept.npz"]),
+        ("match map --apply kept.npz old.parquet -o old.parquet", ["is the input"]),
         ("match map --apply gone.npz old.parquet", ["gone.npz: no such file"]),
         ("match map --apply p.npy old.parquet", ["p.npy: is no .npz file"]),
         ("match map --apply both.npz old.parquet", ["is no map of this version"]),
         ("match map --apply text.npz old.parquet", ["text.npz: is no .npz file"]),
         ("match map --apply cut.npz old.parquet", ["cut.npz: cannot be read"]),
         ("match map --apply pickled.npz old.parquet", ["never unpickled"]),
-        ("match map --apply map.npz empty.parquet", ["is empty (0 rows)"]),
-        ("match map --apply map.npz words.parquet", ["column 'score' holds string"]),
-        ("match map --apply map.npz infinite.parquet", ["'score' is infinite at row 1"]),
+        ("match map --apply kept.npz empty.parquet", ["is empty (0 rows)"]),
+        ("match map --apply kept.npz words.parquet", ["column 'score' holds string"]),
+        ("match map --apply kept.npz infinite.parquet", ["'score' is infinite at row 1"]),
         ("match map old.parquet", ["missing argument 'Q'"]),
         ("match map old.parquet new.parquet --fit map.npy", ["--fit map.npy", ".npz"]),
         ("match map old.parquet new.parquet --columns id,score", ["words", "cannot be moved"]),
     ],
 )
-def test_what_cannot_be_done_is_one_line(here, files, fit, line, words):
-    fit()
+def test_what_cannot_be_done_is_one_line(here, files, line, words):
     (files / "text.npz").write_text("no archive\n")
-    (files / "cut.npz").write_bytes((files / "map.npz").read_bytes()[:700])
+    (files / "cut.npz").write_bytes((files / "kept.npz").read_bytes()[:700])
     np.savez(files / "pickled.npz", format=np.array([{}], dtype=object))
     parquet.write_table(read(files / "old.parquet").slice(0, 0), files / "empty.parquet")
     for name, score in (("words", ["a", "b"]), ("infinite", [1.0, np.inf])):
@@ -266,28 +272,25 @@ def test_what_cannot_be_done_is_one_line(here, files, fit, line, words):
         ({"map_target": None}, "'map_target' is missing"),
     ],
 )
-def test_damaged_map_is_one_line(here, files, fit, change, words):
-    fit()
-    with np.load(files / "map.npz") as stored:
+def test_damaged_map_is_one_line(here, files, change, words):
+    with np.load(files / "kept.npz") as stored:
         arrays = dict(stored) | change
     np.savez(files / "bad.npz", **{k: v for k, v in arrays.items() if v is not None})
     refused(here, "match map --apply bad.npz old.parquet", "bad.npz: is a damaged map", words)
 
 
-def test_nothing_is_left_behind_where_a_late_row_is_wrong(here, files, fit):
-    fit()
+def test_nothing_is_left_behind_where_a_late_row_is_wrong(here, files):
     late = read(files / "more.parquet").to_pydict()
     late["score"][4990] = np.nan
     parquet.write_table(pa.table(late), files / "late.parquet")
     before = set(files.iterdir())
-    assert here("match map --apply map.npz late.parquet -o late-moved.parquet -q")[0] == 2
+    assert here("match map --apply kept.npz late.parquet -o late-moved.parquet -q")[0] == 2
     assert set(files.iterdir()) == before
 
 
 @pytest.mark.slow
-def test_memory_does_not_grow_with_the_file(run, files, fit):
+def test_memory_does_not_grow_with_the_file(run, files):
     """Ten times the rows pass in the same memory."""
-    fit()
     peaks = []
     for blocks in (4, 40):
         with parquet.ParquetWriter(
@@ -300,7 +303,15 @@ def test_memory_does_not_grow_with_the_file(run, files, fit):
                 rows["name"] = [f"row {k} of block {seed}" for k in range(100_000)]
                 writer.write_table(pa.table(rows))
         done = run(
-            "match", "map", "--apply", "map.npz", "large.parquet", "-o", "out.parquet", "-f", "json"
+            "match",
+            "map",
+            "--apply",
+            "kept.npz",
+            "large.parquet",
+            "-o",
+            "out.parquet",
+            "-f",
+            "json",
         )
         assert done.returncode == 0, done.stderr
         peaks.append(json.loads(done.stdout)["run"]["peak_rss_mb"])

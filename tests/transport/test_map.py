@@ -274,10 +274,10 @@ def test_translation_is_found(method):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_held_out_rows_come_nearer(method):
-    x, y = rows(120, 2), rows(100, 2, 1) * [2, 0.5] + 2
+    x, y = rows(80, 2), rows(70, 2, 1) * [2, 0.5] + 2
     found = divmatch.match.map(x, y, method=method)
     assert found.held_out == "both"
-    assert found.after.value < 0.05 * found.before.value
+    assert found.after.value < 0.1 * found.before.value
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -397,7 +397,7 @@ def test_objective_is_the_divergence_and_the_gap():
 
 def test_affine_map_between_gaussians_is_the_closed_form():
     first = np.array([[1.0, 0.3], [0.3, 0.5]])
-    x = rows(200, 2)
+    x = rows(100, 2)
     x = (x - x.mean(0)) @ np.linalg.inv(np.linalg.cholesky(np.cov(x.T))).T
     y = x @ first
     found = fit(x, y, "monge", features=0, eps=0.01)  # whose square is what debiasing leaves
