@@ -15,10 +15,9 @@ from typing import Annotated, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from divmatch.kernels.couplings import Coupling
 from divmatch.kernels.execution import in_order, steps_of
 from divmatch.kernels.neighbours import Neighbours
-from divmatch.transport import costs
+from divmatch.transport.problem import Support, averaged
 
 Array = NDArray[np.float64]
 
@@ -159,9 +158,8 @@ class Entropic(RowMap):
         return np.asarray(points + (made - self._mean(points, self.own_x, self.own_a, self.own_f)))
 
     def _mean(self, points: Array, to: Array, weights: Array, potential: Array) -> Array:
-        even = np.full(len(points), 1.0 / len(points))
-        coupling = Coupling(costs.PROFILES[self.cost], points, to, even, weights)
-        return coupling.means(potential, self.eps, to)
+        support = Support(to, weights, np.arange(len(to)))
+        return averaged(self.cost, points, support, potential, self.eps)
 
 
 @dataclass(frozen=True, eq=False)
