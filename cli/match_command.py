@@ -202,7 +202,8 @@ def check_files(session: Session) -> None:
     from divmatch.outputs import check_writable
 
     named = [session.options.get(name) for name in BESIDE]
-    check_writable([path for path in named if path], session.options["mkdir"])
+    every = [*session.options["output"], *(path for path in named if path)]
+    check_writable(every, session.options["mkdir"])
     if session.options.get("plot") and find_spec("matplotlib") is None:
         raise SettingError("--plot: needs matplotlib; pip install 'divmatch[plot]'")
 

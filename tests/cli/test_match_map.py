@@ -244,6 +244,7 @@ def refused(here, line, *words):
         ("match map --apply kept.npz words.parquet", ["column 'score' holds string"]),
         ("match map --apply kept.npz infinite.parquet", ["'score' is infinite at row 1"]),
         ("match map old.parquet", ["missing argument 'Q'"]),
+        ("match map old.parquet new.parquet --fit a.npz -o a.npz", ["a.npz", "named twice"]),
         ("match map old.parquet new.parquet --fit map.npy", ["--fit map.npy", ".npz"]),
         ("match map old.parquet new.parquet --columns id,score", ["words", "cannot be moved"]),
     ],
