@@ -76,16 +76,16 @@ def read(path):
 @pytest.mark.parametrize("method", METHODS)
 def test_applied_to_p_it_writes_what_the_fit_has_written(here, files, fit, method):
     fit(method, "-o fitted.npy -o fitted.parquet")
-    assert here("match map --apply map.npz old.parquet -o a.npy -o a.parquet -q")[0] == 0
-    assert (files / "a.npy").read_bytes() == (files / "fitted.npy").read_bytes()
-    assert read(files / "a.parquet").equals(read(files / "fitted.parquet"))
+    assert here("match map --apply map.npz old.parquet -o map-a.npy -o map-a.parquet -q")[0] == 0
+    assert (files / "map-a.npy").read_bytes() == (files / "fitted.npy").read_bytes()
+    assert read(files / "map-a.parquet").equals(read(files / "fitted.parquet"))
 
 
 @pytest.mark.parametrize("scale", ["none", "ref-sd", "ref-iqr", "ref-whiten"])
 def test_scale_is_stored_and_undone(here, files, fit, scale):
     fit("gaussian", f"--scale {scale} -o fitted.npy")
-    assert here("match map --apply map.npz old.parquet -o a.npy -q")[0] == 0
-    moved, new = np.load(files / "a.npy"), read(files / "new.parquet")
+    assert here("match map --apply map.npz old.parquet -o map-a.npy -q")[0] == 0
+    moved, new = np.load(files / "map-a.npy"), read(files / "new.parquet")
     assert moved == pytest.approx(np.load(files / "fitted.npy"), rel=1e-12)
     for c, name in enumerate(("amount", "score")):
         assert moved[:, c].mean() == pytest.approx(new[name].to_numpy().mean(), rel=1e-9)
@@ -93,9 +93,9 @@ def test_scale_is_stored_and_undone(here, files, fit, scale):
 
 def test_columns_go_by_name_and_others_are_carried(here, files, fit):
     fit()
-    assert here("match map --apply map.npz more.parquet -o a.parquet -q")[0] == 0
-    assert here("match map --apply map.npz turned.parquet -o b.parquet -q")[0] == 0
-    one, other, given = (read(files / f"{name}.parquet") for name in ("a", "b", "more"))
+    assert here("match map --apply map.npz more.parquet -o map-a.parquet -q")[0] == 0
+    assert here("match map --apply map.npz turned.parquet -o map-b.parquet -q")[0] == 0
+    one, other, given = (read(files / f"{name}.parquet") for name in ("map-a", "map-b", "more"))
     assert other.column_names == ["score", "id", "amount", "count"]
     assert one.equals(other.select(one.column_names))
     assert one.select(["id", "count"]).equals(given.select(["id", "count"]))
@@ -104,9 +104,9 @@ def test_columns_go_by_name_and_others_are_carried(here, files, fit):
 @pytest.mark.parametrize("source", ["more-parts", "more.csv"])
 def test_parts_and_text_pass_as_one_parquet_does(here, files, fit, source):
     fit("sinkhorn")
-    assert here("match map --apply map.npz more.parquet -o a.npy -q")[0] == 0
-    assert here(f"match map --apply map.npz {source} -o b.npy -q")[0] == 0
-    assert (files / "a.npy").read_bytes() == (files / "b.npy").read_bytes()
+    assert here("match map --apply map.npz more.parquet -o map-a.npy -q")[0] == 0
+    assert here(f"match map --apply map.npz {source} -o map-b.npy -q")[0] == 0
+    assert (files / "map-a.npy").read_bytes() == (files / "map-b.npy").read_bytes()
 
 
 def test_digits_do_not_depend_on_the_threads(here, files, fit):
@@ -119,24 +119,22 @@ def test_digits_do_not_depend_on_the_threads(here, files, fit):
 
 def test_array_map_is_applied_to_arrays_and_tables_by_position(here, files):
     assert here(f"match map p.npy q.npy --fit map.npz -o fitted.npy {FAST}")[0] == 0
-    assert here("match map --apply map.npz p.npy -o a.npy -o a.parquet -q")[0] == 0
-    assert here("match map --apply map.npz p.parquet --columns a,b,c,d -o b.parquet -q")[0] == 0
-    assert (files / "a.npy").read_bytes() == (files / "fitted.npy").read_bytes()
-    assert read(files / "a.parquet").column_names == ["0", "1", "2", "3"]
-    moved = read(files / "b.parquet")
+    assert here("match map --apply map.npz p.npy -o map-a.npy -o map-a.parquet -q")[0] == 0
+    assert here("match map --apply map.npz p.parquet --columns a,b,c,d -o map-b.parquet -q")[0] == 0
+    assert (files / "map-a.npy").read_bytes() == (files / "fitted.npy").read_bytes()
+    assert read(files / "map-a.parquet").column_names == ["0", "1", "2", "3"]
+    moved = read(files / "map-b.parquet")
     assert moved.column_names == ["a", "b", "c", "d", "mass"]
-    assert SAME(moved["c"].to_numpy(), np.ascontiguousarray(np.load(files / "a.npy")[:, 2]))
+    assert SAME(moved["c"].to_numpy(), np.ascontiguousarray(np.load(files / "map-a.npy")[:, 2]))
 
 
 def test_lists_stay_lists(here, files):
-    line = (
-        f"match map list-p.parquet list-q.parquet --columns emb --fit map.npz -o a.parquet {FAST}"
-    )
+    line = f"match map list-p.parquet list-q.parquet --columns emb --fit map.npz -o map-a.parquet {FAST}"
     assert here(line)[0] == 0
-    assert here("match map --apply map.npz list-p.parquet -o b.parquet -q")[0] == 0
-    moved = read(files / "a.parquet")
+    assert here("match map --apply map.npz list-p.parquet -o map-b.parquet -q")[0] == 0
+    moved = read(files / "map-a.parquet")
     assert moved.column_names == ["id", "emb"]
-    assert moved.equals(read(files / "b.parquet"))
+    assert moved.equals(read(files / "map-b.parquet"))
     assert moved["emb"].type == pa.list_(pa.float64(), 3)
 
 
@@ -201,15 +199,15 @@ def test_gaps_are_refused_or_dropped(here, files, fit):
     given = table("gaps", 50, 0.0, 6)
     given["score"] = [None if k in (3, 17) else v for k, v in enumerate(given["score"])]
     parquet.write_table(pa.table(given), files / "gaps.parquet")
-    code, _, errors = here("match map --apply map.npz gaps.parquet -o a.npy")
+    code, _, errors = here("match map --apply map.npz gaps.parquet -o map-a.npy")
     assert (code, errors.count("\n")) == (2, 1)
     assert "gaps.parquet: column 'score' has a missing value at row 3 (from 0)" in errors
-    line = "match map --apply map.npz gaps.parquet --na drop -o a.npy -o a.parquet -q"
+    line = "match map --apply map.npz gaps.parquet --na drop -o map-a.npy -o map-a.parquet -q"
     code, printed, _ = here(line)
     assert code == 0
     assert "2 rows with missing values left out" in printed
-    assert np.load(files / "a.npy").shape == (48, 2)
-    assert read(files / "a.parquet")["id"].to_pylist()[2:4] == ["gaps2", "gaps4"]
+    assert np.load(files / "map-a.npy").shape == (48, 2)
+    assert read(files / "map-a.parquet")["id"].to_pylist()[2:4] == ["gaps2", "gaps4"]
 
 
 # ------------------------------------------------------------------------------------- hostile
