@@ -10,6 +10,7 @@ import click
 from divmatch.catalogue import QUANTITIES
 from divmatch.cli.command import Command
 from divmatch.cli.estimate import methods_text, settings_options
+from divmatch.cli.match_apply import applied, keep_fitted, prepared_to_apply, reuse_options
 from divmatch.cli.match_text import text_of, value_of
 from divmatch.cli.options import (
     compute_options,
@@ -34,7 +35,7 @@ PAIRS = (
     "P and Q: .npy, .npz::key, .parquet, .csv, .tsv, .ndjson or -. -o FILE.parquet, .csv, .tsv or .npz holds "
     "the pairs (row_p, row_q, mass, cost), other suffixes the report; so does -f csv."
 )
-BESIDE = ("trace", "plot")  # files beside -o
+BESIDE = ("trace", "plot", "fit")  # files beside -o
 
 
 class MatchSession(Session):
@@ -62,13 +63,14 @@ def match_command_of(name: str) -> click.Command:
         return prepared(of, {"metric": None, **options})
 
     files = PAIRS if of.product == "pairs" else ARGUMENTS
-    optional = any(one.candidate != "always" for one in of.methods.values())
+    optional = of.reusable or any(one.candidate != "always" for one in of.methods.values())
     return Command(
         name,
         callback=run,
         params=[
             click.Argument(["reference"], metavar="P"),
             click.Argument(["candidate"], metavar="Q", required=not optional),
+            *(reuse_options(name) if of.reusable else []),
             *settings_options(of),
             *(parameter for group in sections.values() for parameter in group),
         ],
@@ -159,7 +161,10 @@ def kept_options(of: Any) -> list[click.Parameter]:
 
 
 def prepared(of: Any, options: Mapping[str, Any]) -> tuple[Session, Any, dict[str, Any]]:
-    """What can be said before any data are read: the session, the method, its settings."""
+    """What can be said before any data are read: the session, the method, its settings.
+
+    There is no method where a map that was fitted before is applied.
+    """
     unread = {"scale": "none", "categorical": "error"} if of.scales == ("none",) else {}
     pairs = of.product == "pairs"
     session = MatchSession(
@@ -168,6 +173,9 @@ def prepared(of: Any, options: Mapping[str, Any]) -> tuple[Session, Any, dict[st
         arrays=not pairs,
         plans=pairs,
     )
+    if options.get("apply"):
+        prepared_to_apply(session)
+        return session, None, {}
     given = {name: options[name] for name in of.settings() if options[name] not in (None, ())}
     method, colon, kind = (options["method"] or "").partition(":")
     if colon:
@@ -182,6 +190,8 @@ def prepared(of: Any, options: Mapping[str, Any]) -> tuple[Session, Any, dict[st
         except SettingError as error:
             raise SettingError(f"--metric: {error}") from None
     check_files(session)
+    if (kept := options.get("fit")) and not kept.endswith(".npz"):
+        raise SettingError(f"--fit {kept}: is an .npz file; end its name in .npz")
     if settings.get("every") and not any(session.form_of(o) == "npz" for o in options["output"]):
         raise SettingError("--every: rows on the way stand beside the result in .npz: -o FILE.npz")
     return session, chosen, settings
@@ -192,7 +202,8 @@ def check_files(session: Session) -> None:
     from divmatch.outputs import check_writable
 
     named = [session.options.get(name) for name in BESIDE]
-    check_writable([path for path in named if path], session.options["mkdir"])
+    every = [*session.options["output"], *(path for path in named if path)]
+    check_writable(every, session.options["mkdir"])
     if session.options.get("plot") and find_spec("matplotlib") is None:
         raise SettingError("--plot: needs matplotlib; pip install 'divmatch[plot]'")
 
@@ -202,6 +213,8 @@ def match(of: Any, options: dict[str, Any]) -> int:
     from divmatch.cli.products import check_movable
 
     session, chosen, settings = prepared(of, options)
+    if chosen is None:
+        return applied(session)
     x, y = read(session, options["reference"], options["candidate"], chosen)
     check_movable(x, of)
     with session.running():
@@ -304,6 +317,8 @@ def report(session: Session, of: Any, found: Any, watch: Any, x: Samples, y: Sam
         from divmatch.cli.plot import drawn
 
         write_whole(session.options["plot"], drawn(found, y), mkdir=session.options["mkdir"])
+    if session.options.get("fit"):
+        keep_fitted(found, session.options["fit"], mkdir=session.options["mkdir"])
     if session.options.get("trace"):
         write_whole(
             session.options["trace"], curve_csv(found.curve), mkdir=session.options["mkdir"]

@@ -7,7 +7,7 @@ from divmatch.cli.report import Report, measured, short, shown, verdict_lines
 from divmatch.errors import counted
 from divmatch.record import Result
 
-TOLD = ("ess", "max_weight", "steps", "converged")  # in the lines above
+TOLD = ("ess", "max_weight", "steps", "converged", "monge_gap", "mean_cost")  # in the lines above
 HELD = {
     "both": "held out: fits to one half of both files, measured on the other, and back",
     "Q": "held out: fits to one half of Q, measured on the other, and back; P's rows are the same",
@@ -25,6 +25,7 @@ def text_of(report: Report) -> str:
         lines.append(sentence(report, found))
         lines += [details(settings, before, after)] if after is not None else []
         lines.append(convergence(settings))
+        lines += gap_line(settings["fit"])
         lines += facts_line(settings["fit"]) if settings["product"] != "pairs" else []
     else:
         lines.append(f"{subject(report)}: none ({report.results[0].extra['message']})")
@@ -47,6 +48,8 @@ def sentence(report: Report, found: dict[str, Result]) -> str:
     if before is not None and after is not None:
         unit = "" if "divergence" in after.unit else _unit(after)
         parts.append(f"{after.metric} {short(before.value)} -> {short(after.value)}{unit}")
+    elif fit.get("monge_gap") is not None:
+        parts.append(f"Monge gap {short(fit['monge_gap'])}")
     if fit.get("ess") is not None:
         n = found["ess"].n[0]
         parts.append(f"ESS {fit['ess']:.0f} ({fit['ess'] / n:.0%})")
@@ -94,6 +97,19 @@ def convergence(settings: dict[str, Any]) -> str:
     number = f" in {counted(int(steps), 'step')}" if steps is not None else ""
     told = " ".join([settings["method"], *shown(settings["params"])])
     return f"{told}   {how}{number}"
+
+
+def gap_line(fit: dict[str, Any]) -> list[str]:
+    """What a map costs, and how much of it is more than it must be."""
+    if fit.get("monge_gap") is None:
+        return []
+    gap = fit["monge_gap"]
+    means = (
+        "no map of these rows to the same places costs less"
+        if gap == 0
+        else "a cheaper way is there"
+    )
+    return [f"mean cost {short(fit['mean_cost'])}   Monge gap {short(gap)}: {means}"]
 
 
 def facts_line(fit: dict[str, Any]) -> list[str]:

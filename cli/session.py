@@ -25,8 +25,10 @@ READ = (
     "files_from",
     "margins",
     "config",
+    "apply",
 )
-WRITTEN = ("rows", "resume", "trace", "plot", "checkpoint")  # options that name an output beside -o
+# Options that name an output beside -o.
+WRITTEN = ("rows", "resume", "trace", "plot", "checkpoint", "fit")
 OF_ALL = ("W41",)  # warnings of all samples together: no one file is their place
 PRECEDENCE = (OUTPUT, USAGE, GATE, INCONCLUSIVE, OK)
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from divmatch.budget import free_memory
 from divmatch.columns import shortlist
 from divmatch.errors import FileError, RoomError, suggestion
-from divmatch.places import Place, damage
+from divmatch.places import MAGIC, Place, damage
 
 HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
@@ -38,6 +38,28 @@ def load_array(place: Place, kind: str, source: str | BytesIO) -> NDArray[Any]:
         if place.selector is not None:
             raise FileError(f"{place.name}: holds one array, '::' picks nothing; drop the '::'")
         return loaded
+
+
+def load_arrays(path: str) -> dict[str, NDArray[Any]]:
+    """Every array of an .npz file, whose size is compared with the free memory first; never unpickle."""
+    if not os.path.isfile(path):
+        raise FileError(f"{path}: no such file")
+    with damage(path, ".npz"), _no_objects(path), open(path, "rb") as file:
+        if file.read(4) not in MAGIC["npz"]:  # NumPy would take it for a pickle
+            raise FileError(f"{path}: is no .npz file, expected one with several arrays")
+        file.seek(0)
+        loaded: Any = np.load(file, allow_pickle=False)
+        _check_room(loaded.zip, path)
+        for key in loaded.files:
+            _check_member(loaded.zip, key, path)
+        return {key: np.asarray(loaded[key]) for key in loaded.files}
+
+
+def _check_room(archive: ZipFile, where: str) -> None:
+    """Refuse an archive that would inflate beyond the memory."""
+    size, free = sum(member.file_size for member in archive.infolist()), free_memory()
+    if size > free:
+        raise RoomError(f"{where}: needs {size >> 20} MiB of memory, and {free >> 20} MiB are free")
 
 
 def _check_size(file: IO[bytes], size: int, where: str) -> None:

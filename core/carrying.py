@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from divmatch.errors import FileError
 from divmatch.files import open_place
+from divmatch.passing import replaced
 from divmatch.places import locate
 from divmatch.sources import Source, load_arrow
 
@@ -59,15 +60,12 @@ def carried(
     table = _table(path, arrow)
     if table is not None and rows is not None:
         table = table.take(arrow.array(rows))
-    new = {name: arrow.array(np.ascontiguousarray(values)) for name, values in columns.items()}
-    made = arrow.table(new)
-    if table is not None:
-        made = table.drop_columns([name for name in hidden if name in table.column_names])
-        for name, column in new.items():
-            if name in made.column_names:
-                made = made.set_column(made.column_names.index(name), name, column)
-            else:
-                made = made.append_column(name, column)
+    if table is None:
+        new = {name: arrow.array(np.ascontiguousarray(values)) for name, values in columns.items()}
+        made = arrow.table(new)
+    else:
+        kept = table.drop_columns([name for name in hidden if name in table.column_names])
+        made = replaced(kept, columns)
     sink = arrow.BufferOutputStream()
     parquet.write_table(made, sink)
     data: bytes = sink.getvalue().to_pybytes()

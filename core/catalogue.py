@@ -61,6 +61,7 @@ MATCHES = {  # commands of `divmatch match`: name -> (module that declares it, h
     "weights": ("divmatch.transport.weights_methods", "Weights of P's rows that reproduce moments of Q, or given totals, as near to equal as can be."),
     "plan": ("divmatch.transport.pairing", "Pairs of rows of P and Q by the cheapest transport plan, or one to one."),
     "select": ("divmatch.transport.select_methods", "K rows of P that represent Q, or P itself: greedy in the maximum mean discrepancy."),
+    "map": ("divmatch.transport.map_methods", "Rows of P moved onto Q by a map that is fitted once and applied to any other rows."),
     "flow": ("divmatch.transport.flow_methods", "Rows of P moved along a gradient flow until they are as near to Q as its own rows are."),
 }  # fmt: skip
 

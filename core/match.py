@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from divmatch.catalogue import MATCHES
 from divmatch.cautions import weight_notes
@@ -69,6 +69,17 @@ class Matched:
         """The pairs of rows."""
         return self.fit.couples
 
+    def map(self, rows: ArrayLike) -> NDArray[np.float64]:
+        """Where any rows would go, (N, d) to (N, d)."""
+        if self.fit.mapping is None:
+            raise SettingError(
+                f"match {self.task} --method {self.method}: makes no map of other rows"
+            )
+        at = as_samples(rows, "rows")
+        check_partners(self.x, at)
+        with one_blas_thread(), np.errstate(all="ignore"):
+            return self.fit.mapping(at.points)
+
     def of(self, name: str) -> Result | None:
         """The result called before, after or ess."""
         return next((result for result in self.results if result.id == name), None)
@@ -123,9 +134,10 @@ def matched(
     watch = watch or Watch()
     fitted = partial(_fitted, matcher, settings=settings, seed=seed)
     with one_blas_thread(), np.errstate(all="ignore"):  # what is undefined is refused below
-        fit = fitted(x, y, watch=watch, part="all")
+        fit = fitted(x, y, watch=watch, part="all").complete()
         results, held = _measured(matcher, fit, fitted, x, y, metric, level, seed)
     notes = _notes(matcher, fit, x)
+    results += [replace(one, method=matcher.method) for one in fit.results]
     results = [one if one.id == "before" else _warned(one, notes) for one in results]
     if matcher.task.product == "weights":
         results.append(_warned(_size(matcher, fit.applied(x)), notes))

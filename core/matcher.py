@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from inspect import signature
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from divmatch.catalogue import MATCHES
 from divmatch.declaration import Family, Method
 from divmatch.errors import SettingError, suggestion
-from divmatch.record import Note
+from divmatch.record import Note, Result
 from divmatch.samples import Samples
 from divmatch.settings import Setting, settings_of
 
@@ -43,6 +43,14 @@ class Couples:
     costs: Array
 
 
+class Told(NamedTuple):
+    """What is found out about a fit once it is made: numbers for the record, results, warnings."""
+
+    facts: Mapping[str, float]
+    results: tuple[Result, ...]
+    notes: tuple[Note, ...] = ()
+
+
 @dataclass(frozen=True, eq=False)
 class Fit:
     """What a method made of P: weights of its rows, the rows moved or chosen, or pairs with rows of Q.
@@ -52,7 +60,9 @@ class Fit:
     ``extend`` does the same to rows of P that the fit has not seen: the "after" figure is of such rows.
     ``facts`` are numbers about the fit for the record, in words of the field; ``arrays`` stand beside
     the product in an .npz file, and where rows are chosen, whole numbers there are rows of P.
-    ``figure`` is for methods that have no rows of Q to be held out.
+    ``figure`` is for methods that have no rows of Q to be held out. ``mapping`` sends any rows where
+    the fit would; a reusable task stores its fields. ``after`` takes time, and is asked of the fit to
+    all rows alone; ``results`` are what it has found, beside those of the metric.
     """
 
     weights: Array | None = None
@@ -67,6 +77,18 @@ class Fit:
     arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     notes: tuple[Note, ...] = ()
     figure: Figure | None = None
+    mapping: Callable[[Array], Array] | None = None
+    results: tuple[Result, ...] = ()
+    after: Callable[[], Told] | None = None
+
+    def complete(self) -> "Fit":
+        """With what `after` has to tell."""
+        if self.after is None:
+            return self
+        facts, results, notes = self.after()
+        every = {**self.facts, **facts}
+        notes = (*self.notes, *notes)
+        return replace(self, facts=every, results=results, notes=notes, after=None)
 
     def applied(self, x: Samples) -> Samples:
         """The rows of P as the fit has made them."""
@@ -142,7 +164,8 @@ class Task(Family[Matcher]):
     ``product`` is what the output holds: one weight a row of P, rows of P's shape, row numbers, new
     rows, or pairs of rows, for which nothing is held out. ``metric`` is what before and after are
     measured with unless --metric says so; ``unheld`` in its place where no row of P can be held out,
-    since weights that know their rows need a metric which counts every pair.
+    since weights that know their rows need a metric which counts every pair. What a ``reusable`` task
+    fits can be saved with --fit and put to other rows with --apply.
     """
 
     noun: ClassVar[str] = "method"
@@ -153,6 +176,7 @@ class Task(Family[Matcher]):
     metric: str = "energy"
     unheld: str = "energy:method=v"
     choice: str = ""
+    reusable: bool = False
     scales: tuple[str, ...] = ("auto", "none", "ref-sd", "ref-iqr", "ref-whiten")
     on_command: Mapping[str, str] = field(default_factory=dict)
     methods: dict[str, Matcher] = field(default_factory=dict)

@@ -56,6 +56,8 @@ CODES = {
     "W42": "rows that a method takes for Gaussian are plainly not",
     "W43": "the fitted ratio does not carry Q over to P: the value falls short",
     "W44": "columns differ so much in scale that distances see only some of them",
+    "W50": "the Monge gap of a map comes from a part of the rows",
+    "W51": "rows are so few that covariances were drawn towards their diagonal",
     "W53": "with many columns samples are further apart than their distributions",
     "W54": "the distance is sliced, since rows are many: smaller than the exact one",
     "W55": "an upper bound: parties that keep their rows may end above the distance",

@@ -14,7 +14,7 @@ from divmatch.kernels.execution import execution
 from divmatch.samples import as_samples
 from divmatch.transport import costs
 from divmatch.transport.plans import LEFT_OUT, Pairs, Plan, check_room
-from divmatch.transport.problem import Support
+from divmatch.transport.problem import Support, averaged
 
 Array = NDArray[np.float64]
 
@@ -198,18 +198,13 @@ class EntropicPlan(Plan):
             raise SampleError(
                 f"points: {counted(at.d, 'column')}, expected {self.x.d} as the plan has"
             )
-        made = self._averaged(at.points, self._q, self._paired.g)
+        made = averaged(self.cost, at.points, self._q, self._paired.g, self.eps)
         if not debiased:
             return made
         if self.own is None:
             raise SettingError("plan: no potentials of x itself are known; solve it with debiased")
-        own = self._averaged(at.points, self._p, self.own[0][self._p.rows])
+        own = averaged(self.cost, at.points, self._p, self.own[0][self._p.rows], self.eps)
         return np.asarray(at.points + made - own)
-
-    def _averaged(self, points: Array, to: Support, g: Array) -> Array:
-        even = np.full(len(points), 1.0 / len(points))
-        coupling = Coupling(costs.PROFILES[self.cost], points, to.points, even, to.weights)
-        return coupling.means(g, self.eps, to.points)
 
     def matrix(self) -> Any:
         """The whole plan as an array, shape (n, m), where it fits the memory."""

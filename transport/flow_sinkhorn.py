@@ -5,7 +5,6 @@ from typing import Annotated
 
 import numpy as np
 
-from divmatch.kernels.couplings import Coupling
 from divmatch.matcher import Array, Fit, Watch
 from divmatch.samples import Samples
 from divmatch.settings import Setting
@@ -13,7 +12,7 @@ from divmatch.transport import costs
 from divmatch.transport.descent import Draw, Kind, Make, Pace, flowed
 from divmatch.transport.entropic import Effort
 from divmatch.transport.moving import FLOW, Every, Step, Steps, Tol
-from divmatch.transport.problem import Regularised, Support, Term, between, within
+from divmatch.transport.problem import Regularised, Support, Term, averaged, between, within
 
 Share = Annotated[
     float, Setting("regularisation as a share of the mean cost between rows of Q", above=0)
@@ -52,10 +51,8 @@ def _support(points: Array, weights: Array | None) -> Support:
 
 
 def sent(points: Array, y: Support, g: Array, eps: float) -> Array:
-    """Σⱼ yⱼ wⱼ(x) with wⱼ ∝ bⱼ exp((gⱼ − |x − yⱼ|²) / eps), for any points: the entropic map."""
-    each = np.full(len(points), 1.0 / len(points))
-    coupling = Coupling(costs.PROFILES["sqeuclidean"], points, y.points, each, y.weights)
-    return coupling.means(g, eps, y.points)
+    """Where the entropic map for |x − y|² sends any points."""
+    return averaged("sqeuclidean", points, y, g, eps)
 
 
 def _family(share: float, start: Array, target: Array, _: float) -> Make:

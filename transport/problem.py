@@ -137,6 +137,13 @@ def within(x: Support, of: Regularised, f: Array | None = None) -> Term:
     return _term(dual, found, potential, potential)
 
 
+def averaged(cost: str, points: Array, to: Support, g: Array, eps: float) -> Array:
+    """Σⱼ yⱼ wⱼ(x) with wⱼ ∝ bⱼ exp((gⱼ − c(x, yⱼ)) / eps), for any points: the entropic map."""
+    each = np.full(len(points), 1.0 / len(points))
+    coupling = Coupling(costs.PROFILES[cost], points, to.points, each, to.weights)
+    return coupling.means(g, eps, to.points)
+
+
 def _coupling(x: Support, y: Support, of: Regularised, *, part: bool = False) -> Coupling:
     return Coupling(costs.PROFILES[of.cost], x.points, y.points, x.weights, y.weights, part=part)
 

@@ -77,10 +77,13 @@ class SparsePlan(Plan):
     def barycentric(self) -> Array:
         """T(xᵢ) = Σⱼ πᵢⱼ yⱼ / Σⱼ πᵢⱼ; NaN at rows without weight."""
         rows, columns, masses, *_ = self._pairs
-        whole = np.bincount(rows, masses, self.x.n)
+        heaviest = np.zeros(self.x.n)
+        np.maximum.at(heaviest, rows, masses)
+        shares = masses / heaviest[rows]  # of one partner 1, and no digit of it is lost
+        whole = np.bincount(rows, shares, self.x.n)
         made = np.empty((self.x.n, self.y.d))
         for c in range(self.y.d):
-            made[:, c] = np.bincount(rows, masses * self.y.points[columns, c], self.x.n)
+            made[:, c] = np.bincount(rows, shares * self.y.points[columns, c], self.x.n)
         with np.errstate(invalid="ignore"):
             return made / whole[:, None]
 

@@ -18,6 +18,7 @@ SUITES = (
     "bench_sliced",
     "bench_frechet",
     "bench_ot",
+    "bench_map",
     "bench_flow",
     "bench_probs",
     "bench_select",

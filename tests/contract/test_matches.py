@@ -35,6 +35,7 @@ NEEDED = {  # what a method cannot do without: (task, method) -> settings
     ("weights", "dro"): {"loss": "0"},
     ("weights", "tilt"): {"targets": "0=0.2"},
     ("weights", "is"): {"log_p": "0", "log_q": "1"},
+    ("map", "monge"): {"features": 2},
     **{("select", method): {"n": 5} for method in task("select").methods},
     **{("flow", method): {"steps": 15} for method in task("flow").methods},  # more take long
 }

@@ -32,6 +32,7 @@ def prepare(folder: Path) -> None:
     (folder / "ci.toml").write_text("[defaults]\nseed = 1\n")
     for name, shift, gaps in (("real", 0.0, 0), ("gen", 0.4, 0), ("new", 0.4, 5)):
         parquet.write_table(_orders(rng, shift, gaps), folder / f"{name}.parquet")
+    _map(folder)
     _visits(rng, folder)
     for name, rows in (("train", 300), ("test", 200)):
         np.save(folder / f"{name}.npy", rng.normal(size=(rows, 4)))
@@ -50,6 +51,23 @@ def _models(folder: Path) -> None:
     np.save(folder / "logvars.npy", np.full((150, 2), 2 * np.log(0.6)))
     for name, shift in (("unlearned", 0.3), ("oracle", 0.0)):
         np.save(folder / f"{name}.npy", rng.normal(shift, 1.0, size=(60, 40)))
+
+
+def _map(folder: Path) -> None:
+    """A map of amounts and ages: one to three quarters of itself, the other as it is."""
+    np.savez(
+        folder / "map.npz",
+        format="divmatch map 1",
+        kind="gaussian",
+        columns=np.array(["amount", "age"]),
+        cost="sqeuclidean",
+        scale="none",
+        low=np.zeros(2),
+        high=np.full(2, 100.0),
+        map_mean=np.zeros(2),
+        map_target=np.zeros(2),
+        map_factor=np.diag(np.sqrt([0.75, 1.0])),
+    )
 
 
 def _visits(rng: np.random.Generator, folder: Path) -> None:
