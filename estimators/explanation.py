@@ -1,10 +1,10 @@
 """Which columns make two samples differ: parts of one whole, of single columns and of pairs.
 
-The whole is T = sum over columns of M_j + sum over pairs of D_jl. M_j is the mean of (F - G)² over
-levels of column j's ranks in the mixture (P + Q) / 2; D_jl the mean of (C - C')² over pairs of levels, with C(u, v) =
-P(U <= u, V <= v) - u v of each sample's own ranks: how the columns hang together, whatever they are
-like alone. A column's share is (M_j + half of its D_jl) / T, its Shapley value in the game in which a
-set of columns is worth the parts within it (Shapley 1953; a pair's part is halved).
+The whole is T = Σ M_j over columns + Σ D_jl over pairs of columns. M_j is the mean of (F − G)² over
+levels of the column's ranks in the mixture (P + Q)/2; D_jl the mean of (C_P − C_Q)² over pairs of levels,
+with C(u, v) = Pr(U ≤ u, V ≤ v) − u v for each sample's own ranks U, V: how the columns hang together,
+whatever they are like alone. A column's share is (M_j + half of its D_jl) / T: its Shapley value in the
+game in which a set of columns is worth the parts within it (Shapley 1953).
 """
 
 from collections.abc import Sequence
@@ -142,14 +142,14 @@ def explained(x: Samples, y: Samples, *, bins: int = BINS, seed: int = 0) -> Exp
                 f"{LEAST:g} to explain a difference"
             )
     with one_blas_thread():
-        sides = tuple(
+        left, right = (
             one.take(stream(seed, "explain", role).permutation(one.n))
             for one, role in ((x, "p"), (y, "q"))
         )
         columns = columns_of(x)
-        alone = partial(marginal_part, x=sides[0], y=sides[1], bins=bins)
+        alone = partial(marginal_part, x=left, y=right, bins=bins)
         marginal = list(in_order(alone, columns, work=200.0 * len(columns) * (x.n + y.n)))
-        dependence, pairs, merged = dependence_parts(columns, *sides, bins)
+        dependence, pairs, merged = dependence_parts(columns, left, right, bins)
     return _told(columns, marginal, dependence, pairs, merged)
 
 
@@ -184,7 +184,7 @@ def added(parts: Sequence[Part]) -> Part:
 
 
 def share(part: Part, whole: Part) -> Number:
-    """part / whole; the error is that of (part - share·whole) / whole."""
+    """Part / whole; the error is that of (part - share·whole) / whole."""
     value = part.value / whole.value
     return Number(value, (part + whole.times(-value)).times(1.0 / whole.value).se)
 
@@ -295,17 +295,17 @@ def _pair(
     places: tuple[int, int],
 ) -> Part:
     """D of one pair of columns."""
-    j, l = places
-    one, other = layout.features[j], layout.features[l]
+    j, k = places
+    one, other = layout.features[j], layout.features[k]
     rows = slice(one.start - first, one.stop - first)
     along = slice(other.start - first, other.stop - first)
-    scale = layout.scales[j] * layout.scales[l]
+    scale = layout.scales[j] * layout.scales[k]
     means, errors = [], []
     for tables, total in zip(both, totals, strict=True):
         of_one, of_other = total[:, one], total[:, other]
         joint = tables[:, rows, along]
         mean, error = covariance(
-            joint, of_one, of_other, total[:, -1], bool(columns[j].words), bool(columns[l].words)
+            joint, of_one, of_other, total[:, -1], bool(columns[j].words), bool(columns[k].words)
         )
         means.append(mean.ravel() * scale)
         errors.append(error.reshape(len(error), -1) * (scale * _inflation(len(error))))

@@ -77,7 +77,9 @@ def columns_of(samples: Samples) -> list[Column]:
     for name, size in samples.origin.get("categories", ()):
         places = tuple(range(start, start + size))
         mark = f"{name}="
-        words = (labels[k].removeprefix(mark) if labels[k].startswith(mark) else GAP for k in places)
+        words = (
+            labels[k].removeprefix(mark) if labels[k].startswith(mark) else GAP for k in places
+        )
         made.append(Column(name, places, tuple(words)))
         start += size
     return made
@@ -187,7 +189,11 @@ def features(rows: Rows, layout: Layout, part: slice) -> Array:
     numbers = rows.below.shape[1] * len(layout.levels)
     z = np.empty((part.stop - part.start, layout.width))
     shape = (len(z), rows.below.shape[1], len(layout.levels))
-    z[:, :numbers] = spread(rows.below[part], rows.own[part], layout.levels).reshape(len(z), -1) if shape[1] else 0.0
+    z[:, :numbers] = (
+        spread(rows.below[part], rows.own[part], layout.levels).reshape(len(z), -1)
+        if shape[1]
+        else 0.0
+    )
     z[:, numbers:-1] = rows.shares[part]
     z[:, -1] = 1.0
     return z

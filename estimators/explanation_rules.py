@@ -75,6 +75,8 @@ def rules(
 ) -> tuple[Rule, ...]:
     """Find rules of at most three conditions on one half of the rows, and test them on the other.
 
+    Only rules are tested that hold more or less of Q than the best of as many would by chance.
+
     Parameters
     ----------
     x, y : Samples
@@ -107,6 +109,7 @@ def rules(
     grid = grid_of(*found)
     chosen = searched(grid, top)
     tested = [tested_on(grid, rule, *held, level) for rule in chosen]
+    tested = [rule for rule in tested if not math.isnan(rule.ratio)]
     adjusted = holm([rule.p_value for rule in tested])
     return tuple(replace(rule, adjusted=p) for rule, p in zip(tested, adjusted, strict=True))
 
@@ -118,7 +121,8 @@ def grid_of(x: Samples, y: Samples) -> Grid:
     """Codes of numbers between cuts at quantiles of (P + Q) / 2, and of categories."""
     columns = columns_of(x)
     masses = (x.masses(), y.masses())
-    cuts, codes = [], ([], [])
+    cuts: list[Array] = []
+    codes: tuple[list[Codes], list[Codes]] = ([], [])
     for column in columns:
         pair = values_of(column, x), values_of(column, y)
         own = np.empty(0) if column.words else cuts_of(pair, masses)
@@ -186,7 +190,7 @@ def searched(grid: Grid, top: int) -> list[Conditions]:
 
 
 def _plain(grid: Grid, j: int) -> list[Condition]:
-    """x <= cut and x > cut of a number, x = word of a category."""
+    """At most a cut and above a cut for a number, one word for a category."""
     count = grid.counts[j]
     if count < 2:
         return []
@@ -198,7 +202,7 @@ def _plain(grid: Grid, j: int) -> list[Condition]:
 
 def _singles(grid: Grid, plain: Sequence[Sequence[Condition]]) -> list[Found]:
     trial = Trial(grid)
-    for j, conditions in enumerate(plain):
+    for conditions in plain:
         if conditions:
             trial.add([(one,) for one in conditions], _masses(grid, conditions))
     return trial.best()
@@ -220,30 +224,33 @@ def _pairs(grid: Grid, plain: Sequence[Sequence[Condition]]) -> list[Found]:
         ranges = [] if grid.columns[j].words else _ranges(j, grid.counts[j])
         if ranges:
             last = grid.counts[j] - 1
-            ends = [Condition(j, 0, c.high) for c in ranges], [Condition(j, c.low, last) for c in ranges]
+            ends = (
+                [Condition(j, 0, c.high) for c in ranges],
+                [Condition(j, c.low, last) for c in ranges],
+            )
             masses = _masses(grid, ranges)
             wider = [_masses(grid, end) for end in ends]
             trial.add([(one,) for one in ranges], masses, wider)
-        for l in range(j + 1, len(plain)):
-            if own and plain[l]:
-                masses = _joint(grid, own, plain[l])
-                shape = (2, len(own), len(plain[l]))
+        for k in range(j + 1, len(plain)):
+            if own and plain[k]:
+                masses = _joint(grid, own, plain[k])
+                shape = (2, len(own), len(plain[k]))
                 wider = [
                     np.broadcast_to(alone[j][:, :, None], shape).reshape(2, -1),
-                    np.broadcast_to(alone[l][:, None, :], shape).reshape(2, -1),
+                    np.broadcast_to(alone[k][:, None, :], shape).reshape(2, -1),
                 ]
-                trial.add([(one, other) for one in own for other in plain[l]], masses, wider)
+                trial.add([(one, other) for one in own for other in plain[k]], masses, wider)
     return trial.best()
 
 
 def _joint(grid: Grid, own: Sequence[Condition], others: Sequence[Condition]) -> Array:
     """Masses of all pairs of conditions on two columns, shape (2, pairs)."""
-    j, l = own[0].column, others[0].column
-    size = grid.counts[l]
+    j, k = own[0].column, others[0].column
+    size = grid.counts[k]
     left, right = _marks(own, grid.counts[j]), _marks(others, size)
     made = []
     for codes, a in _sides(grid):
-        table = _counted(codes[j] * size + codes[l], a, grid.counts[j] * size)
+        table = _counted(codes[j] * size + codes[k], a, grid.counts[j] * size)
         made.append((left @ table.reshape(-1, size) @ right.T).ravel())
     return np.array(made)
 
@@ -282,7 +289,8 @@ def _sides(grid: Grid) -> list[tuple[Codes, Array]]:
 
 
 def _counted(codes: Codes, masses: Array, count: int) -> Array:
-    return np.bincount(codes, weights=masses, minlength=count)
+    made: Array = np.bincount(codes, weights=masses, minlength=count).astype(np.float64)
+    return made
 
 
 def _marks(conditions: Sequence[Condition], count: int) -> Array:
@@ -300,9 +308,7 @@ class Trial:
     masses: list[Array] = field(default_factory=list)  # (2, rules) each
     least: list[Array] = field(default_factory=list)  # the least that a condition adds, as a z²
 
-    def add(
-        self, rules: list[Conditions], masses: Array, wider: Sequence[Array] = ()
-    ) -> None:
+    def add(self, rules: list[Conditions], masses: Array, wider: Sequence[Array] = ()) -> None:
         """Take in rules, with the masses of those that have one condition less."""
         self.rules += rules
         self.masses.append(masses)
@@ -326,7 +332,7 @@ class Trial:
         fit &= np.concatenate(self.least) / 2.0 > tried
         scores = np.where(fit, _squares(p, q, n, m) / 2.0 - tried, -np.inf)
         order = np.argsort(-scores, kind="stable")[:SEEN]
-        return [Found(float(scores[k]), self.rules[k]) for k in order if scores[k] > -math.inf]
+        return [Found(float(scores[k]), self.rules[k]) for k in order if scores[k] > 0]
 
     def _gain(self, masses: Array, whole: Array) -> Array:
         """z² of the difference of the shares that a condition holds of a wider rule's rows."""
@@ -377,9 +383,7 @@ def holds(codes: Codes, conditions: Conditions) -> NDArray[np.bool_]:
 # -------------------------------------------------------------------------------------- test
 
 
-def tested_on(
-    grid: Grid, conditions: Conditions, x: Samples, y: Samples, level: float
-) -> Rule:
+def tested_on(grid: Grid, conditions: Conditions, x: Samples, y: Samples, level: float) -> Rule:
     """A rule on rows that had no part in the search."""
     masses, counts, sizes = [], [], []
     for one in (x, y):
@@ -461,4 +465,3 @@ def _told(grid: Grid, one: Condition) -> str:
 
 def _short(value: float) -> str:
     return repr(int(value)) if value == int(value) and abs(value) < 1e15 else repr(float(value))
-

@@ -92,9 +92,9 @@ def _of_column(
     for table_of, mean in zip(joint, means, strict=True):
         table_of -= mean[:, :size, None] * mean[:, None, size:]
     scales = np.zeros(table.shape[2])
-    for l in range(j + 1, len(layout.features)):
-        other = layout.features[l]
-        scales[other.start - own.stop : other.stop - own.stop] = layout.scales[l] ** 2
+    for k in range(j + 1, len(layout.features)):
+        other = layout.features[k]
+        scales[other.start - own.stop : other.stop - own.stop] = layout.scales[k] ** 2
     gaps = joint[0] - joint[1]
     together = np.einsum("brf,brf,f->b", gaps, gaps, scales)
     made: Array = layout.scales[j] ** 2 * (alone + together)
@@ -130,9 +130,7 @@ def blocks_of(n: int, m: int) -> Blocks:
     return Blocks(np.array(starts), np.array(labels), np.array(moved))
 
 
-def pooled_rows(
-    x: Samples, y: Samples, starts: NDArray[np.intp], bins: int
-) -> tuple[Rows, Layout]:
+def pooled_rows(x: Samples, y: Samples, starts: NDArray[np.intp], bins: int) -> tuple[Rows, Layout]:
     """The features of the pooled rows, by ranks and categories that no split changes."""
     masses = np.concatenate([one.masses() * one.n for one in (x, y)])
     masses /= masses.sum()
