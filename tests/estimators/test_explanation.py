@@ -1,0 +1,433 @@
+"""Explanations: parts against plain loops, what they add up to, where they are zero; rules."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from divmatch.errors import InconclusiveError
+from divmatch.estimators.explanation import explained
+from divmatch.estimators.explanation_features import columns_of
+from divmatch.estimators.explanation_rules import ratio_interval, rounded, rules
+from divmatch.estimators.explanation_test import blocks_of, pooled_rows, statistics, whole_test
+from divmatch.estimators.explanation_views import median, rank_correlation
+from divmatch.kernels.execution import executing
+from divmatch.randomness import stream
+from divmatch.samples import as_samples
+from divmatch.scaling import HALF
+from tests.reference import explanation as plain
+from tests.tolerances import LUCK, ROUNDING, SAME
+
+
+def correlated(rng, n, r, shift=(0.0, 0.0, 0.0)):
+    """Three normal columns, the first two with correlation r."""
+    z = rng.normal(size=(n, 3))
+    z[:, 1] = r * z[:, 0] + np.sqrt(1 - r * r) * z[:, 1]
+    return z + np.array(shift)
+
+
+def explain(x, y, **settings):
+    return explained(as_samples(x, "x"), as_samples(y, "y"), **settings)
+
+
+def tied(rng, n, m):
+    """Columns without ties, with few and with two values; uneven weights."""
+    made = []
+    for rows, r in ((n, 0.7), (m, -0.3)):
+        block = correlated(rng, rows, r, (0.2, 0.0, 0.0))
+        block[:, 1] = np.round(block[:, 1] * 2) / 2
+        block[:, 2] = block[:, 2] > r
+        weights = rng.random(rows) + 0.1
+        made.append(as_samples(block, "x", weights))
+    return made
+
+
+def with_words(numbers, words, name="device"):
+    """Samples of a column of numbers and one of words, as the command line makes them."""
+    every = sorted(set(words))
+    marks = HALF * np.array([[word == other for other in every] for word in words])
+    samples = as_samples(np.column_stack([numbers, marks]), "x")
+    origin = {"layout": (None, 1, 1), "categories": ((name, len(every)),)}
+    labels = ("amount", *(f"{name}={word}" for word in every))
+    return replace(samples, columns=labels, origin=origin)
+
+
+# -------------------------------------------------------------------------------------- parts
+
+
+def test_the_whole_is_the_sum_of_the_parts_in_plain_loops():
+    x, y = tied(np.random.default_rng(0), 12, 15)
+    a, b = x.weights, y.weights
+    columns = list(zip(x.points.T, y.points.T, strict=True))
+    expected = sum(plain.marginal(p, q, a, b, 4) for p, q in columns)
+    for j in range(3):
+        for k in range(j):
+            pair = [[columns[c][side] for c in (j, k)] for side in (0, 1)]
+            expected += plain.dependence(*pair, a, b, 4)
+    assert explained(x, y, bins=4).square == pytest.approx(expected, abs=ROUNDING(1000))
+
+
+def test_words_are_compared_as_words():
+    rng = np.random.default_rng(1)
+    numbers, words = rng.normal(size=(2, 12)), [list("aabbbbcccccc"), list("aaaaabbbccca")]
+    a = np.full(12, 1 / 12)
+    found = explained(*(with_words(n, w) for n, w in zip(numbers, words, strict=True)), bins=5)
+    sides = [(n, w) for n, w in zip(numbers, words, strict=True)]
+    expected = (
+        plain.of_words(*words, a, a)
+        + plain.marginal(*numbers, a, a, 5)
+        + plain.with_words(*sides, a, a, 5)
+    )
+    assert found.square == pytest.approx(expected, abs=ROUNDING(1000))
+    assert [one.column.name for one in found.effects] == ["amount", "device"]
+    assert found.effects[1].column.words == ("a", "b", "c")
+
+
+def test_the_rarest_of_many_words_are_one_in_the_dependence():
+    rng = np.random.default_rng(2)
+    words = [f"w{min(k, 11):02}" for k in rng.geometric(0.2, 400)]
+    x = with_words(rng.normal(size=400), words)
+    found = explained(x.take(np.arange(200)), x.take(np.arange(200, 400)), bins=5)
+    assert found.merged == ("device",)
+    assert len(columns_of(x)[1].words) > 5
+
+
+def test_values_and_shares_add_up():
+    rng = np.random.default_rng(3)
+    found = explain(correlated(rng, 300, 0.5), correlated(rng, 200, -0.2, (0.4, 0, 0)))
+    parts = [number.value for one in found.effects for number in (one.marginal, one.dependence)]
+    assert sum(parts) == pytest.approx(found.whole.value, abs=ROUNDING(100))
+    pairs = sum(number.value for *_, number in found.pairs)
+    assert pairs == pytest.approx(sum(parts[1::2]), abs=ROUNDING(100))
+    assert sum(one.shares[0].value for one in found.effects) == pytest.approx(1.0, abs=1e-12)
+    assert sum(number.value for number in found.shares) == pytest.approx(1.0, abs=1e-12)
+
+
+def test_a_shift_of_one_column_is_that_columns_alone():
+    """Also where the columns hang together: their copula stays as it is."""
+    rng = np.random.default_rng(4)
+    found = explain(correlated(rng, 1500, 0.8), correlated(rng, 1500, 0.8, (0.5, 0, 0)))
+    for one, truth in zip(found.effects, (1.0, 0.0, 0.0), strict=True):
+        both, alone, together = one.shares
+        assert abs(alone.value - truth) < LUCK(alone.se)
+        assert abs(together.value) < LUCK(together.se)
+        assert abs(both.value - truth) < LUCK(both.se)
+    assert found.effects[0].shares[0].se < 0.1
+
+
+def test_a_correlation_that_flips_is_dependence_alone():
+    rng = np.random.default_rng(5)
+    found = explain(correlated(rng, 1500, 0.9), correlated(rng, 1500, -0.9))
+    alone, together = found.shares
+    assert abs(alone.value) < LUCK(alone.se)
+    assert abs(together.value - 1.0) < LUCK(together.se)
+    assert [round(one.shares[0].value, 1) for one in found.effects] == [0.5, 0.5, 0.0]
+    (first, *_) = sorted(found.pairs, key=lambda pair: -pair[2].value)
+    assert first[:2] == (0, 1)
+
+
+def test_columns_in_another_order_have_their_own_shares():
+    rng = np.random.default_rng(6)
+    x, y = correlated(rng, 200, 0.5), correlated(rng, 250, 0.0, (0.5, 0, 0.2))
+    order = [2, 0, 1]
+    found, moved = explain(x, y), explain(x[:, order], y[:, order])
+    for place, column in enumerate(order):
+        one, other = found.effects[column], moved.effects[place]
+        assert other.shares[0].value == pytest.approx(one.shares[0].value, abs=1e-12)
+        assert other.shares[0].se == pytest.approx(one.shares[0].se, rel=1e-9)
+
+
+def test_whole_weights_are_repeated_rows():
+    rng = np.random.default_rng(7)
+    x, y = correlated(rng, 60, 0.5), correlated(rng, 50, 0.0)
+    times = rng.integers(1, 4, 60)
+    weighted = explained(as_samples(x, "x", times), as_samples(y, "y"))
+    repeated = explain(np.repeat(x, times, axis=0), y)
+    assert weighted.square == pytest.approx(repeated.square, abs=ROUNDING(1000))
+
+
+def test_the_scale_of_weights_changes_nothing():
+    rng = np.random.default_rng(8)
+    x, y = correlated(rng, 60, 0.5), correlated(rng, 50, 0.0)
+    found = explained(as_samples(x, "x", np.full(60, 2.0)), as_samples(y, "y"))
+    assert found.whole.value == pytest.approx(explain(x, y).whole.value, abs=ROUNDING(1000))
+
+
+def test_a_monotone_map_of_a_column_changes_nothing():
+    rng = np.random.default_rng(9)
+    x, y = correlated(rng, 100, 0.5), correlated(rng, 120, 0.0, (0.5, 0, 0))
+    moved = [np.column_stack([np.exp(block[:, 0]), block[:, 1:]]) for block in (x, y)]
+    assert SAME(explain(x, y).whole.value, explain(*moved).whole.value)
+
+
+def test_a_monotone_map_in_one_sample_leaves_the_dependence():
+    rng = np.random.default_rng(10)
+    x, y = correlated(rng, 100, 0.5), correlated(rng, 120, 0.0)
+    moved = np.column_stack([y[:, 0] ** 3 - 9.0, y[:, 1:]])
+    found, other = explain(x, y), explain(x, moved)
+    assert SAME([p[2].value for p in found.pairs], [p[2].value for p in other.pairs])
+    assert other.effects[0].marginal.value > found.effects[0].marginal.value + 0.1
+
+
+def test_threads_change_no_digit():
+    rng = np.random.default_rng(11)
+    x, y = rng.normal(size=(4000, 6)), rng.normal(0.1, 1.0, size=(3000, 6))
+    found = explain(x, y)
+    with executing(threads=3):
+        other = explain(x, y)
+    assert SAME(found.whole.value, other.whole.value)
+    assert SAME(found.effects[2].shares[0].se, other.effects[2].shares[0].se)
+
+
+def test_panels_of_little_memory_change_nothing():
+    rng = np.random.default_rng(12)
+    x, y = rng.normal(size=(300, 5)), rng.normal(size=(200, 5))
+    found, test = (
+        explain(x, y),
+        whole_test(as_samples(x, "x"), as_samples(y, "y"), bins=5, permutations=19),
+    )
+    with executing(memory=1 << 20):
+        assert explain(x, y).whole.value == pytest.approx(found.whole.value, abs=ROUNDING(1000))
+        other = whole_test(as_samples(x, "x"), as_samples(y, "y"), bins=5, permutations=19)
+    assert other.p_value == test.p_value
+
+
+def test_too_few_rows_are_no_basis():
+    with pytest.raises(InconclusiveError, match="x: 5 rows by their weights, expected at least 8"):
+        explain(np.zeros((5, 2)), np.zeros((20, 2)))
+
+
+# ----------------------------------------------------------------------------- test of the whole
+
+
+def test_the_statistic_of_a_split_is_that_of_its_rows():
+    """At pooled levels both parts are plain means of squared differences."""
+    rng = np.random.default_rng(13)
+    x, y = tied(rng, 20, 24)
+    blocks = blocks_of(20, 24)
+    rows, layout = pooled_rows(x, y, blocks.starts, 4)
+    labels = np.array([rng.permutation(blocks.labels) for _ in range(3)])
+    found = statistics(rows, layout, labels)
+    points = np.concatenate([x.points, y.points])
+    masses = np.concatenate([x.weights * 20, y.weights * 24]) / 44
+    shares = np.array(
+        [
+            [[plain.share(v, line, masses, u) for v in line] for u in plain.levels(4)]
+            for line in points.T
+        ]
+    )
+    for split, value in zip(labels, found, strict=True):
+        expected = 0.0
+        sides = [masses * kept / (masses @ kept) for kept in (split, ~split)]
+        for j in range(3):
+            expected += np.mean((shares[j] @ (sides[0] - sides[1])) ** 2)
+            for k in range(j):
+                c = [
+                    (shares[j] * a) @ shares[k].T - np.outer(shares[j] @ a, shares[k] @ a)
+                    for a in sides
+                ]
+                expected += np.mean((c[0] - c[1]) ** 2)
+        assert value == pytest.approx(expected, abs=ROUNDING(1000))
+
+
+def test_blocks_of_one_size_change_labels_and_the_rest_stays():
+    blocks = blocks_of(100_000, 500)
+    sizes = np.diff(np.append(blocks.starts, 100_500))
+    assert set(sizes[blocks.moved]) == {7}
+    assert blocks.labels[blocks.starts < 100_000].all()
+    assert not blocks.labels[blocks.starts >= 100_000].any()
+    assert np.count_nonzero(blocks.moved & ~blocks.labels) == 71
+
+
+def test_one_file_with_itself_is_no_difference():
+    x = as_samples(correlated(np.random.default_rng(14), 150, 0.5), "x")
+    assert whole_test(x, x, bins=10, permutations=49).p_value == 1.0
+    assert explained(x, x).square == pytest.approx(0.0, abs=1e-28)
+
+
+def test_constant_columns_are_no_difference():
+    x = as_samples(np.ones((40, 2)), "x")
+    assert whole_test(x, x, bins=10, permutations=19).p_value == 1.0
+    assert explained(x, x).shares is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sizes", [(70, 70), (40, 500)])
+def test_p_values_are_uniform(sizes):
+    p = []
+    for run in range(400):
+        rng = np.random.default_rng([run, 15])
+        x, y = (as_samples(np.round(correlated(rng, n, 0.5), 1), "x", rng.random(n)) for n in sizes)
+        p.append(whole_test(x, y, bins=6, permutations=19, seed=run).p_value)
+    hits = np.array([np.mean(np.array(p) <= level) for level in (0.05, 0.1, 0.25, 0.5)])
+    levels = np.array([0.05, 0.1, 0.25, 0.5])
+    assert (np.abs(hits - levels) < LUCK(np.sqrt(levels * (1 - levels) / 400), z=3)).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", ["both", "ties", "null"])
+def test_intervals_hold_the_truth(case):
+    """Of parts that are there in 91 to 98 of 100 runs; of those that are 0 in more."""
+
+    def draw(rng, n):
+        r, shift = {"both": (-0.3, 0.3), "ties": (-0.3, 0.4), "null": (0.8, 0.0)}[case]
+        pair = correlated(rng, n, 0.8), correlated(rng, n, r, (0.0, shift, 0.0))
+        return [np.round(block) for block in pair] if case == "ties" else pair
+
+    def numbers(found):
+        shares = [*found.shares, found.effects[1].shares[0], found.effects[0].shares[2]]
+        made = [found.whole, found.effects[1].marginal, found.effects[2].dependence]
+        return made if case == "null" else [*made, *shares]
+
+    truth = [one.value for one in numbers(explain(*draw(np.random.default_rng(16), 1_000_000)))]
+    truth = [0.0] * len(truth) if case == "null" else truth
+    held = []
+    for run in range(300):
+        found = numbers(explain(*draw(np.random.default_rng([run, 17]), 2000), seed=run))
+        held.append([abs(n.value - t) <= 1.96 * n.se for n, t in zip(found, truth, strict=True)])
+    assert (np.mean(held, axis=0) >= 0.91).all()
+    assert case == "null" or np.mean(held, axis=0)[0] <= 0.98
+
+
+# -------------------------------------------------------------------------------------- rules
+
+
+INSIDE = 0.16 * 0.4  # of P in the region a > 1 and b = 1, or nearly
+
+
+def planted(rng, n, ratio=3.0):
+    """Three columns; a > 1 and b = 1 holds ``ratio`` times as much of Q as of P."""
+    made = []
+    for mass in (INSIDE, ratio * INSIDE):
+        drawn = rng.normal(size=(4 * n, 3))
+        drawn[:, 1] = rng.random(4 * n) < 0.4
+        outside = drawn[~region(drawn)]
+        inside = np.column_stack([1 + rng.random(n), np.ones(n), rng.normal(size=n)])
+        made.append(np.where(rng.random(n)[:, None] < mass, inside, outside[:n]))
+    return made
+
+
+def region(points):
+    return (points[:, 0] > 1) & (points[:, 1] == 1)
+
+
+def held(text, points):
+    """Which rows a rule names, from its words alone."""
+    kept = np.ones(len(points), dtype=bool)
+    for part in text.split(" and "):
+        words = part.split()
+        if len(words) == 5:  # 0.2 < a <= 0.7
+            kept &= points[:, int(words[2])] > float(words[0])
+        line = points[:, int(words[-3])]
+        kept &= line > float(words[-1]) if words[-2] == ">" else line <= float(words[-1])
+    return kept
+
+
+def found_in(x, y, **settings):
+    return rules(as_samples(x, "x"), as_samples(y, "y"), **settings)
+
+
+def test_a_planted_rule_is_found_and_its_ratio_covered():
+    first = found_in(*planted(np.random.default_rng(18), 2000))[0]
+    assert first.columns == ("0", "1")
+    assert first.adjusted < 1e-6
+    masses = [
+        held(first.text, block).mean() for block in planted(np.random.default_rng(0), 200_000)
+    ]
+    assert first.low <= masses[1] / masses[0] <= first.high
+    assert masses[1] / masses[0] > 2.0
+
+
+def test_masses_are_those_of_the_rows_that_the_text_names():
+    """Counted on the half that had no part in the search."""
+    pair = planted(np.random.default_rng(19), 800)
+    rule = found_in(*pair, seed=3)[0]
+    for points, role, mass in zip(pair, "pq", rule.masses, strict=True):
+        half = np.array_split(stream(3, "explain", "halves", role).permutation(800), 2)[1]
+        assert mass == pytest.approx(held(rule.text, points[half]).mean())
+
+
+def test_weights_count_in_rules():
+    x, y = planted(np.random.default_rng(20), 2000, ratio=1.0)
+    first = rules(as_samples(x, "x"), as_samples(y, "y", 1.0 + 3.0 * region(y)))[0]
+    assert first.columns == ("0", "1")
+    block = planted(np.random.default_rng(0), 200_000, ratio=1.0)[0]
+    mass, weights = held(first.text, block), 1.0 + 3.0 * region(block)
+    assert first.low <= (mass @ weights / weights.sum()) / mass.mean() <= first.high
+
+
+def test_words_make_rules():
+    rng = np.random.default_rng(21)
+    words = [
+        rng.choice(["android", "ios", "web"], 600, p=p) for p in ([0.4, 0.2, 0.4], [0.3, 0.5, 0.2])
+    ]
+    found = rules(*(with_words(rng.normal(size=600), w) for w in words))
+    assert found[0].text == "device = ios"
+
+
+def test_no_two_rules_hold_the_same_rows():
+    found = found_in(*planted(np.random.default_rng(22), 2000), top=4)
+    assert len({rule.text for rule in found}) == len(found)
+    assert all(rule.p_value <= rule.adjusted for rule in found)
+
+
+@pytest.mark.parametrize(("a", "b", "n", "m"), [(5, 12, 100, 80), (0, 7, 50, 60), (9, 0, 40, 40)])
+def test_the_interval_of_a_ratio_is_that_of_a_binomial(a, b, n, m):
+    low, high, p = ratio_interval((a, b), (n, m), 0.9)
+    exact = stats.binomtest(b, a + b).proportion_ci(0.9, "exact")
+    odds = [t / (1 - t) * n / m if t < 1 else np.inf for t in exact]
+    assert [low, high] == pytest.approx(odds)
+    tails = [
+        stats.binomtest(b, a + b, m / (n + m), alternative=s).pvalue for s in ("less", "greater")
+    ]
+    assert p == pytest.approx(min(1.0, 2 * min(tails)))
+
+
+def test_no_row_at_all_says_nothing():
+    assert ratio_interval((0, 0), (50, 50), 0.95) == (0.0, np.inf, 1.0)
+
+
+def test_cuts_are_rounded_as_far_as_they_may():
+    assert [rounded(0.8412, 0.05), rounded(-1234.5, 10.0), rounded(0.1, 0.0)] == [0.8, -1230.0, 0.1]
+
+
+@pytest.mark.slow
+def test_false_rules_are_rare():
+    false = 0
+    for run in range(400):
+        rng = np.random.default_rng([run, 23])
+        pair = [as_samples(np.round(correlated(rng, 250, 0.5), 1), "x") for _ in "xy"]
+        false += any(rule.adjusted <= 0.05 for rule in rules(*pair, seed=run))
+    assert false / 400 <= 0.05 + LUCK(np.sqrt(0.05 * 0.95 / 400), z=2)
+
+
+@pytest.mark.slow
+def test_intervals_of_rules_hold_the_ratio():
+    """The truth from a million rows, by the words of each rule."""
+    pair = planted(np.random.default_rng(24), 1_000_000)
+    hits = []
+    for run in range(200):
+        for rule in found_in(*planted(np.random.default_rng([run, 25]), 600), seed=run)[:1]:
+            masses = [held(rule.text, block).mean() for block in pair]
+            hits.append(rule.low <= masses[1] / masses[0] <= rule.high)
+    assert len(hits) > 150
+    assert np.mean(hits) >= 0.95 - LUCK(np.sqrt(0.05 * 0.95 / len(hits)), z=2)
+
+
+# -------------------------------------------------------------------------------------- views
+
+
+def test_medians_and_rank_correlations_are_the_usual_ones():
+    rng = np.random.default_rng(26)
+    block = np.round(correlated(rng, 101, 0.6), 1)
+    x = as_samples(block, "x")
+    one, other, _ = columns_of(x)
+    assert median(block[:, 0], x.masses()) == np.median(block[:, 0])
+    expected = stats.spearmanr(block[:, 0], block[:, 1]).statistic
+    assert rank_correlation(one, other, x) == pytest.approx(expected)
+
+
+def test_the_median_of_an_even_number_is_between_two():
+    assert median(np.array([4.0, 1.0, 2.0, 3.0]), np.full(4, 0.25)) == 2.5
+    assert median(np.array([1.0, 2.0]), np.array([0.3, 0.7])) == 2.0
