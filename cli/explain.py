@@ -115,27 +115,19 @@ def undecided(x: Samples, y: Samples, error: Exception) -> Result:
 
 def explanation_of(x: Samples, y: Samples, session: Session) -> list[Result]:
     """The whole first, then the shares, the pairs and the rules."""
-    from divmatch.estimators.explanation import explained
-    from divmatch.estimators.explanation_rules import rules
-    from divmatch.estimators.explanation_test import whole_test
+    from divmatch.estimators.explaining import explain
 
-    options, seed = session.options, session.seed
-    bins, level = options["bins"], options["level"]
-    found = explained(x, y, bins=bins, seed=seed)
-    test = None
-    if options["permutations"]:
-        test = whole_test(x, y, bins=bins, permutations=options["permutations"], seed=seed)
-    make = Maker((x, y), level)
-    whole = make.result(WHOLE, WHOLE, found.whole, test=test)
-    whole = replace(whole, params={"bins": bins}, warnings=merged(found))
-    ruled = rules(x, y, top=options["top"], level=level, seed=seed)
-    told = [make.rule(rule) for rule in ruled]
-    alpha = options["alpha"] or ALPHA
-    seen = test.p_value <= alpha if test else bool(whole.ci and whole.ci.low > 0)
-    if not seen or found.shares is None:
-        note = Note("W76", nothing(test, found, level))
-        whole = replace(whole, warnings=(*whole.warnings, note))
-        return [warned(whole), *told]
+    options = session.options
+    names = ("bins", "top", "level", "permutations")
+    chosen = {name: options[name] for name in names}
+    account = explain(x, y, alpha=options["alpha"] or ALPHA, seed=session.seed, **chosen)
+    found, make = account.parts, Maker((x, y), options["level"])
+    whole = make.result(WHOLE, WHOLE, found.whole, test=account.test)
+    whole = replace(whole, params={"bins": options["bins"]}, warnings=merged(found))
+    told = [make.rule(rule) for rule in account.rules]
+    if not account.seen:
+        note = Note("W76", nothing(account.test, found, options["level"]))
+        return [warned(replace(whole, warnings=(*whole.warnings, note))), *told]
     return [warned(whole), *make.shares(found), *make.pairs(found, options["top"]), *told]
 
 

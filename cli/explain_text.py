@@ -81,6 +81,8 @@ def _pairs(pairs: Sequence[Result]) -> list[str]:
         told = f"{both[0]:.2f} -> {both[1]:.2f}" if both else ""
         name = " x ".join(printable(column) for column in one.extra["columns"])
         rows.append([name, short(one.value), _percent(one.params["share"]), told])
+    if not any(row[-1] for row in rows[1:]):
+        rows = [row[:-1] for row in rows]
     return columns(rows)
 
 
