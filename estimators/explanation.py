@@ -19,7 +19,6 @@ from divmatch.estimators.explanation_features import (
     Column,
     Layout,
     Rows,
-    beside,
     columns_of,
     every_rank,
     frequent,
@@ -29,6 +28,7 @@ from divmatch.estimators.explanation_features import (
     products,
     ranks,
     spread,
+    stacked,
     starts_of,
     sums,
     values_of,
@@ -202,33 +202,36 @@ def marginal_part(column: Column, x: Samples, y: Samples, bins: int) -> Part:
     left, right = values_of(column, x), values_of(column, y)
     if column.words:
         scale = layout_of([column], [len(column.words)], bins).scales[0]
-        return _between(left * scale, right * scale, a, b, 1.0, 1.0)
+        return _between(left.T * scale, right.T * scale, a, b)
     levels = levels_of(bins)
     below, own = ranks(np.concatenate([left, right]), np.concatenate([a, b]) / 2.0)
     left, right = (spread(below[p], own[p], levels) for p in (slice(x.n), slice(x.n, None)))
     # The levels are ranks in the pool and move with it: by the slope of F - G along them.
-    gap = np.concatenate([[0.0], a @ left - b @ right, [0.0]])
+    gap = np.concatenate([[0.0], left @ a - right @ b, [0.0]])
     half = (gap[2:] - gap[:-2]) * bins / 4.0
     scale = (bins - 1) ** -0.5
     return _between(left * scale, right * scale, a, b, 1.0 - half, 1.0 + half)
 
 
 def _between(
-    left: Array, right: Array, a: Array, b: Array, of_x: Array | float, of_y: Array | float
+    left: Array,
+    right: Array,
+    a: Array,
+    b: Array,
+    of_x: Array | float = 1.0,
+    of_y: Array | float = 1.0,
 ) -> Part:
-    """The part of two means, whose rows' errors are multiplied by these factors."""
-    f, g = a @ left, b @ right
-    errors = [
-        factor * _in_blocks(values - mean, masses)
-        for values, mean, masses, factor in ((left, f, a, of_x), (right, g, b, of_y))
-    ]
-    return Part.of(f - g, np.concatenate([errors[0], -errors[1]]))
+    """The part of two means (k, n) and (k, m), whose rows' errors are multiplied by these factors."""
+    f, g = left @ a, right @ b
+    one = of_x * _in_blocks(left - f[:, None], a)
+    other = of_y * _in_blocks(right - g[:, None], b)
+    return Part.of(f - g, np.concatenate([one, -other]))
 
 
 def _in_blocks(values: Array, masses: Array) -> Array:
     """Sums of mass times value in every block, with n / (n - 1) for their variance."""
     starts = starts_of(len(masses))
-    return np.add.reduceat(values * masses[:, None], starts, axis=0) * _inflation(len(starts))
+    return np.add.reduceat(values * masses, starts, axis=1).T * _inflation(len(starts))
 
 
 def _inflation(blocks: int) -> float:
@@ -282,7 +285,7 @@ def own_rows(
     sides = []
     for own, one in zip(shares, (x, y), strict=True):
         below, tied = every_rank([one.points[:, j] for j in numbers], one.masses())
-        sides.append(Rows(one.masses(), starts_of(one.n), below, tied, beside(own, one.n)))
+        sides.append(Rows(one.masses(), starts_of(one.n), below, tied, stacked(own, one.n)))
     return (sides[0], sides[1]), layout_of(columns, words, bins), tuple(merged)
 
 

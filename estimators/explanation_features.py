@@ -38,8 +38,8 @@ class Column:
 class Rows:
     """The rows of one sample in blocks, with what each column has of them.
 
-    ``below`` and ``own`` of (n, numbers) are the mass below a row's number and that of its ties;
-    ``shares`` of (n, words) hold the categories.
+    ``below`` and ``own`` of (numbers, n) are the mass below a row's number and that of its ties;
+    ``shares`` of (words, n) hold the categories.
     """
 
     masses: Array
@@ -106,10 +106,10 @@ def ranks(values: Array, masses: Array) -> tuple[Array, Array]:
 
 
 def every_rank(lines: Sequence[Array], masses: Array) -> tuple[Array, Array]:
-    """`ranks` of several columns, each of shape (n, columns)."""
+    """`ranks` of several columns, each of shape (columns, n)."""
     work = 60.0 * len(lines) * len(masses)
     found = list(in_order(lambda values: ranks(values, masses), lines, work=work))
-    below, own = (beside([pair[k] for pair in found], len(masses)) for k in (0, 1))
+    below, own = (stacked([pair[k] for pair in found], len(masses)) for k in (0, 1))
     return below, own
 
 
@@ -119,9 +119,9 @@ def levels_of(bins: int) -> Array:
 
 
 def spread(below: Array, own: Array, levels: Array) -> Array:
-    """The features of numbers, of shape below.shape + (levels,)."""
-    made = levels - below[..., None]
-    made /= np.maximum(own, TINY)[..., None]
+    """The features of numbers: a number's levels in a row of their own, rows of the sample along it."""
+    made = levels[:, None] - below[..., None, :]
+    made *= (1.0 / np.maximum(own, TINY))[..., None, :]
     np.clip(made, 0.0, 1.0, out=made)
     return made
 
@@ -150,9 +150,9 @@ def frequent(masses: Array, most: int) -> list[NDArray[np.intp]]:
     return [*(np.array([k]) for k in np.sort(order[: most - 1])), np.sort(order[most - 1 :])]
 
 
-def beside(parts: list[Array], rows: int) -> Array:
-    """Numbers of each row side by side, shape (rows, parts)."""
-    return np.column_stack(parts) if parts else np.empty((rows, 0))
+def stacked(parts: list[Array], rows: int) -> Array:
+    """Numbers of each row, shape (parts, rows)."""
+    return np.array(parts).reshape(len(parts), rows)
 
 
 def products(rows: Rows, layout: Layout, panel: slice) -> Array:
@@ -160,13 +160,13 @@ def products(rows: Rows, layout: Layout, panel: slice) -> Array:
 
     Shape (blocks, panel, width − panel.start). The last feature is 1: with it, sums and masses.
     """
-    blocks = rows.blocks
-    made = np.empty((len(blocks), panel.stop - panel.start, layout.width - panel.start))
+    blocks, size = rows.blocks, panel.stop - panel.start
+    made = np.empty((len(blocks), size, layout.width - panel.start))
 
     def fill(item: tuple[int, slice]) -> None:
         place, part = item
-        z = features(rows, layout, part)[:, panel.start :]
-        made[place] = (z[:, : panel.stop - panel.start] * rows.masses[part, None]).T @ z
+        z = features(rows, layout, part)[panel.start :]
+        made[place] = (z[:size] * rows.masses[part]) @ z.T
 
     work = 4.0 * len(rows.masses) * made.shape[1] * made.shape[2]
     for _ in in_order(fill, list(enumerate(blocks)), work=work):
@@ -178,24 +178,20 @@ def sums(rows: Rows, layout: Layout) -> Array:
     """Sum of mass·z in every block, shape (blocks, width): the last is the block's mass."""
 
     def total(part: slice) -> Array:
-        made: Array = rows.masses[part] @ features(rows, layout, part)
+        made: Array = features(rows, layout, part) @ rows.masses[part]
         return made
 
     return np.array(list(in_order(total, rows.blocks, work=4.0 * len(rows.masses) * layout.width)))
 
 
 def features(rows: Rows, layout: Layout, part: slice) -> Array:
-    """The features of some rows, the constant last."""
-    numbers = rows.below.shape[1] * len(layout.levels)
-    z = np.empty((part.stop - part.start, layout.width))
-    shape = (len(z), rows.below.shape[1], len(layout.levels))
-    z[:, :numbers] = (
-        spread(rows.below[part], rows.own[part], layout.levels).reshape(len(z), -1)
-        if shape[1]
-        else 0.0
-    )
-    z[:, numbers:-1] = rows.shares[part]
-    z[:, -1] = 1.0
+    """The features of some rows, shape (width, rows), the constant last."""
+    numbers = len(rows.below) * len(layout.levels)
+    z = np.empty((layout.width, part.stop - part.start))
+    spaced = spread(rows.below[:, part], rows.own[:, part], layout.levels)
+    z[:numbers] = spaced.reshape(numbers, -1)
+    z[numbers:-1] = rows.shares[:, part]
+    z[-1] = 1.0
     return z
 
 

@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 from divmatch.estimators.explanation_features import (
     Layout,
     Rows,
-    beside,
     columns_of,
     every_rank,
     frequent,
     layout_of,
     panels,
     products,
+    stacked,
     sums,
     values_of,
 )
@@ -145,5 +145,5 @@ def pooled_rows(x: Samples, y: Samples, starts: NDArray[np.intp], bins: int) -> 
         groups = frequent(masses @ values, bins)
         words.append(len(groups))
         shares += [values[:, group].sum(axis=1) for group in groups]
-    rows = Rows(masses, starts, *every_rank(lines, masses), beside(shares, len(masses)))
+    rows = Rows(masses, starts, *every_rank(lines, masses), stacked(shares, len(masses)))
     return rows, layout_of(columns, words, bins)
