@@ -71,7 +71,7 @@ def _changed(params: Any) -> str:
         low, high = params["median"]
         return f"median {short(low)} -> {short(high)}"
     low, high = params["masses"]
-    return f"{printable(params['word'])} {_percent(low)} -> {_percent(high)}"
+    return f"{printable(params['word'])} {_mass(low)} -> {_mass(high)}"
 
 
 def _pairs(pairs: Sequence[Result]) -> list[str]:
@@ -106,13 +106,23 @@ def _rule(one: Result) -> str:
         ratio, word = (1 / ratio if ratio else float("inf")), "less"
     return (
         f"{printable(one.params['rule'])}: {ratio:.3g} x {word} mass [{low:.3g}, {high:.3g}], "
-        f"{_percent(p)} -> {_percent(q)} of rows, p = {short(one.test.adjusted or 0.0)}"
+        f"{_mass(p)} -> {_mass(q)} of rows, p = {short(one.test.adjusted or 0.0)}"
     )
 
 
+def _mass(value: float) -> str:
+    """A share of the rows, which may be rare."""
+    return f"{100 * value:.3g}%"
+
+
 def _percent(value: float) -> str:
-    return f"{100 * value:.3g}%" if abs(value) >= 0.001 else f"{100 * value:.1g}%"
+    """A share of the difference."""
+    return f"{_tenths(value)}%"
 
 
 def _bounds(ci: Interval | None) -> str:
-    return f"[{100 * ci.low:.3g}, {100 * ci.high:.3g}]" if ci else ""
+    return f"[{_tenths(ci.low)}, {_tenths(ci.high)}]" if ci else ""
+
+
+def _tenths(value: float) -> str:
+    return f"{round(100 * value, 1) + 0.0:.1f}"  # no minus zero
