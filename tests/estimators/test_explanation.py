@@ -9,7 +9,8 @@ from scipy import stats
 from divmatch.errors import InconclusiveError
 from divmatch.estimators.explanation import explained
 from divmatch.estimators.explanation_features import columns_of
-from divmatch.estimators.explanation_rules import ratio_interval, rounded, rules
+from divmatch.estimators.explanation_rules import ratio_interval, rules
+from divmatch.estimators.explanation_search import rounded
 from divmatch.estimators.explanation_test import blocks_of, pooled_rows, statistics, whole_test
 from divmatch.estimators.explanation_views import median, rank_correlation
 from divmatch.kernels.execution import executing
