@@ -27,11 +27,15 @@ GAP = "missing"  # the word for no value
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table: its places in the points, and its words if it is a category."""
+    """A column of a table: its places in the points, and its words if it is a category.
+
+    A ``gap`` is 1 where another column has no value, and called so: `age is missing`.
+    """
 
     name: str
     places: tuple[int, ...]
     words: tuple[str, ...] = ()
+    gap: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,8 +76,8 @@ class Layout:
 def columns_of(samples: Samples) -> list[Column]:
     """The columns of a table: a category is one, however many places its words take."""
     labels = samples.columns or tuple(map(str, range(samples.d)))
-    *_, start = samples.origin.get("layout", (None, samples.d, samples.d))
-    made = [Column(labels[j], (j,)) for j in range(start)]
+    _, numbers, start = samples.origin.get("layout", (None, samples.d, samples.d))
+    made = [Column(labels[j], (j,), gap=j >= numbers) for j in range(start)]
     for name, size in samples.origin.get("categories", ()):
         places = tuple(range(start, start + size))
         mark = f"{name}="

@@ -77,6 +77,9 @@ def rules(
         np.array_split(stream(seed, "explain", "halves", role).permutation(one.n), 2)
         for one, role in ((x, "p"), (y, "q"))
     ]
+    for one, parts in zip((x, y), halves, strict=True):
+        if one.weights is not None and any(one.weights[part].sum() == 0 for part in parts):
+            return ()  # so few rows carry weight that a half has none
     found, held = ((x.take(halves[0][k]), y.take(halves[1][k])) for k in (0, 1))
     grid = grid_of(*found)
     chosen = searched(grid, top)

@@ -326,6 +326,8 @@ def _told(grid: Grid, one: Condition) -> str:
     column, cuts = grid.columns[one.column], grid.cuts[one.column]
     if column.words:
         return f"{column.name} = {column.words[one.low]}"
+    if column.gap:
+        return column.name if one.low else f"not {column.name}"
     last = grid.counts[one.column] - 1
     if one.low == 0:
         return f"{column.name} <= {_short(cuts[one.high])}"

@@ -14,6 +14,8 @@ Array = NDArray[np.float64]
 def typical(column: Column, x: Samples, y: Samples) -> dict[str, Any]:
     """The medians of a number; of a category the word whose share differs most, and its shares."""
     pair = [(values_of(column, one), one.masses()) for one in (x, y)]
+    if column.gap:
+        return {"word": "yes", "masses": [float(masses @ values) for values, masses in pair]}
     if not column.words:
         return {"median": [median(values, masses) for values, masses in pair]}
     shares = [masses @ values for values, masses in pair]

@@ -373,6 +373,22 @@ def test_words_make_rules():
     assert found[0].text == "device = ios"
 
 
+def test_gaps_make_rules():
+    rng = np.random.default_rng(28)
+    pair = []
+    for share in (0.05, 0.3):
+        block = np.column_stack([rng.normal(size=400), rng.random(400) < share])
+        origin = {"layout": (None, 1, 2)}
+        columns = ("age", "age is missing")
+        pair.append(replace(as_samples(block, "x"), columns=columns, origin=origin))
+    assert rules(*pair)[0].text == "age is missing"
+
+
+def test_a_half_without_any_weight_allows_no_rules():
+    x = as_samples(np.arange(40.0), "x", np.eye(40)[0])
+    assert rules(x, as_samples(np.arange(40.0), "y")) == ()
+
+
 def test_no_two_rules_hold_the_same_rows():
     found = found_in(*planted(np.random.default_rng(22), 2000), top=4)
     assert len({rule.text for rule in found}) == len(found)
