@@ -10,7 +10,7 @@ from divmatch.errors import InconclusiveError
 from divmatch.estimators.explanation import explained
 from divmatch.estimators.explanation_features import columns_of
 from divmatch.estimators.explanation_rules import ratio_interval, rules
-from divmatch.estimators.explanation_search import rounded
+from divmatch.estimators.explanation_search import Condition, grid_of, holds, rounded, searched
 from divmatch.estimators.explanation_test import blocks_of, pooled_rows, statistics, whole_test
 from divmatch.estimators.explanation_views import median, rank_correlation
 from divmatch.kernels.execution import executing
@@ -371,6 +371,46 @@ def test_words_make_rules():
     ]
     found = rules(*(with_words(rng.normal(size=600), w) for w in words))
     assert found[0].text == "device = ios"
+
+
+def test_three_conditions_are_found_where_two_do_not_do():
+    """Q has more rows where all three columns are large, and nothing else."""
+    rng = np.random.default_rng(29)
+    x, y = rng.normal(size=(2, 6000, 3))
+    corner = rng.random(6000) < 0.06
+    y[corner] = 0.8 + rng.random((np.count_nonzero(corner), 3))
+    first = found_in(x, y)[0]
+    assert sorted(first.columns) == ["0", "1", "2"]
+    assert all(" > " in part for part in first.text.split(" and "))
+    assert first.ratio > 4.0
+
+
+def test_the_clearest_rule_is_that_of_all_pairs_in_plain_loops():
+    rng = np.random.default_rng(30)
+    x, y = (as_samples(np.round(correlated(rng, 300, r)[:, :2]), "x") for r in (0.9, -0.9))
+    grid = grid_of(x, y)
+    best = 0.0
+    for one in conditions_of(grid, 0):
+        for other in conditions_of(grid, 1):
+            p, q = (holds(codes, (one, other)).mean() for codes in grid.codes)
+            pool = (p + q) / 2
+            if pool <= 0.5 and pool > 0:
+                best = max(best, (q - p) ** 2 / (pool * (1 - pool) * 2 / 300))
+    p, q = (holds(codes, searched(grid, 1)[0]).mean() for codes in grid.codes)
+    pool = (p + q) / 2
+    assert (q - p) ** 2 / (pool * (1 - pool) * 2 / 300) == pytest.approx(best)
+
+
+def conditions_of(grid, j):
+    last = grid.counts[j] - 1
+    ends = [(0, k) for k in range(last)] + [(k + 1, last) for k in range(last)]
+    return [Condition(j, *pair) for pair in ends]
+
+
+def test_a_condition_holds_its_codes_from_the_first_to_the_last():
+    codes = np.array([[0, 1, 2, 3, 1], [5, 5, 5, 5, 0]])
+    kept = holds(codes, (Condition(0, 1, 2), Condition(1, 5, 5)))
+    assert kept.tolist() == [False, True, True, False, False]
 
 
 def test_gaps_make_rules():
