@@ -193,7 +193,7 @@ def features(rows: Rows, layout: Layout, part: slice) -> Array:
     numbers = len(rows.below) * len(layout.levels)
     z = np.empty((layout.width, part.stop - part.start))
     spaced = spread(rows.below[:, part], rows.own[:, part], layout.levels)
-    z[:numbers] = spaced.reshape(numbers, -1)
+    z[:numbers] = spaced.reshape(numbers, z.shape[1])
     z[numbers:-1] = rows.shares[:, part]
     z[-1] = 1.0
     return z

@@ -184,6 +184,11 @@ def test_missing_values_are_dropped_filled_or_marked(explain):
     assert marked["share:column=age is missing"]["params"]["word"] == "yes"
 
 
+def test_a_table_of_categories_alone_is_explained(explain):
+    found = results(explain("p.parquet q.parquet --columns device -f json")[1])
+    assert found["share:column=device"]["value"] == pytest.approx(1.0)
+
+
 def test_weights_are_taken(explain):
     line = "p.parquet q.parquet --columns amount,device --weights mass -f json"
     weighted = results(explain(line)[1])["difference"]

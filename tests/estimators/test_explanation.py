@@ -424,6 +424,12 @@ def test_gaps_make_rules():
     assert rules(*pair)[0].text == "age is missing"
 
 
+def test_samples_that_share_no_value_have_a_rule():
+    first = found_in(np.ones((50, 2)), np.full((50, 2), 2.0))[0]
+    assert (first.masses, first.ratio) in (((1.0, 0.0), 0.0), ((0.0, 1.0), np.inf))
+    assert first.adjusted < 1e-6
+
+
 def test_a_half_without_any_weight_allows_no_rules():
     x = as_samples(np.arange(40.0), "x", np.eye(40)[0])
     assert rules(x, as_samples(np.arange(40.0), "y")) == ()
