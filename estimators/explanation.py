@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from divmatch.errors import InconclusiveError
 from divmatch.estimators.explanation_features import (
+    TOGETHER,
     Column,
     Layout,
     Rows,
@@ -24,18 +25,21 @@ from divmatch.estimators.explanation_features import (
     frequent,
     layout_of,
     levels_of,
+    masses_of,
     panels,
     products,
     ranks,
+    share_of,
     spread,
     stacked,
     starts_of,
     sums,
     values_of,
 )
-from divmatch.kernels.execution import in_order, one_blas_thread
+from divmatch.kernels.execution import in_order, one_blas_thread, steps_of
 from divmatch.randomness import stream
 from divmatch.samples import Samples
+from divmatch.scaling import HALF
 
 Array = NDArray[np.float64]
 BINS = 10
@@ -201,8 +205,9 @@ def marginal_part(column: Column, x: Samples, y: Samples, bins: int) -> Part:
     a, b = x.masses(), y.masses()
     left, right = values_of(column, x), values_of(column, y)
     if column.words:
-        scale = layout_of([column], [len(column.words)], bins).scales[0]
-        return _between(left.T * scale, right.T * scale, a, b)
+        scale = layout_of([column], [len(column.words)], bins).scales[0] / HALF
+        some = steps_of(len(column.words), TOGETHER)
+        return added([_between(left[:, k].T * scale, right[:, k].T * scale, a, b) for k in some])
     levels = levels_of(bins)
     below, own = ranks(np.concatenate([left, right]), np.concatenate([a, b]) / 2.0)
     left, right = (spread(below[p], own[p], levels) for p in (slice(x.n), slice(x.n, None)))
@@ -274,13 +279,12 @@ def own_rows(
         if not column.words:
             words.append(0)
             continue
-        both = values_of(column, x), values_of(column, y)
-        groups = frequent(x.masses() @ both[0] + y.masses() @ both[1], bins)
+        groups = frequent(masses_of(column, x) + masses_of(column, y), bins)
         words.append(len(groups))
         if len(groups) < len(column.words):
             merged.append(column.name)
-        for own, values in zip(shares, both, strict=True):
-            own += [values[:, group].sum(axis=1) for group in groups]
+        for own, one in zip(shares, (x, y), strict=True):
+            own += [share_of(column, one, group) for group in groups]
     numbers = [column.places[0] for column in columns if not column.words]
     sides = []
     for own, one in zip(shares, (x, y), strict=True):

@@ -22,6 +22,7 @@ BLOCKS = 128  # blocks of a sample: enough for a variance, few enough for their 
 OF_WORDS = 6.0  # what the squares of a category's features are divided by; see the module's text
 TINY = float(np.finfo(float).tiny)
 ROOM = 1 << 27  # bytes of products in flight
+TOGETHER = 32  # words at a time, of thousands
 GAP = "missing"  # the word for no value
 
 
@@ -90,10 +91,22 @@ def columns_of(samples: Samples) -> list[Column]:
 
 
 def values_of(column: Column, samples: Samples) -> Array:
-    """The numbers (n,) of a column, or the share of each word (n, words)."""
+    """The numbers (n,) of a column, or its marks as they are in the points (n, words): no copy."""
     if not column.words:
         return samples.points[:, column.places[0]]
-    return samples.points[:, column.places[0] : column.places[-1] + 1] / HALF
+    return samples.points[:, column.places[0] : column.places[-1] + 1]
+
+
+def share_of(column: Column, samples: Samples, words: NDArray[np.intp]) -> Array:
+    """1 where a row has one of some words, shape (n,); a share where its word was filled in."""
+    made: Array = values_of(column, samples)[:, words].sum(axis=1) / HALF
+    return made
+
+
+def masses_of(column: Column, samples: Samples) -> Array:
+    """The mass of every word."""
+    made: Array = samples.masses() @ values_of(column, samples) / HALF
+    return made
 
 
 def ranks(values: Array, masses: Array) -> tuple[Array, Array]:

@@ -12,8 +12,10 @@ from divmatch.estimators.explanation_features import (
     every_rank,
     frequent,
     layout_of,
+    masses_of,
     panels,
     products,
+    share_of,
     stacked,
     sums,
     values_of,
@@ -137,13 +139,14 @@ def pooled_rows(x: Samples, y: Samples, starts: NDArray[np.intp], bins: int) -> 
     words, shares, lines = [], [], []
     columns = columns_of(x)
     for column in columns:
-        values = np.concatenate([values_of(column, x), values_of(column, y)])
         if not column.words:
             words.append(0)
-            lines.append(values)
+            lines.append(np.concatenate([values_of(column, one) for one in (x, y)]))
             continue
-        groups = frequent(masses @ values, bins)
+        groups = frequent(x.n * masses_of(column, x) + y.n * masses_of(column, y), bins)
         words.append(len(groups))
-        shares += [values[:, group].sum(axis=1) for group in groups]
+        shares += [
+            np.concatenate([share_of(column, one, group) for one in (x, y)]) for group in groups
+        ]
     rows = Rows(masses, starts, *every_rank(lines, masses), stacked(shares, len(masses)))
     return rows, layout_of(columns, words, bins)

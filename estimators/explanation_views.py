@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from divmatch.estimators.explanation_features import Column, ranks, values_of
+from divmatch.estimators.explanation_features import Column, masses_of, ranks, values_of
 from divmatch.samples import Samples
 
 Array = NDArray[np.float64]
@@ -18,7 +18,7 @@ def typical(column: Column, x: Samples, y: Samples) -> dict[str, Any]:
         return {"word": "yes", "masses": [float(masses @ values) for values, masses in pair]}
     if not column.words:
         return {"median": [median(values, masses) for values, masses in pair]}
-    shares = [masses @ values for values, masses in pair]
+    shares = [masses_of(column, one) for one in (x, y)]
     place = int(np.argmax(np.abs(shares[1] - shares[0])))
     return {"word": column.words[place], "masses": [float(own[place]) for own in shares]}
 

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from divmatch.errors import InconclusiveError
-from divmatch.estimators.explanation import explained
+from divmatch.estimators.explanation import explained, marginal_part
 from divmatch.estimators.explanation_features import columns_of
 from divmatch.estimators.explanation_rules import ratio_interval, rules
 from divmatch.estimators.explanation_search import Condition, grid_of, holds, rounded, searched
@@ -92,6 +92,16 @@ def test_the_rarest_of_many_words_are_one_in_the_dependence():
     found = explained(x.take(np.arange(200)), x.take(np.arange(200, 400)), bins=5)
     assert found.merged == ("device",)
     assert len(columns_of(x)[1].words) > 5
+
+
+def test_words_by_the_dozen_are_all_in_the_marginal_part():
+    rng = np.random.default_rng(31)
+    every = [f"w{k:02}" for k in range(40)]
+    words = [every + list(rng.choice(every, 60)) for _ in "xy"]
+    pair = [with_words(np.arange(100.0), own) for own in words]
+    a = np.full(100, 0.01)
+    part = marginal_part(columns_of(pair[0])[1], *pair, 10)
+    assert part.square == pytest.approx(plain.of_words(*words, a, a), abs=ROUNDING(1000))
 
 
 def test_values_and_shares_add_up():
