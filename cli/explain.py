@@ -277,29 +277,31 @@ adjusted by Holm.
 
 --rows writes the energy witness of every row, high where P has fewer rows than Q; --scale is for it
 alone. --max and --min are limits of T, --alpha of its p-value; -f value prints T."""
-NOTES = """Parts: differences of distribution functions at ranks (Anderson 1962, Ann. Math. Stat. 33) and of copulas
-(Remillard & Scaillet 2009, J. Multivar. Anal. 100). A tied value is spread evenly over the levels that it
-covers: the checkerboard copula of Genest, Neslehova & Remillard 2014 (Bernoulli 20). Shares are those of
-Shapley 1953: half of what a pair has goes to either column.
+NOTES = """Parts: differences of distribution functions at ranks (Anderson 1962, Ann. Math. Stat. 33) and of
+copulas (Remillard & Scaillet 2009, J. Multivar. Anal. 100). A tied value is spread evenly over
+the levels that it covers: the checkerboard copula of Genest, Neslehova & Remillard 2014
+(Bernoulli 20). Shares are those of Shapley 1953: half of what a pair has goes to either column.
 
-The variance of |D|² without its bias, for an estimated difference D with covariance S, is 4 D'SD + 2 tr S²,
-which also holds where D is 0. S comes from 128 blocks of rows a sample, put into random order. Intervals
-of parts that are 0 are too wide, by up to a third.
+The variance of |D|² without its bias, for an estimated difference D with covariance S, is 4 D'SD
++ 2 tr S², which also holds where D is 0. S comes from 128 blocks of rows a sample, put into
+random order. Intervals of parts that are 0 are too wide, by up to a third.
 
-The permutation test exchanges blocks of rows, a subgroup of all permutations: its level is exact. Its
-statistic takes both parts at levels of the pooled rows, without a correction of the bias.
+The permutation test exchanges blocks of rows, a subgroup of all permutations: its level is exact.
+Its statistic takes both parts at levels of the pooled rows, without a correction of the bias.
 
-Cost: O((n + m)(d log(n + m) + (d B)²)) time for B bins, O((n + m) d) memory; --rows O(n m d) time.
+Cost: O((n + m)(d log(n + m) + (d B)²)) time for B bins, O((n + m) d) memory; --rows O(n m d)
+time.
 
-Rules: cuts are quantiles of (P + Q)/2 on the first half of the rows, rounded as far as it makes no difference.
-All conditions, all pairs of them and ranges, and the 20 best pairs with a third one are tried. A rule is
-tested on the other half if it is clearer than the best of as many by chance, if each condition changes
-the proportions of what the others hold, and if no clearer rule holds half of the same rows.
+Rules: cuts are quantiles of (P + Q)/2 on the first half of the rows, rounded as far as it makes
+no difference. All conditions, all pairs of them and ranges, and the 20 best pairs with a third
+one are tried. A rule is tested on the other half if it is clearer than the best of as many by
+chance, if each condition changes the proportions of what the others hold, and if no clearer rule
+holds half of the same rows.
 
-Given the rows of both samples that a rule holds, those of Q are taken as binomial: exact for rare rules,
-too wide by up to sqrt(2) for one that holds half of the mass (Clopper & Pearson 1934, Biometrika 26). With
-weights, the rows are as many equal ones as would know the mass as well. p-values are adjusted over
-the rules of the run (Holm 1979, Scand. J. Stat. 6)."""
+Given the rows of both samples that a rule holds, those of Q are taken as binomial: exact for rare
+rules, too wide by up to sqrt(2) for one that holds half of the mass (Clopper & Pearson 1934,
+Biometrika 26). With weights, the rows are as many equal ones as would know the mass as well.
+p-values are adjusted over the rules of the run (Holm 1979, Scand. J. Stat. 6)."""
 _SECTIONS = pair_sections(permutations=PERMUTATIONS)
 COMMANDS: dict[str, click.Command] = {
     "explain": Command(
