@@ -66,10 +66,11 @@ def _table(shares: Sequence[Result], top: int) -> list[str]:
 
 
 def _changed(params: Any) -> str:
-    """`median 41 -> 47`, `ios 31% -> 44%`."""
-    if "median" in params:
-        low, high = params["median"]
-        return f"median {short(low)} -> {short(high)}"
+    """`median 41 -> 47`, `90% below 41 -> 80`, `ios 31% -> 44%`."""
+    if "quantiles" in params:
+        low, high = params["quantiles"]
+        name = "median" if params["level"] == 0.5 else f"{100 * params['level']:g}% below"
+        return f"{name} {short(low)} -> {short(high)}"
     low, high = params["masses"]
     return f"{printable(params['word'])} {_mass(low)} -> {_mass(high)}"
 

@@ -9,29 +9,41 @@ from divmatch.estimators.explanation_features import Column, masses_of, ranks, v
 from divmatch.samples import Samples
 
 Array = NDArray[np.float64]
+LEVELS = (0.1, 0.25, 0.5, 0.75, 0.9)
+CLEARLY = 1.5  # times as far as the median
 
 
 def typical(column: Column, x: Samples, y: Samples) -> dict[str, Any]:
-    """The medians of a number; of a category the word whose share differs most, and its shares."""
+    """What moved most: a quantile of a number, or the share of a word.
+
+    The median where no other quantile moved clearly more.
+    """
     pair = [(values_of(column, one), one.masses()) for one in (x, y)]
     if column.gap:
         return {"word": "yes", "masses": [float(masses @ values) for values, masses in pair]}
     if not column.words:
-        return {"median": [median(values, masses) for values, masses in pair]}
+        p, q = (quantiles(values, masses) for values, masses in pair)
+        moved = np.abs(q - p)
+        moved[LEVELS.index(0.5)] *= CLEARLY
+        k = int(np.argmax(moved))
+        return {"level": LEVELS[k], "quantiles": [float(p[k]), float(q[k])]}
     shares = [masses_of(column, one) for one in (x, y)]
     place = int(np.argmax(np.abs(shares[1] - shares[0])))
     return {"word": column.words[place], "masses": [float(own[place]) for own in shares]}
 
 
-def median(values: Array, masses: Array) -> float:
-    """The middle of the mass: between two values where one half ends there."""
+def quantiles(values: Array, masses: Array, levels: tuple[float, ...] = LEVELS) -> Array:
+    """Where these shares of the mass end: between two values if they end there."""
     order = np.argsort(values)
     upto = np.cumsum(masses[order])
-    near = 1e-12 * upto[-1]
-    low, high = np.searchsorted(upto, [upto[-1] / 2 - near, upto[-1] / 2 + near], side="left")
+    near, last = 1e-12 * upto[-1], len(values) - 1
+    low, high = (
+        np.minimum(np.searchsorted(upto, np.array(levels) * upto[-1] + side), last)
+        for side in (-near, near)
+    )
     line = values[order]
-    last = len(line) - 1
-    return float((line[min(low, last)] + line[min(high, last)]) / 2)
+    made: Array = (line[low] + line[high]) / 2.0
+    return made
 
 
 def rank_correlation(one: Column, other: Column, samples: Samples) -> float | None:

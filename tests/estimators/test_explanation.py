@@ -12,7 +12,7 @@ from divmatch.estimators.explanation_features import columns_of
 from divmatch.estimators.explanation_rules import ratio_interval, rules
 from divmatch.estimators.explanation_search import Condition, grid_of, holds, rounded, searched
 from divmatch.estimators.explanation_test import blocks_of, pooled_rows, statistics, whole_test
-from divmatch.estimators.explanation_views import median, rank_correlation
+from divmatch.estimators.explanation_views import quantiles, rank_correlation, typical
 from divmatch.kernels.execution import executing
 from divmatch.randomness import stream
 from divmatch.samples import as_samples
@@ -497,16 +497,29 @@ def test_intervals_of_rules_hold_the_ratio():
 # -------------------------------------------------------------------------------------- views
 
 
-def test_medians_and_rank_correlations_are_the_usual_ones():
-    rng = np.random.default_rng(26)
-    block = np.round(correlated(rng, 101, 0.6), 1)
+def test_quantiles_and_rank_correlations_are_the_usual_ones():
+    block = np.round(correlated(np.random.default_rng(26), 100, 0.6), 1)
     x = as_samples(block, "x")
     one, other, _ = columns_of(x)
-    assert median(block[:, 0], x.masses()) == np.median(block[:, 0])
+    levels = (0.1, 0.25, 0.33, 0.5, 0.9)
+    expected = np.quantile(block[:, 0], levels, method="averaged_inverted_cdf")
+    assert quantiles(block[:, 0], x.masses(), levels) == pytest.approx(expected)
     expected = stats.spearmanr(block[:, 0], block[:, 1]).statistic
     assert rank_correlation(one, other, x) == pytest.approx(expected)
 
 
-def test_the_median_of_an_even_number_is_between_two():
-    assert median(np.array([4.0, 1.0, 2.0, 3.0]), np.full(4, 0.25)) == 2.5
-    assert median(np.array([1.0, 2.0]), np.array([0.3, 0.7])) == 2.0
+def test_weights_count_in_quantiles():
+    assert quantiles(np.array([1.0, 2.0]), np.array([0.3, 0.7]), (0.2, 0.3, 0.5)).tolist() == [
+        1,
+        1.5,
+        2,
+    ]
+
+
+def test_the_quantile_that_moved_is_shown():
+    x = np.random.default_rng(32).normal(size=400)
+    shown = []
+    for y in (x + 1.0, np.where(x > 0.8, 3 * x, x)):
+        pair = as_samples(x, "x"), as_samples(y, "y")
+        shown.append(typical(columns_of(pair[0])[0], *pair)["level"])
+    assert shown == [0.5, 0.9]
