@@ -151,7 +151,9 @@ def parts(group: click.Group, above: click.Context) -> list[str]:
 
 
 def methods(notes: str) -> list[str]:
-    """The docstrings of a quantity's methods, their headings as sub-headings."""
+    """The docstrings of a quantity's methods, their headings as sub-headings; or notes as they are."""
+    if not notes.startswith("METHOD "):
+        return [".SH NOTES", *paragraphs(notes)]
     lines: list[str] = [".SH METHODS"]
     for part in re.split(r"^METHOD (\S+)\n", notes, flags=re.MULTILINE)[1:]:
         if "\n" not in part:

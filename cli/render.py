@@ -153,7 +153,9 @@ def markdown_of(report: Report) -> str:
         p = short(result.test.p_value) if result.test else ""
         sample = printable(result.sample or report.name("q"))
         command = report.document["command"]
-        by_id = against_reference or command == "marginals" or command.startswith("match")
+        by_id = (
+            against_reference or command in ("marginals", "explain") or command.startswith("match")
+        )
         name = result.id if by_id else title(result, report)
         cells = (
             name,

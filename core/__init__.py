@@ -20,6 +20,8 @@ def __getattr__(name: str) -> Any:
         return import_module("divmatch.inference").function_of(FUNCTIONS[name])
     if name == "memorisation":
         return import_module("divmatch.generalisation").memorisation
+    if name == "explain":
+        return import_module("divmatch.estimators.explaining").explain
     if name == "match":
         return import_module("divmatch.match")
     raise AttributeError(f"module 'divmatch' has no attribute '{name}'")

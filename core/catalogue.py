@@ -39,6 +39,7 @@ STATISTICS = {  # statistics of `divmatch test` that are no command of their own
 COMMANDS = {  # everything else: name -> (module of the command, help)
     "probs": ("divmatch.cli.probs", "Row-wise divergences of probabilities, logits or counts."),
     "marginals": ("divmatch.cli.marginals", "Compare two tables column by column: W1, KS, JS, PSI, chi2, missing values."),
+    "explain": ("divmatch.cli.explain", "Which columns, pairs of columns and regions make Q differ from P."),
     "best-of-n": ("divmatch.cli.best_of_n", "KL between the best of n outputs and the base model."),
     "test": ("divmatch.cli.test", "Two-sample test: could both files come from one distribution?"),
     "memorisation": ("divmatch.cli.memorisation", "Has a generator memorised its training rows? Train, test and generated compared."),
@@ -76,7 +77,7 @@ SECTIONS = {
     "Estimate one quantity, P (the reference) first": tuple(QUANTITIES),
     "Estimate one quantity of one file": tuple(SINGLES),
     "Estimate one quantity, inputs of their own shape": tuple(SHAPED),
-    "Column by column, P (the reference) first": ("marginals",),
+    "Column by column, P (the reference) first": ("marginals", "explain"),
     "Matching rows, teacher P and student Q": ("probs", "best-of-n"),
     "Decide": ("test", "compare", "rank", "memorisation"),
     "Batch": ("score", "matrix"),
@@ -88,6 +89,7 @@ SECTIONS = {
         not in (
             "probs",
             "marginals",
+            "explain",
             "best-of-n",
             "test",
             "compare",

@@ -219,6 +219,12 @@ class Encoder:
             "scale": self._scaling.name,
             "notes": rows.notes + self._news(rows, layout),
             "layout": (self._scaling, d, d + len(layout.indicators)),
+            "categories": tuple(
+                (column.name, len(words) + gap)
+                for column, words, gap in zip(
+                    self._heading.categories, layout.words, layout.gaps, strict=True
+                )
+            ),
         }
         if rows.places is not None:
             origin["places"] = rows.places

@@ -79,6 +79,8 @@ CODES = {
     "W74": "weights are worth so few rows that draws by them repeat themselves",
     "W86": "the steps of a flow were used up before P was as near to Q as sampling allows",
     "W87": "the particles of a flow came to rest before P was as near to Q as sampling allows",
+    "W76": "nothing to explain: samples of one distribution may differ as much",
+    "W77": "the rarest categories were taken as one in the dependence",
     "W80": "rows were chosen more than once",
     "W81": "chosen rows are further from the whole than random ones",
     "W82": "equal masses stood on both sides of the cut: the first classes were kept",

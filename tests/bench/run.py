@@ -28,6 +28,7 @@ SUITES = (
     "bench_coverage",
     "bench_prdc",
     "bench_marginals",
+    "bench_explain",
     "bench_score",
     "bench_weights",
 )
