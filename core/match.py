@@ -297,8 +297,8 @@ def _undecided(
 ) -> Result:
     of = measure.quantity
     return Result(
-        of.name, measure.method, np.nan, of.unit_of(settings), of.direction, (x.n, y.n), x.d,
-        params=settings, better=of.better, status="inconclusive", id=name,
+        of.name, measure.method, np.nan, of.unit_of(settings), of.direction_of(settings), (x.n, y.n),
+        x.d, params=settings, better=of.better, status="inconclusive", id=name,
         warnings=(note,) if name == "after" else (),
     )  # fmt: skip
 

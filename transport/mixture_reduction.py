@@ -1,0 +1,147 @@
+"""Reduction of a Gaussian mixture to fewer components, by the composite transportation divergence."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from divmatch.matcher import Watch
+from divmatch.mixtures import Components
+from divmatch.transport.mixture_barycentre import barycentre, costs
+from divmatch.transport.mixture_cost import plan_of
+
+Array = NDArray[np.float64]
+ENOUGH = 1e-8  # relative decrease of the divergence at which the descent ends
+TOUCHING = 1e-14  # costs up to which Gaussians count as one, beside the largest cost between any
+
+
+@dataclass(frozen=True, eq=False)
+class Reduced:
+    """Fewer Gaussians, which of them each one went to, and the divergence between the two mixtures."""
+
+    mixture: Components
+    places: NDArray[np.intp]
+    divergence: float
+    steps: int
+    converged: bool
+    curve: tuple[float, ...]
+
+
+def pooled(mixtures: list[Components], shares: Array) -> Components:
+    """One mixture of all Gaussians, each part with its share."""
+    return Components(
+        np.concatenate([share * one.shares for share, one in zip(shares, mixtures, strict=True)]),
+        np.concatenate([one.means for one in mixtures]),
+        np.concatenate([one.covariances for one in mixtures]),
+    )
+
+
+def reduced(
+    mixture: Components,
+    count: int,
+    cost: str,
+    *,
+    starts: int,
+    steps: int,
+    rng: "Callable[[], np.random.Generator]",
+    watch: Watch | None = None,
+) -> Reduced:
+    """At most ``count`` Gaussians with the least Σ w_l min_k c(l, k), the best of several starts.
+
+    Every start is improved in turns: each Gaussian goes to the nearest, and each of the nearest
+    becomes the barycentre of those that came, which never makes the divergence larger. Fewer are
+    returned only where so few are different.
+    """
+    if count >= len(mixture.shares):
+        return Reduced(mixture, np.arange(len(mixture.shares)), 0.0, 0, True, (0.0,))
+    draw = None if count == 1 else rng()
+    found = []
+    for _ in range(1 if draw is None else starts):
+        found.append(_descended(mixture, _seeds(mixture, count, cost, draw), cost, steps))
+    best = min(found, key=lambda one: one.divergence)
+    for k, value in enumerate(best.curve):
+        (watch or Watch()).step(k, divergence=value)
+    return best
+
+
+def _seeds(
+    mixture: Components, count: int, cost: str, rng: "np.random.Generator | None"
+) -> Components:
+    """Gaussians drawn one by one, by weight times cost from those drawn so far (greedy k-means++)."""
+    if rng is None:
+        return _some(mixture, [int(np.argmax(mixture.shares))])
+    tries = 2 + int(np.log(count))
+    chances, nearest = mixture.shares, np.full(len(mixture.shares), np.inf)
+    places: list[int] = []
+    while len(places) < count and chances.sum() > 0:
+        bounds = np.cumsum(chances)
+        drawn = np.searchsorted(bounds / bounds[-1], rng.random(tries), side="right")
+        drawn = np.unique(np.minimum(drawn, len(bounds) - 1))
+        drawn = drawn[chances[drawn] > 0]
+        if not len(drawn):
+            continue
+        to = np.minimum(nearest[:, None], costs(mixture, _some(mixture, drawn), cost))
+        best = int(np.argmin(mixture.shares @ to))
+        places.append(int(drawn[best]))
+        nearest = to[:, best]
+        nearest[places] = 0.0
+        nearest[nearest <= TOUCHING * float(nearest.max())] = 0.0
+        chances = mixture.shares * nearest
+    return _some(mixture, places)
+
+
+def _some(mixture: Components, places: "list[int] | NDArray[np.intp]") -> Components:
+    return Components(mixture.shares[places], mixture.means[places], mixture.covariances[places])
+
+
+def _descended(mixture: Components, centres: Components, cost: str, steps: int) -> Reduced:
+    """Assignments and barycentres in turns."""
+    to = costs(mixture, centres, cost)
+    places = np.argmin(to, axis=1)
+    curve = [_divergence(mixture, to, places)]
+    converged = False
+    for _ in range(steps):
+        centres = _moved(mixture, centres, places, to, cost)
+        to = costs(mixture, centres, cost)
+        after = np.argmin(to, axis=1)
+        curve.append(min(_divergence(mixture, to, after), curve[-1]))
+        same = bool((after == places).all())
+        places = after
+        if same or curve[-2] - curve[-1] <= ENOUGH * curve[-2]:
+            converged = True
+            break
+    used, places = np.unique(places, return_inverse=True)
+    shares = np.bincount(places, weights=mixture.shares)
+    made = Components(shares, centres.means[used], centres.covariances[used])
+    return Reduced(made, places, curve[-1], len(curve) - 1, converged, tuple(curve))
+
+
+def _divergence(mixture: Components, to: Array, places: NDArray[np.intp]) -> float:
+    return float(mixture.shares @ to[np.arange(len(to)), places])
+
+
+def _moved(
+    mixture: Components, centres: Components, places: NDArray[np.intp], to: Array, cost: str
+) -> Components:
+    """Each centre at the barycentre of its group; one that nobody chose, at the costliest Gaussian."""
+    means, covariances = centres.means.copy(), centres.covariances.copy()
+    lost = mixture.shares * to[np.arange(len(to)), places]
+    for k in range(len(means)):
+        mine = np.flatnonzero(places == k)
+        if len(mine):
+            group = _some(mixture, mine)
+            group = Components(group.shares / group.shares.sum(), group.means, group.covariances)
+            means[k], covariances[k] = barycentre(group, (means[k], covariances[k]), cost)
+        else:
+            far = int(np.argmax(lost))
+            means[k], covariances[k] = mixture.means[far], mixture.covariances[far]
+            lost[far] = 0.0
+    return Components(centres.shares, means, covariances)
+
+
+def mixture_w2(p: Components, q: Components) -> float:
+    """MW₂², the least cost of moving p's Gaussians onto q's."""
+    between = costs(p, q, "w2")
+    plan = plan_of(between, p.shares, q.shares)[0]
+    return float(np.sum(plan * between))
