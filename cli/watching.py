@@ -69,6 +69,6 @@ def curve_csv(curve: tuple[Mapping[str, float], ...]) -> str:
     """One line an iteration."""
     if not curve:
         return "iteration\n"
-    names = list(curve[0])
-    rows = [",".join(repr(row.get(name, "")) for name in names) for row in curve]
+    names = list(dict.fromkeys(name for row in curve for name in row))
+    rows = [",".join(repr(row[name]) if name in row else "" for name in names) for row in curve]
     return "\n".join([",".join(names), *rows, ""])

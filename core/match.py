@@ -347,9 +347,13 @@ def _warned(result: Result, notes: tuple[Note, ...]) -> Result:
 
 
 def __getattr__(name: str) -> Any:
-    """The function of a task: `divmatch.match.weights(x, y, method="entropy")`."""
+    """The function of a task: `divmatch.match.weights(x, y, method="entropy")`, or `mixture`."""
     if name in MATCHES:
         return _function_of(task(name))
+    if name == "mixture":
+        from divmatch.mixing import mixture
+
+        return mixture
     raise AttributeError(f"module 'divmatch.match' has no attribute '{name}'")
 
 

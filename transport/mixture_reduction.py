@@ -105,7 +105,7 @@ def _descended(mixture: Components, centres: Components, cost: str, steps: int) 
         centres = _moved(mixture, centres, places, to, cost)
         to = costs(mixture, centres, cost)
         after = np.argmin(to, axis=1)
-        curve.append(min(_divergence(mixture, to, after), curve[-1]))
+        curve.append(_divergence(mixture, to, after))
         same = bool((after == places).all())
         places = after
         if same or curve[-2] - curve[-1] <= ENOUGH * curve[-2]:
