@@ -125,7 +125,9 @@ def read(session: Session, paths: Sequence[str], held_out: str | None) -> tuple[
     if rows:
         samples = list(encode(*(read_table(path, reading) for path in rows), reading=reading))
     elif session.options["columns"] or session.options["weights"]:
-        raise SettingError("--columns, --weights: mixtures have no rows to choose from; leave it out")
+        raise SettingError(
+            "--columns, --weights: mixtures have no rows to choose from; leave it out"
+        )
     measured = samples.pop() if held_out is not None else None
     waiting = iter(samples)
     return [next(waiting) if one is None else one for one in known], measured
@@ -156,14 +158,14 @@ def mixture_output_options() -> list[click.Parameter]:
     shown = shown_options(watched=True)
     for parameter in shown:
         if isinstance(parameter, click.Option) and parameter.name == "plot":
-            parameter.help = "Draw the mixture, before and after, column by column (needs matplotlib)."
+            parameter.help = (
+                "Draw the mixture, before and after, column by column (needs matplotlib)."
+            )
     return [*made, *shown]
 
 
 SECTIONS: dict[str, list[click.Parameter]] = {
-    "Reading": [
-        p for p in input_options(pair=False) if p.name not in ("scale", "categorical")
-    ],
+    "Reading": [p for p in input_options(pair=False) if p.name not in ("scale", "categorical")],
     "Before and after": [
         option(
             "--held-out",

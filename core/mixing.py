@@ -160,7 +160,7 @@ def mixed(
         results = [_count(made)]
     facts = {**made.facts, "components": len(made.after.shares)}
     total = sum(made.rows) if all(made.rows) else 0
-    names = next((one.columns for one in inputs if one.columns), ())
+    names = next(filter(None, map(_names, inputs)), ())
     known = (total, "mixture", names)
     places = None if made.reduced is None else made.reduced.places
     return Mixed(
@@ -193,7 +193,7 @@ def _checked(inputs: Sequence[Samples], plan: Plan, held_out: Samples | None) ->
                 f"{one.name} has {counted(one.d, 'column')}, {first.name} has {first.d}; all need the "
                 "same"
             )
-    named = [one for one in every if one.columns]
+    named = [one for one in every if _names(one)]
     for one in named:
         if one.columns != named[0].columns:
             raise SampleError(
@@ -211,6 +211,11 @@ def _checked(inputs: Sequence[Samples], plan: Plan, held_out: Samples | None) ->
         )
     merged = not samples and len(inputs) > 1 and plan.reduce is None
     return replace(plan, reduce=total) if merged else plan
+
+
+def _names(one: Samples) -> tuple[str, ...]:
+    """What the columns are called; those of a plain array have positions and no names."""
+    return () if all(name.isdecimal() for name in one.columns) else one.columns
 
 
 # --------------------------------------------------------------------------------- fit and reduce
@@ -365,9 +370,7 @@ def _likelihoods(
         note = Note("W70", "too few rows to hold some out, so no log-likelihood")
         return [_undecided(note, samples, name) for name in ("before", "after")], "both"
     try:
-        folds = [
-            _fold(inputs, plan, made.shares, seed, k) for k in range(2)
-        ]
+        folds = [_fold(inputs, plan, made.shares, seed, k) for k in range(2)]
     except InconclusiveError as error:
         note = Note("W70", f"no fit to a half of the rows, so no log-likelihood: {error}")
         return [_undecided(note, samples, name) for name in ("before", "after")], "both"
@@ -381,9 +384,7 @@ def _likelihoods(
     return _told(seen, d, level), "both"
 
 
-def _fold(
-    inputs: Sequence[Samples], plan: Plan, shares: Array, seed: int, fold: int
-) -> _Seen:
+def _fold(inputs: Sequence[Samples], plan: Plan, shares: Array, seed: int, fold: int) -> _Seen:
     """Fits to one half of every input's rows, measured on the other half."""
     known: list[Samples] = []
     points, masses = [], []
@@ -437,7 +438,17 @@ def _told(seen: _Seen, d: int, level: float) -> list[Result]:
         ci = None if half is None else Interval(level, value - half, value + half, "influence")
         metric = "log_likelihood_gain" if name == "gain" else "log_likelihood"
         one = Result(
-            metric, "mixture", value, "nats", "P", (rows.n,), d, se=se, ci=ci, better="higher", id=name
+            metric,
+            "mixture",
+            value,
+            "nats",
+            "P",
+            (rows.n,),
+            d,
+            se=se,
+            ci=ci,
+            better="higher",
+            id=name,
         )
         if not np.isfinite(value):
             one = replace(one, status="inconclusive")

@@ -179,9 +179,9 @@ def read_mixture(path: str) -> StoredMixture | None:
     if not keys.issuperset(PARTS):
         return None
     arrays = {key: _array(place, key) for key in (*PARTS, "n", "columns") if key in keys}
-    return as_mixture(
-        *(arrays[part] for part in PARTS), _rows(arrays, place), place.name, _names(arrays, place)
-    )
+    weights, means, covariances = (arrays[part] for part in PARTS)
+    rows, names = _rows(arrays, place), _names(arrays, place)
+    return as_mixture(weights, means, covariances, rows, place.name, names)
 
 
 def _array(place: Place, key: str) -> NDArray[Any]:

@@ -11,7 +11,9 @@ from divmatch.errors import DivmatchError, FileError, SettingError, suggestion
 from divmatch.mixtures import PARTS, StoredMixture, read_mixture
 from divmatch.samples import Points
 
-GRAMMAR = "expected gaussian:MEAN,COV (numbers or .npy files) or mixture:FILE.npz, or FILE.npz alone"
+GRAMMAR = (
+    "expected gaussian:MEAN,COV (numbers or .npy files) or mixture:FILE.npz, or FILE.npz alone"
+)
 SYMMETRIC = 1e-8  # how far a covariance may be from its transpose, relative to its largest number
 
 

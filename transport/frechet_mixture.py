@@ -20,9 +20,16 @@ from divmatch.transport.mixture_cost import Gradient, transported
 
 Count = Annotated[
     int,
-    Setting("number of Gaussians fitted to rows; stored mixtures have theirs", least=1, shown="K", bare="2"),
+    Setting(
+        "number of Gaussians fitted to rows; stored mixtures have theirs",
+        least=1,
+        shown="K",
+        bare="2",
+    ),
 ]
-Cost = Annotated[Literal["w2", "jeffreys", "kl"], Setting("what moving one Gaussian onto another costs")]
+Cost = Annotated[
+    Literal["w2", "jeffreys", "kl"], Setting("what moving one Gaussian onto another costs")
+]
 
 SWEEPS, STILL = 300, 1e-4  # of the linear equations for the influences
 
@@ -150,7 +157,9 @@ def _influences(samples: Samples, side: Side, slope: Gradient) -> tuple[Array, l
     """The influence of every row, none at all of a stored mixture; and what is to be said."""
     kept, fitted = side.rows, side.mixture
     if kept is None or not isinstance(fitted, Mixture):
-        exact = f"{samples.name}: the stored mixture is taken as exact, without the error of its fit"
+        exact = (
+            f"{samples.name}: the stored mixture is taken as exact, without the error of its fit"
+        )
         return np.empty(0), [Note("W60", exact)]
     notes = _notes(samples, fitted)
     own, settled = influences(kept.points, kept.masses(), fitted, slope)

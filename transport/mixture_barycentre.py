@@ -15,7 +15,9 @@ ROUNDS = 200
 
 def costs(p: Components, q: Components, cost: str) -> Array:
     """c(k, j) of every Gaussian of p from every one of q, (K, J), never below 0."""
-    made = np.column_stack([COSTS[cost](p, m, b) for m, b in zip(q.means, q.covariances, strict=True)])
+    made = np.column_stack(
+        [COSTS[cost](p, m, b) for m, b in zip(q.means, q.covariances, strict=True)]
+    )
     return np.asarray(np.maximum(made, 0.0))
 
 

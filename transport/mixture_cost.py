@@ -107,9 +107,7 @@ def plan_of(costs: Array, a: Array, b: Array) -> tuple[Array, Array, Array]:
         method="highs-ds",
     )
     if found.status != 0:
-        raise InconclusiveError(
-            f"the plan between components was not found: {found.message}"
-        )
+        raise InconclusiveError(f"the plan between components was not found: {found.message}")
     potentials = found.eqlin.marginals * scale
     plan = np.maximum(found.x, 0.0).reshape(rows, columns)
     return plan, potentials[:rows], potentials[rows:]

@@ -114,9 +114,7 @@ def _trials(
     made = []
     for _ in range(starts):
         own = _groups(rows, masses, count, draw)
-        made.append(
-            improved(rows, masses, maximised(rows, masses, own, prior), TRIAL, prior)
-        )
+        made.append(improved(rows, masses, maximised(rows, masses, own, prior), TRIAL, prior))
     return sorted(made, key=lambda trial: -trial.log_likelihood)
 
 
@@ -216,8 +214,8 @@ def _state(mixture: Mixture, done: int, prior: Prior) -> Mapping[str, NDArray[An
 
 def _resumed(state: Mapping[str, NDArray[Any]], rows: Array) -> tuple[Mixture, int, bool]:
     free = float(state["prior"]) == 0.0
-    parts = (state[part] for part in ("shares", "means", "covariances"))
-    start = Mixture(*parts, np.empty((len(rows), 0)), -math.inf, float(state["prior"]))
+    shares, means, covariances = (state[part] for part in ("shares", "means", "covariances"))
+    start = Mixture(shares, means, covariances, np.empty((len(rows), 0)), -math.inf, float(state["prior"]))
     return start, int(state["done"]), free
 
 

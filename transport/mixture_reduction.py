@@ -56,9 +56,10 @@ def reduced(
     if count >= len(mixture.shares):
         return Reduced(mixture, np.arange(len(mixture.shares)), 0.0, 0, True, (0.0,))
     draw = None if count == 1 else rng()
-    found = []
-    for _ in range(1 if draw is None else starts):
-        found.append(_descended(mixture, _seeds(mixture, count, cost, draw), cost, steps))
+    found = [
+        _descended(mixture, _seeds(mixture, count, cost, draw), cost, steps)
+        for _ in range(1 if draw is None else starts)
+    ]
     best = min(found, key=lambda one: one.divergence)
     for k, value in enumerate(best.curve):
         (watch or Watch()).step(k, divergence=value)
@@ -111,8 +112,8 @@ def _descended(mixture: Components, centres: Components, cost: str, steps: int) 
         if same or curve[-2] - curve[-1] <= ENOUGH * curve[-2]:
             converged = True
             break
-    used, places = np.unique(places, return_inverse=True)
-    shares = np.bincount(places, weights=mixture.shares)
+    used, places = np.unique(places, return_inverse=True)  # one that nobody chose is left out
+    shares = np.bincount(places, weights=mixture.shares).astype(np.float64)
     made = Components(shares, centres.means[used], centres.covariances[used])
     return Reduced(made, places, curve[-1], len(curve) - 1, converged, tuple(curve))
 

@@ -219,7 +219,10 @@ def test_target_and_its_scores_are_one():
         ("gaussian:0,holes.npy", "holes.npy: expected finite numbers"),
         ("gaussian:0,words.npy", "words.npy: expected finite numbers"),
         ("none.npz", "none.npz: no such file"),
-        ("few-arrays.npz", "few-arrays.npz: expected an .npz file with weights, means, covariances"),
+        (
+            "few-arrays.npz",
+            "few-arrays.npz: expected an .npz file with weights, means, covariances",
+        ),
         ("mixture:negative.npz", "weights must be numbers of at least 0"),
         ("mixture:half.npz", "half.npz::weights sum to 0.5, expected 1"),
         ("mixture:few.npz", r"means has shape \(2, 3\), expected \(2, 2\)"),
