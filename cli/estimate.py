@@ -132,7 +132,9 @@ def setting_option(of: Family[Any], setting: Setting) -> click.Option:
     if bool in setting.types:
         flags = f"{setting.flag}/--no-{setting.flag[2:]}" if setting.default else setting.flag
         return click.Option([flags, setting.name], is_flag=True, default=None, help=text)
-    bare: dict[str, Any] = {} if setting.bare is None else {"is_flag": False, "flag_value": setting.bare}
+    bare: dict[str, Any] = (
+        {} if setting.bare is None else {"is_flag": False, "flag_value": setting.bare}
+    )
     return click.Option(
         [setting.flag, setting.name],
         metavar=setting.metavar,

@@ -215,7 +215,9 @@ def _state(mixture: Mixture, done: int, prior: Prior) -> Mapping[str, NDArray[An
 def _resumed(state: Mapping[str, NDArray[Any]], rows: Array) -> tuple[Mixture, int, bool]:
     free = float(state["prior"]) == 0.0
     shares, means, covariances = (state[part] for part in ("shares", "means", "covariances"))
-    start = Mixture(shares, means, covariances, np.empty((len(rows), 0)), -math.inf, float(state["prior"]))
+    start = Mixture(
+        shares, means, covariances, np.empty((len(rows), 0)), -math.inf, float(state["prior"])
+    )
     return start, int(state["done"]), free
 
 
