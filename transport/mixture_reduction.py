@@ -1,19 +1,20 @@
 """Reduction of a Gaussian mixture to fewer components, by the composite transportation divergence."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from divmatch.matcher import Watch
 from divmatch.mixtures import Components
-from divmatch.transport.mixture_barycentre import barycentre, costs
+from divmatch.transport.mixture_barycentre import COSTS, ROUNDS, Costs, barycentre, costs
 from divmatch.transport.mixture_cost import plan_of
 
 Array = NDArray[np.float64]
 ENOUGH = 1e-8  # relative decrease of the divergence at which the descent ends
-TOUCHING = 1e-14  # costs up to which Gaussians count as one, beside the largest cost between any
+TOUCHING = 1e-12  # costs up to which Gaussians count as one, beside the largest
+FEW = 3  # rounds for a barycentre on the way, where groups still change
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,20 +57,36 @@ def reduced(
     if count >= len(mixture.shares):
         return Reduced(mixture, np.arange(len(mixture.shares)), 0.0, 0, True, (0.0,))
     draw = None if count == 1 else rng()
+    scale = np.ones(mixture.d) if cost == "w2" else _spreads(mixture)
+    of = COSTS[cost](_scaled(mixture, 1.0 / scale))
     found = [
-        _descended(mixture, _seeds(mixture, count, cost, draw), cost, steps)
+        _descended(of, _seeds(of, count, draw), cost, steps, FEW)
         for _ in range(1 if draw is None else starts)
     ]
     best = min(found, key=lambda one: one.divergence)
-    for k, value in enumerate(best.curve):
+    made = _descended(of, best.mixture, cost, steps, ROUNDS)
+    curve = (*best.curve, *made.curve[1:])
+    for k, value in enumerate(curve):
         (watch or Watch()).step(k, divergence=value)
-    return best
+    return replace(made, mixture=_scaled(made.mixture, scale), steps=len(curve) - 1, curve=curve)
 
 
-def _seeds(
-    mixture: Components, count: int, cost: str, rng: "np.random.Generator | None"
-) -> Components:
+def _spreads(mixture: Components) -> Array:
+    """The standard deviations of all columns: costs in nats do not depend on their units."""
+    centre = mixture.shares @ mixture.means
+    within = np.einsum("kii->ki", mixture.covariances) + (mixture.means - centre) ** 2
+    return np.asarray(np.sqrt(mixture.shares @ within))
+
+
+def _scaled(mixture: Components, scale: Array) -> Components:
+    return Components(
+        mixture.shares, mixture.means * scale, mixture.covariances * scale[:, None] * scale
+    )
+
+
+def _seeds(of: Costs, count: int, rng: "np.random.Generator | None") -> Components:
     """Gaussians drawn one by one, by weight times cost from those drawn so far (greedy k-means++)."""
+    mixture = of.p
     if rng is None:
         return _some(mixture, [int(np.argmax(mixture.shares))])
     tries = 2 + int(np.log(count))
@@ -82,7 +99,7 @@ def _seeds(
         drawn = drawn[chances[drawn] > 0]
         if not len(drawn):
             continue
-        to = np.minimum(nearest[:, None], costs(mixture, _some(mixture, drawn), cost))
+        to = np.minimum(nearest[:, None], of.under(_some(mixture, drawn), nearest))
         best = int(np.argmin(mixture.shares @ to))
         places.append(int(drawn[best]))
         nearest = to[:, best]
@@ -96,20 +113,17 @@ def _some(mixture: Components, places: "list[int] | NDArray[np.intp]") -> Compon
     return Components(mixture.shares[places], mixture.means[places], mixture.covariances[places])
 
 
-def _descended(mixture: Components, centres: Components, cost: str, steps: int) -> Reduced:
+def _descended(of: Costs, centres: Components, cost: str, steps: int, rounds: int) -> Reduced:
     """Assignments and barycentres in turns."""
-    to = costs(mixture, centres, cost)
-    places = np.argmin(to, axis=1)
-    curve = [_divergence(mixture, to, places)]
+    mixture = of.p
+    places, lost = of.nearest(centres)
+    curve = [float(mixture.shares @ lost)]
     converged = False
     for _ in range(steps):
-        centres = _moved(mixture, centres, places, to, cost)
-        to = costs(mixture, centres, cost)
-        after = np.argmin(to, axis=1)
-        curve.append(_divergence(mixture, to, after))
-        same = bool((after == places).all())
-        places = after
-        if same or curve[-2] - curve[-1] <= ENOUGH * curve[-2]:
+        centres = _moved(mixture, centres, places, lost, cost, rounds)
+        places, lost = of.nearest(centres)
+        curve.append(float(mixture.shares @ lost))
+        if curve[-2] - curve[-1] <= ENOUGH * curve[-2]:
             converged = True
             break
     used, places = np.unique(places, return_inverse=True)  # one that nobody chose is left out
@@ -118,26 +132,28 @@ def _descended(mixture: Components, centres: Components, cost: str, steps: int) 
     return Reduced(made, places, curve[-1], len(curve) - 1, converged, tuple(curve))
 
 
-def _divergence(mixture: Components, to: Array, places: NDArray[np.intp]) -> float:
-    return float(mixture.shares @ to[np.arange(len(to)), places])
-
-
 def _moved(
-    mixture: Components, centres: Components, places: NDArray[np.intp], to: Array, cost: str
+    mixture: Components,
+    centres: Components,
+    places: NDArray[np.intp],
+    lost: Array,
+    cost: str,
+    rounds: int,
 ) -> Components:
     """Each centre at the barycentre of its group; one that nobody chose, at the costliest Gaussian."""
     means, covariances = centres.means.copy(), centres.covariances.copy()
-    lost = mixture.shares * to[np.arange(len(to)), places]
+    dear = mixture.shares * lost
     for k in range(len(means)):
         mine = np.flatnonzero(places == k)
         if len(mine):
             group = _some(mixture, mine)
             group = Components(group.shares / group.shares.sum(), group.means, group.covariances)
-            means[k], covariances[k] = barycentre(group, (means[k], covariances[k]), cost)
+            start = means[k], covariances[k]
+            means[k], covariances[k] = barycentre(group, start, cost, rounds)
         else:
-            far = int(np.argmax(lost))
+            far = int(np.argmax(dear))
             means[k], covariances[k] = mixture.means[far], mixture.covariances[far]
-            lost[far] = 0.0
+            dear[far] = 0.0
     return Components(centres.shares, means, covariances)
 
 
