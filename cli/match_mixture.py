@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from divmatch.catalogue import QUANTITIES
 from divmatch.cli.command import Command
 from divmatch.cli.match_command import check_files, shown_options
 from divmatch.cli.options import (
@@ -36,7 +37,8 @@ of --starts random starts is kept, and nothing depends on the columns' units. No
 covariances, unless a component collapses from every start (W52). Before is one Gaussian, after the
 mixture, gain the difference: mean log-likelihoods a row, of fits to one half of the rows, measured on
 the other, and back; --held-out FILE has rows of its own for it. A gain whose interval is above 0 is
-worth its components; in a reduction it is what the reduction costs.
+worth its components; in a reduction it is what the reduction costs. --metric energy, or another
+divergence, compares such rows with as many draws.
 
 A reduction minimises the composite transportation divergence sum_l w_l min_k c(l, k). The cost c of
 replacing a Gaussian by another is the Kullback-Leibler divergence (kl, where groups become the
@@ -44,7 +46,7 @@ Gaussian of their moments), the squared 2-Wasserstein distance (w2, their baryce
 directions of the first (jeffreys). MW2^2, the least w2 cost of moving one mixture onto the other, is
 told beside it; --trace has the curve, which never rises.
 
---max and --min are limits of the log-likelihood after, or of the divergence where no rows are looked
+--max and --min are limits of the figure after, or of the reduction's divergence where no rows are looked
 at. What is not converged (W68) decides no limit.
 
 Source: Dempster, Laird & Rubin 1977 (J. Royal Statistical Society B 39); Zhang & Chen 2020 (arXiv
@@ -71,7 +73,7 @@ def run(**options: Any) -> int:
                     inputs,
                     plan,
                     held_out=held_out,
-                    measure=options["metric"] != "none",
+                    metric=options["metric"],
                     level=options["level"],
                     seed=session.seed,
                     watch=watch,
@@ -93,7 +95,7 @@ class MixtureSession(Session):
 
 def prepared(options: Mapping[str, Any]) -> tuple[Session, Any]:
     """What can be said before any data are read."""
-    from divmatch.mixing import Plan
+    from divmatch.mixing import Plan, measuring
 
     session = MixtureSession(
         "match mixture", {**options, "scale": "none", "categorical": "error", "permutations": 0}
@@ -101,6 +103,7 @@ def prepared(options: Mapping[str, Any]) -> tuple[Session, Any]:
     check_files(session)
     names = ("components", "reduce", "cost", "starts", "steps")
     plan = Plan(**{name: options[name] for name in names})
+    measuring(options["metric"])
     if options["metric"] == "none" and options["held_out"] is not None:
         raise SettingError("--held-out: has no effect with --metric none; leave one out")
     return session, plan
@@ -175,11 +178,12 @@ SECTIONS: dict[str, list[click.Parameter]] = {
         ),
         option(
             "--metric",
-            type=choice("log-likelihood", "none"),
+            metavar="NAME",
             default="log-likelihood",
             show_default=True,
-            envvar=None,
-            help="What rows are looked at for; none fits to no halves.",
+            help="What before and after are measured with: log-likelihood; a divergence of held-out rows "
+            f"from as many draws, {', '.join(QUANTITIES)}, with settings if wanted, such as "
+            "mmd:kernel=laplace; or none.",
         ),
         *(p for p in inference_options() if p.name != "permutations"),
     ],

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from divmatch.crossfit import combined
 from divmatch.errors import InconclusiveError, SampleError, SettingError, counted
-from divmatch.estimator import se_of_terms
+from divmatch.estimator import Estimator, parse_metric, se_of_terms
+from divmatch.inference import infer
 from divmatch.intervals import normal_quantile
 from divmatch.kernels.execution import one_blas_thread
 from divmatch.matcher import Watch
@@ -26,6 +28,7 @@ from divmatch.transport.mixture_fit import Fitted, fitted
 from divmatch.transport.mixture_reduction import Reduced, mixture_w2, pooled, reduced
 
 Array = NDArray[np.float64]
+LIKELIHOOD, NONE = "log-likelihood", "none"
 FEWEST = 4  # rows of an input that can be halved
 UNITS = {"kl": "nats", "jeffreys": "nats", "w2": "data unit^2"}
 
@@ -55,7 +58,8 @@ class Mixed:
 
     ``whole`` is what was there before a reduction: the fit to the rows, or all mixtures together.
     ``results`` are the mean log-likelihood of held-out rows before (one Gaussian, or the whole
-    mixture where it was reduced), after, and the gain; the divergence of a reduction and its MW2.
+    mixture where it was reduced), after, and the gain, or their divergence from draws before and
+    after; the divergence of a reduction and its MW2.
     """
 
     mixture: StoredMixture
@@ -82,7 +86,7 @@ def mixture(
     steps: int = 1000,
     weights: ArrayLike | None = None,
     held_out: ArrayLike | Samples | None = None,
-    measure: bool = True,
+    metric: str = LIKELIHOOD,
     level: float = 0.95,
     seed: int = 0,
 ) -> Mixed:
@@ -107,8 +111,8 @@ def mixture(
         Of the rows of the only input.
     held_out : array
         Rows of which the log-likelihood is told; without them halves of the inputs' rows.
-    measure : bool
-        Whether fits to halves are made to be measured.
+    metric : str
+        What is measured: log-likelihood; a divergence of rows from draws, ``name[:key=value,...]``; none.
     level : float
         Confidence level of the intervals.
     seed : int
@@ -132,7 +136,7 @@ def mixture(
     given = [as_samples(one, name, weights) for one, name in zip(inputs, names, strict=True)]
     rows = None if held_out is None else as_samples(held_out, "held_out")
     plan = Plan(components, reduce, cost, starts, steps)
-    return mixed(given, plan, held_out=rows, measure=measure, level=level, seed=seed)
+    return mixed(given, plan, held_out=rows, metric=metric, level=level, seed=seed)
 
 
 def mixed(
@@ -140,7 +144,7 @@ def mixed(
     plan: Plan,
     *,
     held_out: Samples | None = None,
-    measure: bool = True,
+    metric: str = LIKELIHOOD,
     level: float = 0.95,
     seed: int = 0,
     watch: Watch | None = None,
@@ -148,11 +152,11 @@ def mixed(
     """Fit, merge, reduce; then say how likely rows are that the fits have not seen. See `mixture`."""
     if not 0 < level < 1:
         raise SettingError(f"--level {level}: expected a number above 0, below 1")
-    plan = _checked(inputs, plan, held_out)
+    plan, measure = _checked(inputs, plan, held_out), measuring(metric)
     watch = watch or Watch()
     with one_blas_thread(), np.errstate(all="ignore"):  # what is undefined is refused below
         made = _made(inputs, plan, seed, "all", watch)
-        results, held = _likelihoods(inputs, plan, made, held_out, measure, level, seed)
+        results, held = _measured(inputs, plan, made, held_out, measure, level, seed)
         results = [_warned(one, made.notes) if one.id != "before" else one for one in results]
         if made.reduced is not None:
             results += [_warned(one, made.notes) for one in _distances(made, made.reduced, plan)]
@@ -336,56 +340,64 @@ def _unconverged(what: str) -> Note:
     return Note("W68", f"{what} was not converged: the figures decide no limit; give more --steps")
 
 
-# ------------------------------------------------------------------------------------ likelihoods
+# ------------------------------------------------------------------------------ before and after
+
+Measure = tuple[Estimator, dict[str, Any]]  # a divergence with its settings
+
+
+def measuring(metric: str) -> "Measure | str":
+    """The divergence, or the word for what is none."""
+    if metric in (LIKELIHOOD, NONE):
+        return metric
+    try:
+        return parse_metric(metric, scoring=False)
+    except SettingError as error:
+        raise SettingError(f"--metric: {error}, nor {LIKELIHOOD} or {NONE}") from None
 
 
 @dataclass(frozen=True, eq=False)
 class _Seen:
-    """Log-densities of rows before and after, the rows' weights."""
+    """Rows that a fit has not seen, what it is compared with, what it is, what it has to say."""
 
-    before: Array
-    after: Array
-    masses: Array
+    rows: Samples
+    before: Components
+    after: Components
+    mass: float = 1.0  # beside that of other fits' rows
     notes: tuple[Note, ...] = ()
 
 
-def _likelihoods(
+def _measured(
     inputs: Sequence[Samples],
     plan: Plan,
     made: _Made,
     held_out: Samples | None,
-    measure: bool,
+    measure: "Measure | str",
     level: float,
     seed: int,
 ) -> tuple[list[Result], str]:
-    """Mean log-likelihoods of rows that the fits have not seen, and which rows those are."""
+    """Figures of rows that the fits have not seen, and which rows those are."""
     samples = [one for one in inputs if not isinstance(one, StoredMixture)]
-    d = inputs[0].d
-    if held_out is not None:
-        seen = _under(made, plan, held_out.points, held_out.masses())
-        return _told(seen, d, level), "file"
-    if not samples or not measure:
+    if measure == NONE or (held_out is None and not samples):
         return [], "none"
-    if min(one.n for one in samples) < FEWEST:
-        note = Note("W70", "too few rows to hold some out, so no log-likelihood")
-        return [_undecided(note, samples, name) for name in ("before", "after")], "both"
+    held = "both" if held_out is None else "file"
     try:
-        folds = [_fold(inputs, plan, made.shares, seed, k) for k in range(2)]
+        if held_out is not None:
+            seen = [_compared(made, plan, held_out)]
+        elif min(one.n for one in samples) < FEWEST:
+            raise InconclusiveError("too few rows to hold some out")
+        else:
+            seen = [_fold(inputs, plan, made.shares, seed, fold) for fold in range(2)]
+        if isinstance(measure, str):
+            return _likelihoods(seen, level), held
+        return _divergences(seen, *measure, level, seed), held
     except InconclusiveError as error:
-        note = Note("W70", f"no fit to a half of the rows, so no log-likelihood: {error}")
-        return [_undecided(note, samples, name) for name in ("before", "after")], "both"
-    masses = np.concatenate([fold.masses for fold in folds])
-    seen = _Seen(
-        np.concatenate([fold.before for fold in folds]),
-        np.concatenate([fold.after for fold in folds]),
-        masses / masses.sum(),
-        folds[0].notes or folds[1].notes,
-    )
-    return _told(seen, d, level), "both"
+        note = Note("W70", f"no figure after: {error}")
+        rows = samples if held_out is None else [held_out]
+        return [_undecided(note, measure, rows, name) for name in ("before", "after")], held
 
 
 def _fold(inputs: Sequence[Samples], plan: Plan, shares: Array, seed: int, fold: int) -> _Seen:
-    """Fits to one half of every input's rows, measured on the other half."""
+    """Fits to one half of every input's rows, with the other halves."""
     known: list[Samples] = []
     points, masses = [], []
     for k, (one, share) in enumerate(zip(inputs, shares, strict=True)):
@@ -395,23 +407,93 @@ def _fold(inputs: Sequence[Samples], plan: Plan, shares: Array, seed: int, fold:
         order = stream(seed, "match", "halves", k).permutation(one.n)
         halves = np.sort(order[: one.n // 2]), np.sort(order[one.n // 2 :])
         rest = halves[1 - fold]
-        known.append(one.take(halves[fold]))
+        known.append(_half(one, halves[fold]))
         points.append(one.points[rest])
         masses.append(share * one.masses()[rest])
+    weights = np.concatenate(masses)
+    if not weights.sum() > 0:
+        raise InconclusiveError("a half of the rows has no weight")
     made = _made(known, plan, seed, f"half {fold}", Watch())
-    seen = _under(made, plan, np.concatenate(points), np.concatenate(masses))
+    even = bool((weights == weights[0]).all())
+    rows = Samples(
+        np.concatenate(points), None if even else weights / weights.sum(), "held-out rows",
+        inputs[0].columns,
+    )  # fmt: skip
     notes = () if made.converged else (_unconverged("a fit to a half of the rows"),)
-    return replace(seen, notes=notes)
+    return replace(_compared(made, plan, rows), mass=float(weights.sum()), notes=notes)
 
 
-def _under(made: _Made, plan: Plan, points: Array, masses: Array) -> _Seen:
-    """Log-densities of rows under the mixture, and under what it is compared with."""
-    after = _log_densities(made.after, points)
+def _half(one: Samples, rows: NDArray[np.intp]) -> Samples:
+    if not one.masses()[rows].sum() > 0:
+        raise InconclusiveError(f"{one.name}: a half of the rows has no weight")
+    return one.take(rows)
+
+
+def _compared(made: _Made, plan: Plan, rows: Samples) -> _Seen:
+    """The whole mixture where it was reduced, else one Gaussian, against what was made."""
     first = made.whole
     if plan.reduce is None:
         held = stored(made.whole)
         first = Components(np.ones(1), held.mean[None], held.covariance[None])
-    return _Seen(_log_densities(first, points), after, masses)
+    return _Seen(rows, first, made.after)
+
+
+def _likelihoods(seen: Sequence[_Seen], level: float) -> list[Result]:
+    """Mean log-likelihood before and after, and the gain, with intervals over the rows."""
+    before = np.concatenate([_log_densities(one.before, one.rows.points) for one in seen])
+    after = np.concatenate([_log_densities(one.after, one.rows.points) for one in seen])
+    masses = np.concatenate([one.mass * one.rows.masses() for one in seen])
+    masses /= masses.sum()
+    rows, d = Samples(after[:, None], masses), seen[0].rows.d
+    notes = {note.code: note for one in seen for note in one.notes}
+    made = []
+    for name, terms in (("before", before), ("after", after), ("gain", after - before)):
+        value = float(masses @ terms)
+        se = se_of_terms((rows, terms))
+        half = None if se is None else normal_quantile(0.5 + level / 2) * se
+        ci = None if half is None else Interval(level, value - half, value + half, "influence")
+        metric = "log_likelihood_gain" if name == "gain" else "log_likelihood"
+        status = "ok" if np.isfinite(value) else "inconclusive"
+        one = Result(
+            metric, "mixture", value, "nats", "P", (rows.n,), d, se=se, ci=ci, better="higher",
+            status=status, id=name,
+        )  # fmt: skip
+        made.append(_warned(one, () if name == "before" else tuple(notes.values())))
+    return made
+
+
+def _divergences(
+    seen: Sequence[_Seen], measure: Estimator, settings: Mapping[str, Any], level: float, seed: int
+) -> list[Result]:
+    """How far the rows are from as many draws, before and after."""
+    made = []
+    for name in ("before", "after"):
+        parts = []
+        for k, one in enumerate(seen):
+            of = one.before if name == "before" else one.after
+            draws = drawn(of, one.rows.n, stream(seed, "match", "mixture", "draws", k))
+            other = Samples(draws, None, "draws", one.rows.columns)
+            found = infer(measure, one.rows, other, settings, level=level, seed=seed)
+            parts.append(_warned(found, () if name == "before" else one.notes))
+        n = (sum(one.rows.n for one in seen),) * 2
+        several = len(parts) > 1
+        whole = combined(parts, level, n, shared=False, name=name) if several else parts[0]
+        made.append(replace(whole, id=name))
+    return made
+
+
+def drawn(mixture: Components, count: int, rng: "np.random.Generator") -> Array:
+    """Rows drawn from a mixture, (count, d)."""
+    bounds = np.cumsum(mixture.shares)
+    places = np.searchsorted(bounds / bounds[-1], rng.random(count), side="right")
+    normal = rng.standard_normal((count, mixture.d))
+    values, vectors = np.linalg.eigh(mixture.covariances)
+    roots = vectors * np.sqrt(np.maximum(values, 0.0))[:, None, :]
+    made = mixture.means[places]
+    for k, root in enumerate(roots):
+        mine = places == k
+        made[mine] += normal[mine] @ root.T
+    return made
 
 
 def _log_densities(mixture: Components, points: Array) -> Array:
@@ -423,43 +505,16 @@ def _log_densities(mixture: Components, points: Array) -> Array:
         ) from None
 
 
-def _told(seen: _Seen, d: int, level: float) -> list[Result]:
-    """Before, after and the gain, with intervals over the rows."""
-    rows = Samples(seen.after[:, None], seen.masses)
-    made = []
-    for name, terms in (
-        ("before", seen.before),
-        ("after", seen.after),
-        ("gain", seen.after - seen.before),
-    ):
-        value = float(seen.masses @ terms)
-        se = se_of_terms((rows, terms))
-        half = None if se is None else normal_quantile(0.5 + level / 2) * se
-        ci = None if half is None else Interval(level, value - half, value + half, "influence")
-        metric = "log_likelihood_gain" if name == "gain" else "log_likelihood"
-        one = Result(
-            metric,
-            "mixture",
-            value,
-            "nats",
-            "P",
-            (rows.n,),
-            d,
-            se=se,
-            ci=ci,
-            better="higher",
-            id=name,
-        )
-        if not np.isfinite(value):
-            one = replace(one, status="inconclusive")
-        made.append(_warned(one, () if name == "before" else seen.notes))
-    return made
-
-
-def _undecided(note: Note, samples: Sequence[Samples], name: str) -> Result:
+def _undecided(
+    note: Note, measure: "Measure | str", samples: Sequence[Samples], name: str
+) -> Result:
+    n, d = (sum(one.n for one in samples),), samples[0].d
+    metric, unit, better = "log_likelihood", "nats", "higher"
+    if not isinstance(measure, str):
+        of = measure[0].quantity
+        metric, unit, better = of.name, of.unit_of(measure[1]), of.better
     return Result(
-        "log_likelihood", "mixture", np.nan, "nats", "P", (sum(one.n for one in samples),),
-        samples[0].d, better="higher", status="inconclusive", id=name,
+        metric, "mixture", np.nan, unit, "P", n, d, better=better, status="inconclusive", id=name,
         warnings=(note,) if name == "after" else (),
     )  # fmt: skip
 

@@ -6,6 +6,7 @@ import pytest
 import divmatch
 from divmatch.errors import DivmatchError, InconclusiveError
 from divmatch.kernels.execution import executing
+from divmatch.mixing import drawn
 from divmatch.mixtures import Components, as_mixture
 from divmatch.samples import as_samples
 from divmatch.transport.mixture_barycentre import COSTS, costs
@@ -82,7 +83,7 @@ def test_fit_is_as_likely_as_that_of_scikit_learn(d, k):
 
     rows = clusters(300, d, 3 * np.random.default_rng(6).normal(size=(k, d)), seed=1)
     peer = GaussianMixture(k, n_init=2, random_state=0, tol=1e-9, max_iter=2000, reg_covar=0)
-    found = divmatch.match.mixture(rows, components=k, measure=False)
+    found = divmatch.match.mixture(rows, components=k, metric="none")
     expected = peer.fit(rows).score(rows)
     assert found.facts["fit_log_likelihood"] == pytest.approx(expected, abs=300 * SOLVER(STILL))
 
@@ -90,7 +91,7 @@ def test_fit_is_as_likely_as_that_of_scikit_learn(d, k):
 def test_log_likelihood_is_that_of_the_densities():
     rows = clusters(80, 2, [[-3, 0], [3, 1]], seed=2)
     weights = np.random.default_rng(2).random(80)
-    found = divmatch.match.mixture(rows, components=2, weights=weights, measure=False)
+    found = divmatch.match.mixture(rows, components=2, weights=weights, metric="none")
     expected = slow.mean_log_likelihood(rows, weights, *parts(found.mixture.components))
     assert found.facts["fit_log_likelihood"] == pytest.approx(expected, abs=ROUNDING(80, scale=10))
 
@@ -107,8 +108,8 @@ def test_one_component_has_the_moments_of_the_rows():
 def test_weights_count_as_rows_would():
     rows = clusters(60, 2, [[-3, 0], [3, 1]], seed=4)
     counts = np.repeat([1, 2, 0], 20)
-    found = divmatch.match.mixture(rows, components=2, weights=counts, measure=False)
-    expected = divmatch.match.mixture(np.repeat(rows, counts, axis=0), components=2, measure=False)
+    found = divmatch.match.mixture(rows, components=2, weights=counts, metric="none")
+    expected = divmatch.match.mixture(np.repeat(rows, counts, axis=0), components=2, metric="none")
     assert found.facts["fit_log_likelihood"] == pytest.approx(
         expected.facts["fit_log_likelihood"], abs=60 * SOLVER(STILL)
     )
@@ -118,7 +119,7 @@ def test_weights_count_as_rows_would():
 def test_units_of_the_columns_do_not_matter():
     rows = clusters(100, 2, [[-3, 0], [3, 1]], seed=5)
     one, other = (
-        in_order(divmatch.match.mixture(x, components=2, measure=False).mixture.components)
+        in_order(divmatch.match.mixture(x, components=2, metric="none").mixture.components)
         for x in (rows, rows * [1e6, 1e-6] + [0, 5e-6])
     )
     assert other.means == pytest.approx(one.means * [1e6, 1e-6] + [0, 5e-6], rel=1e-7)
@@ -129,14 +130,14 @@ def test_digits_do_not_depend_on_the_threads():
     found = []
     for threads in (1, 3):
         with executing(threads=threads):
-            made = divmatch.match.mixture(rows, components=8, starts=1, steps=2, measure=False)
+            made = divmatch.match.mixture(rows, components=8, starts=1, steps=2, metric="none")
         found.append(made.mixture.components.covariances)
     assert SAME(*found)
 
 
 def test_likelihood_never_falls():
     rows = clusters(200, 2, [[-1, 0], [1, 1]], seed=7)
-    curve = divmatch.match.mixture(rows, components=3, measure=False).curve
+    curve = divmatch.match.mixture(rows, components=3, metric="none").curve
     likelihoods = np.array([row["log_likelihood"] for row in curve])
     assert len(likelihoods) > 3
     assert np.diff(likelihoods).min() >= -ROUNDING(200, scale=10)
@@ -157,6 +158,22 @@ def test_held_out_likelihood_is_near_that_of_the_truth():
     assert after.value == pytest.approx(-1.4189385, abs=LUCK(after.se, bias=0.02))
 
 
+def test_draws_of_the_fit_are_near_the_rows():
+    rows = clusters(200, 1, [[-4], [4]], seed=8)
+    found = divmatch.match.mixture(rows, components=2, metric="energy")
+    assert found.of("before").ci.low > 0.05
+    assert found.of("after").value < 0.05
+    assert found.of("gain") is None
+
+
+def test_draws_have_the_moments_of_the_mixture():
+    big = random_mixture(3, 2, seed=23)
+    rows = drawn(big, 4000, np.random.default_rng(23))
+    mean, spread = slow.moments(*parts(big))
+    assert rows.mean(axis=0) == pytest.approx(mean, abs=LUCK((spread.max() / 4000) ** 0.5))
+    assert np.cov(rows.T) == pytest.approx(spread, abs=LUCK(2 * spread.max() / 4000**0.5))
+
+
 def test_rows_of_ones_own_are_measured_under_the_fit_to_all():
     rows, other = clusters(80, 2, [[-3, 0], [3, 1]], seed=10), clusters(30, 2, [[0, 0]], seed=11)
     found = divmatch.match.mixture(rows, components=2, held_out=other)
@@ -168,7 +185,7 @@ def test_rows_of_ones_own_are_measured_under_the_fit_to_all():
 def test_collapse_is_held_back_and_told():
     """Two equal rows far out take a component of their own from every start."""
     rows = np.concatenate([np.random.default_rng(12).normal(size=(40, 2)), [[50.0, 50.0]] * 2])
-    found = divmatch.match.mixture(rows, components=2, measure=False)
+    found = divmatch.match.mixture(rows, components=2, metric="none")
     assert {"W52", "W61"} <= codes(found)
     assert np.linalg.eigvalsh(found.mixture.components.covariances).min() > 0
 
@@ -179,7 +196,7 @@ def test_distinct_clusters_are_not_regularised():
 
 def test_too_few_steps_decide_no_limit():
     rows = clusters(100, 2, [[-1, 0], [1, 1]], seed=13)
-    found = divmatch.match.mixture(rows, components=3, steps=2, measure=False)
+    found = divmatch.match.mixture(rows, components=3, steps=2, metric="none")
     assert not found.converged
     assert "W68" in codes(found)
 
@@ -208,6 +225,7 @@ def test_rows_without_a_mixture_are_inconclusive(rows, components, message):
         ([np.eye(3)], {"components": 2, "reduce": 3}, "--reduce 3: there are 2 components"),
         ([np.eye(3), np.ones((3, 2))], {"components": 1}, "x1 has 2 columns, x0 has 3"),
         ([[0.0, 1.0]], {"components": 1, "cost": "l2"}, "--cost l2: expected one of"),
+        ([[0.0, 1.0]], {"components": 1, "metric": "enrgy"}, "--metric: .*energy"),
     ],
 )
 def test_what_does_not_go_together_is_refused(inputs, settings, message):
@@ -359,9 +377,9 @@ def test_mixtures_of_shards_become_that_of_the_whole():
     rows = clusters(900, 2, [[-5, 0], [5, 1], [0, 6]], seed=15)
     rows = rows[np.random.default_rng(15).permutation(900)]
     shards = np.split(rows, [200, 500])
-    fits = [divmatch.match.mixture(s, components=3, measure=False).mixture for s in shards]
+    fits = [divmatch.match.mixture(s, components=3, metric="none").mixture for s in shards]
     found = in_order(divmatch.match.mixture(*fits, reduce=3).mixture.components)
-    whole = in_order(divmatch.match.mixture(rows, components=3, measure=False).mixture.components)
+    whole = in_order(divmatch.match.mixture(rows, components=3, metric="none").mixture.components)
     assert found.shares == pytest.approx(whole.shares, abs=LUCK(0.01, z=2))
     assert found.means == pytest.approx(whole.means, abs=LUCK(0.02, z=2))
     assert found.covariances == pytest.approx(whole.covariances, abs=LUCK(0.05, z=2))
@@ -413,7 +431,7 @@ def test_frechet_of_stored_mixtures_is_that_of_their_components():
 
 def test_a_stored_fit_gives_the_value_of_its_rows_and_no_error_of_theirs():
     x, y = clusters(80, 1, [[-3], [3]], seed=18), clusters(80, 1, [[-2], [4]], seed=19)
-    fit = divmatch.match.mixture(x, components=2, measure=False).mixture
+    fit = divmatch.match.mixture(x, components=2, metric="none").mixture
     rows, held = (divmatch.frechet(one, y, mixture=2) for one in (x, fit))
     assert held.value == pytest.approx(rows.value, rel=0.05)  # the other fit has a prior
     assert held.se < rows.se
