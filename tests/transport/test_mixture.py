@@ -6,7 +6,7 @@ import pytest
 import divmatch
 from divmatch.errors import DivmatchError, InconclusiveError
 from divmatch.kernels.execution import executing
-from divmatch.mixing import drawn
+from divmatch.mixture_figures import drawn
 from divmatch.mixtures import Components, as_mixture
 from divmatch.samples import as_samples
 from divmatch.transport.mixture_barycentre import COSTS, costs
