@@ -22,7 +22,7 @@ from divmatch.cli.options import (
 )
 from divmatch.cli.progress import Progress
 from divmatch.cli.session import Session
-from divmatch.errors import InconclusiveError, SettingError
+from divmatch.errors import InconclusiveError, SampleError, SettingError
 
 HELP = """Gaussian mixtures fitted to rows, merged, and reduced to fewer components.
 
@@ -97,9 +97,7 @@ def prepared(options: Mapping[str, Any]) -> tuple[Session, Any]:
     """What can be said before any data are read."""
     from divmatch.mixing import Plan, measuring
 
-    session = MixtureSession(
-        "match mixture", {**options, "scale": "none", "categorical": "error", "permutations": 0}
-    )
+    session = MixtureSession("match mixture", {**options, "scale": "none", "permutations": 0})
     check_files(session)
     names = ("components", "reduce", "cost", "starts", "steps")
     plan = Plan(**{name: options[name] for name in names})
@@ -126,7 +124,10 @@ def read(session: Session, paths: Sequence[str], held_out: str | None) -> tuple[
     rows += every[len(paths) :]
     samples = []
     if rows:
-        samples = list(encode(*(read_table(path, reading) for path in rows), reading=reading))
+        tables = [read_table(path, reading) for path in rows]
+        for table in tables:
+            refuse_categories(table)
+        samples = list(encode(*tables, reading=reading))
     elif session.options["columns"] or session.options["weights"]:
         raise SettingError(
             "--columns, --weights: mixtures have no rows to choose from; leave it out"
@@ -134,6 +135,16 @@ def read(session: Session, paths: Sequence[str], held_out: str | None) -> tuple[
     measured = samples.pop() if held_out is not None else None
     waiting = iter(samples)
     return [next(waiting) if one is None else one for one in known], measured
+
+
+def refuse_categories(table: Any) -> None:
+    """Words have no Gaussian."""
+    if table.categories:
+        name = table.categories[0].name
+        raise SampleError(
+            f"{table.name}: column '{name}' holds categories, which have no Gaussian; leave it out with "
+            f"--columns '!{name}'"
+        )
 
 
 def identity(session: Session, plan: Any, inputs: Sequence[Any], held_out: Any) -> str:

@@ -128,7 +128,7 @@ def likelihoods(settings: dict[str, Any], found: dict[str, Result]) -> list[str]
     """Before, after, the gain, with their intervals."""
     before, after = found["before"], found["after"]
     what = "" if "divergence" in found else " (one Gaussian)"
-    name = "log-likelihood a row" if "gain" in found else after.metric
+    name = "log-likelihood a row" if after.metric == "log_likelihood" else after.metric
     first = f"{name} {short(before.value)}{what} -> {measured(after)}"
     parts = [f"after {interval(after)}"] if after.ci else []
     gain = found.get("gain")

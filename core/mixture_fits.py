@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from divmatch.cautions import weight_notes
 from divmatch.errors import SampleError, SettingError, counted
 from divmatch.matcher import Watch
 from divmatch.mixtures import Components, StoredMixture
@@ -139,6 +140,7 @@ def made_of(inputs: Sequence[Samples], plan: Plan, seed: int, stage: str, watch:
     shares = np.array(rows, dtype=float) if all(rows) else np.ones(len(rows))
     shares /= shares.sum()
     notes = [note for fit in fits for note in fit.notes]
+    notes += [note for one in inputs for note in weight_notes(one, None)]
     if len(inputs) > 1 and not all(rows):
         notes.append(_uncounted(inputs, rows))
     whole = pooled(parts, shares)

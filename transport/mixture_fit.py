@@ -65,7 +65,7 @@ def fitted(
     prior = Prior(weight, whole / count ** (2.0 / rows.shape[1]))
     kept = watch.kept()
     if kept is None:
-        trials = _trials(rows, masses, count, starts, prior, rng)
+        trials = _trials(rows, masses, count, starts, prior, rng, name)
         best, done, free = _chosen(rows, masses, trials, prior, unit, steps, watch)
     else:
         start, done, free = _resumed(kept, rows)
@@ -105,6 +105,7 @@ def _trials(
     starts: int,
     prior: Prior,
     rng: "Callable[[], np.random.Generator]",
+    name: str,
 ) -> list[Mixture]:
     """Short fits from every start, the likeliest first; of one Gaussian there is nothing to start."""
     if count == 1:
@@ -113,12 +114,12 @@ def _trials(
     draw = rng()
     made = []
     for _ in range(starts):
-        own = _groups(rows, masses, count, draw)
+        own = _groups(rows, masses, count, draw, name)
         made.append(improved(rows, masses, maximised(rows, masses, own, prior), TRIAL, prior))
     return sorted(made, key=lambda trial: -trial.log_likelihood)
 
 
-def _groups(rows: Array, masses: Array, count: int, rng: "np.random.Generator") -> Array:
+def _groups(rows: Array, masses: Array, count: int, rng: "np.random.Generator", name: str) -> Array:
     """Every row with the nearest of ``count`` rows drawn by k-means++, as posterior shares (n, K)."""
     nearest = np.zeros(len(rows), dtype=np.intp)
     gaps = np.full(len(rows), np.inf)
@@ -130,10 +131,10 @@ def _groups(rows: Array, masses: Array, count: int, rng: "np.random.Generator") 
         nearer = found < gaps
         nearest[nearer], gaps = k, np.minimum(gaps, found)
         chances = masses * gaps
-        if not chances.sum() > 0:
+        if k + 1 < count and not chances.sum() > 0:
             raise InconclusiveError(
-                f"{counted(k + 1, 'different row')} cannot have {count} components; give a smaller "
-                "--components"
+                f"{name}: {counted(k + 1, 'different row')} cannot have {count} components; give a "
+                "smaller --components"
             )
     own = np.zeros((len(rows), count))
     own[np.arange(len(rows)), nearest] = 1.0

@@ -22,6 +22,7 @@ def here(tmp_path, monkeypatch, capfd):
     rows = rng.normal(size=(60, 2)) + np.repeat([[-4.0, 0.0], [4.0, 1.0]], 30, axis=0)
     np.save("p.npy", rows)
     np.save("wide.npy", np.ones((9, 3)))
+    (tmp_path / "words.csv").write_text("a,w\n1,x\n2,y\n4,x\n")
     for name, shift, n in (("one", 0.0, 100), ("two", 0.1, 300)):
         np.savez(
             f"{name}.npz",
@@ -179,6 +180,7 @@ def test_plot_is_drawn(here):
         ("none.npz --reduce 1", "none.npz: no such file"),
         ("one.npz --reduce 1 -o m.npy", "-o m.npy: no format has the suffix '.npy'"),
         ("one.npz --reduce 1 -o one.npz", "is the input one.npz"),
+        ("words.csv --components 1", "column 'w' holds categories, which have no Gaussian"),
         ("one.npz --reduce 1 --columns 0", "mixtures have no rows"),
         ("p.npy --components 2 --metric none --held-out p.npy", "--held-out: has no effect"),
         ("bad/half.npz --reduce 1", "half.npz::weights sum to 0.7"),

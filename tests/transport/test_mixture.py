@@ -158,6 +158,14 @@ def test_held_out_likelihood_is_near_that_of_the_truth():
     assert after.value == pytest.approx(-1.4189385, abs=LUCK(after.se, bias=0.02))
 
 
+def test_rows_are_measured_under_fits_that_have_not_seen_them():
+    """Six Gaussians for forty rows of one: likely where they were fitted, and nowhere else."""
+    rows = np.random.default_rng(24).normal(size=(40, 2))
+    found = divmatch.match.mixture(rows, components=6)
+    assert found.of("after").value < found.facts["fit_log_likelihood"] - 1.0
+    assert found.of("gain").value < 0
+
+
 def test_draws_of_the_fit_are_near_the_rows():
     rows = clusters(200, 1, [[-4], [4]], seed=8)
     found = divmatch.match.mixture(rows, components=2, metric="energy")
