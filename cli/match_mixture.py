@@ -234,7 +234,7 @@ COMMANDS: dict[str, click.Command] = {
                 type=WholeNumber(1),
                 default=10,
                 show_default=True,
-                help="Random starts of every fit and of the reduction.",
+                help="Random starts of every fit; a reduction has five times as many.",
             ),
             click.Option(
                 ["--steps"],

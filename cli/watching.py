@@ -31,6 +31,11 @@ class Watched(Watch):
         self.progress.at(" ".join(f"{name} {value:.3g}" for name, value in numbers.items()))
         self.progress.done()
 
+    def at(self, what: str) -> None:
+        """A name for the bar, and one item more."""
+        self.progress.at(what)
+        self.progress.done()
+
     def kept(self) -> Mapping[str, NDArray[Any]] | None:
         """The state in the file, which must be of this very fit."""
         if self.checkpoint is None or not os.path.exists(self.checkpoint):

@@ -80,7 +80,7 @@ def mixture(
     cost : str
         kl, w2 or jeffreys: what replacing one Gaussian by another costs.
     starts : int
-        Random starts of every fit and of the reduction; the best is kept.
+        Random starts of every fit; a reduction has five times as many. The best is kept.
     steps : int
         Iterations of either at most.
     weights : array

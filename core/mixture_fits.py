@@ -115,6 +115,10 @@ class _Part(Watch):
         """One iteration of this fit."""
         self.outer.step(iteration, **self.label, **numbers)
 
+    def at(self, what: str) -> None:
+        """Something on the way to it."""
+        self.outer.at(what)
+
     def kept(self) -> Mapping[str, NDArray[Any]] | None:
         """Where this fit stopped, if it was this one."""
         state = self.outer.kept()

@@ -65,7 +65,7 @@ def fitted(
     prior = Prior(weight, whole / count ** (2.0 / rows.shape[1]))
     kept = watch.kept()
     if kept is None:
-        trials = _trials(rows, masses, count, starts, prior, rng, name)
+        trials = _trials(rows, masses, count, starts, prior, rng, name, watch)
         best, done, free = _chosen(rows, masses, trials, prior, unit, steps, watch)
     else:
         start, done, free = _resumed(kept, rows)
@@ -106,6 +106,7 @@ def _trials(
     prior: Prior,
     rng: "Callable[[], np.random.Generator]",
     name: str,
+    watch: Watch,
 ) -> list[Mixture]:
     """Short fits from every start, the likeliest first; of one Gaussian there is nothing to start."""
     if count == 1:
@@ -113,7 +114,8 @@ def _trials(
         return [maximised(rows, masses, own, prior)]
     draw = rng()
     made = []
-    for _ in range(starts):
+    for k in range(starts):
+        watch.at(f"{name}, start {k + 1} of {starts}")
         own = _groups(rows, masses, count, draw, name)
         made.append(improved(rows, masses, maximised(rows, masses, own, prior), TRIAL, prior))
     return sorted(made, key=lambda trial: -trial.log_likelihood)
