@@ -63,15 +63,11 @@ def fitted(
     unit = np.linalg.inv(np.linalg.cholesky(whole))
     weight = float(masses @ masses)
     prior = Prior(weight, whole / count ** (2.0 / rows.shape[1]))
-    kept = watch.kept()
-    if kept is None:
+    found = _resumed(rows, masses, prior, unit, steps, watch)
+    if found is None:
         trials = _trials(rows, masses, count, starts, prior, rng, name, watch)
-        best, done, free = _chosen(rows, masses, trials, prior, unit, steps, watch)
-    else:
-        start, done, free = _resumed(kept, rows)
-        best, done = _run(
-            rows, masses, start, prior if not free else _none(prior), unit, steps, watch, done
-        )
+        found = _chosen(rows, masses, trials, prior, unit, steps, watch)
+    best, done, free = found
     notes = [] if free else [_collapsed(name, count)]
     notes += _thin(best, masses, rows.shape[1], name)
     made = Components(
@@ -215,13 +211,22 @@ def _state(mixture: Mixture, done: int, prior: Prior) -> Mapping[str, NDArray[An
     }
 
 
-def _resumed(state: Mapping[str, NDArray[Any]], rows: Array) -> tuple[Mixture, int, bool]:
-    free = float(state["prior"]) == 0.0
+def _resumed(
+    rows: Array, masses: Array, prior: Prior, unit: Array, steps: int, watch: Watch
+) -> tuple[Mixture, int, bool] | None:
+    """The fit that was stopped, carried on; None where there is none, or a component collapses."""
+    state = watch.kept()
+    if state is None:
+        return None
+    known, share = len(watch.curve), float(state["prior"])
     shares, means, covariances = (state[part] for part in ("shares", "means", "covariances"))
-    start = Mixture(
-        shares, means, covariances, np.empty((len(rows), 0)), -math.inf, float(state["prior"])
-    )
-    return start, int(state["done"]), free
+    start = Mixture(shares, means, covariances, np.empty((len(rows), 0)), -math.inf, share)
+    held = prior if share else _none(prior)
+    try:
+        return *_run(rows, masses, start, held, unit, steps, watch, int(state["done"])), not share
+    except np.linalg.LinAlgError:
+        del watch.curve[known:]
+        return None
 
 
 # ------------------------------------------------------------------------------------------- notes

@@ -6,6 +6,8 @@ import pytest
 import divmatch
 from divmatch.errors import DivmatchError, InconclusiveError
 from divmatch.kernels.execution import executing
+from divmatch.matcher import Watch
+from divmatch.mixing import Plan, mixed
 from divmatch.mixture_figures import drawn
 from divmatch.mixtures import Components, as_mixture
 from divmatch.samples import as_samples
@@ -196,6 +198,34 @@ def test_collapse_is_held_back_and_told():
     found = divmatch.match.mixture(rows, components=2, metric="none")
     assert {"W52", "W61"} <= codes(found)
     assert np.linalg.eigvalsh(found.mixture.components.covariances).min() > 0
+
+
+class Stopped(Watch):
+    """A fit that was stopped in a state."""
+
+    def __init__(self, state):
+        super().__init__()
+        self.state = state
+
+    def kept(self):
+        return self.state
+
+
+def test_a_stopped_fit_that_collapses_begins_anew():
+    rows = clusters(60, 2, [[-9, 0], [9, 1]], seed=25)
+    state = {
+        "part": np.array(0),
+        "shares": np.array([0.5, 0.5]),
+        "means": np.array([rows[0], rows[0]]) / rows.std(axis=0),
+        "covariances": np.array([np.eye(2), 1e-9 * np.eye(2)]),
+        "done": np.array(7),
+        "prior": np.array(0.0),
+    }
+    plan = Plan(components=2)
+    sample = [as_samples(rows, "x")]
+    found = mixed(sample, plan, metric="none", watch=Stopped(state))
+    expected = mixed(sample, plan, metric="none")
+    assert SAME(found.mixture.components.means, expected.mixture.components.means)
 
 
 def test_distinct_clusters_are_not_regularised():
