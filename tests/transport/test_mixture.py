@@ -13,6 +13,7 @@ from divmatch.mixtures import Components, as_mixture
 from divmatch.samples import as_samples
 from divmatch.transport.mixture_barycentre import COSTS, costs
 from divmatch.transport.mixture_cost import COSTS as MOVES
+from divmatch.transport.mixture_cost import transported
 from divmatch.transport.mixture_reduction import mixture_w2, reduced
 from tests.reference import mixtures as slow
 from tests.tolerances import LUCK, ROUNDING, SAME, SOLVER
@@ -401,6 +402,13 @@ def test_order_of_the_components_does_not_matter():
     turned = Components(*(one[::-1] for one in parts(big)))
     one, other = (fewer(each, 4).divergence for each in (big, turned))
     assert one == pytest.approx(other, rel=1e-9)
+
+
+@EVERY_COST
+def test_mw2_of_a_reduction_is_that_of_the_transport(cost):
+    big = random_mixture(12, 2, seed=26)
+    small = fewer(big, 4, cost).mixture
+    assert mixture_w2(big, small) == pytest.approx(transported(big, small, "w2")[0], rel=1e-9)
 
 
 def test_mw2_of_the_hand_made_mixtures():
