@@ -1,9 +1,12 @@
 """Mixtures fitted, reduced and merged: scikit-learn, loops, closed forms, what must not change them."""
 
+import doctest
+
 import numpy as np
 import pytest
 
 import divmatch
+from divmatch import mixing
 from divmatch.errors import DivmatchError, InconclusiveError
 from divmatch.kernels.execution import executing
 from divmatch.matcher import Watch
@@ -78,6 +81,11 @@ def codes(found):
 
 
 # ----------------------------------------------------------------------------------------- fits
+
+
+def test_example_of_the_function_runs():
+    assert doctest.testmod(mixing).failed == 0
+    assert doctest.testmod(mixing).attempted > 0
 
 
 @pytest.mark.parametrize(("d", "k"), [(1, 2), (3, 3)])
