@@ -132,10 +132,14 @@ def setting_option(of: Family[Any], setting: Setting) -> click.Option:
     if bool in setting.types:
         flags = f"{setting.flag}/--no-{setting.flag[2:]}" if setting.default else setting.flag
         return click.Option([flags, setting.name], is_flag=True, default=None, help=text)
+    bare: dict[str, Any] = (
+        {} if setting.bare is None else {"is_flag": False, "flag_value": setting.bare}
+    )
     return click.Option(
         [setting.flag, setting.name],
         metavar=setting.metavar,
         help=text,
+        **bare,
         multiple=setting.repeated,
         envvar=f"DIVMATCH_{setting.name.upper()}" if len(setting.name) > 1 else None,
     )
@@ -245,13 +249,14 @@ def read_pair(session: Session, p: str, q: str) -> tuple[Samples, Samples]:
 
 
 def read_either(session: Session, p: str, q: str) -> tuple[Samples, Samples]:
-    """Two samples, or what is stored of them: a mean and a covariance."""
+    """Two samples, or what is stored of them: a mean and a covariance, or a Gaussian mixture."""
     from divmatch.encoding import encode
     from divmatch.files import check_readable, read_table
+    from divmatch.mixtures import read_mixture
     from divmatch.moments import Moments, read_moments
 
     check_readable([p, q])
-    stored = [read_moments(path) for path in (p, q)]
+    stored = [read_mixture(path) or read_moments(path) for path in (p, q)]
     if stored == [None, None]:
         return read_pair(session, p, q)
     name = next(one.name for one in stored if one is not None)

@@ -47,7 +47,7 @@ def run(**options: Any) -> int:
         raise SettingError("expected at least two sample sets")
     paths = options["samples"]
     samples = read_all(session, paths, ["sample"] * len(paths))
-    symmetric = estimator.quantity.direction == "symmetric"
+    symmetric = estimator.quantity.direction_of(settings) == "symmetric"
     todo = list(pairs(len(samples), symmetric=symmetric))
     results = []
     with session.running(), Progress(options["progress"], len(todo), "matrix") as progress:

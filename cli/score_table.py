@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from divmatch.cli.report import Report, columns, moved, short, verdict_lines
 from divmatch.cli.several import numbered
 from divmatch.errors import counted
-from divmatch.estimator import quantity
+from divmatch.estimator import parse_metric, quantity
 from divmatch.record import Result
 
 MOVED = "*"
@@ -75,8 +75,8 @@ def sample_sets(results: Sequence[Result]) -> list[tuple[str, dict[str, Result]]
 
 def heading(name: str, report: Report) -> str:
     """The metric as the user wrote it, with the direction of asymmetric ones."""
-    metric = name.partition(":")[0].strip()
-    arrow = "(ref||sample)" if quantity(metric).direction == "P||Q" else ""
+    of, settings = parse_metric(name)
+    arrow = "(ref||sample)" if of.quantity.direction_of(settings) == "P||Q" else ""
     return f"{name}{arrow}"
 
 

@@ -169,7 +169,7 @@ class Session:
             method=estimator.method,
             value=math.nan,
             unit=estimator.unit_of(settings),
-            direction=of.direction,
+            direction=of.direction_of(settings),
             n=(x.n,) if y is None else (x.n, y.n),
             d=x.d,
             params=settings,

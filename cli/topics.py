@@ -33,7 +33,10 @@ column of embeddings. Nothing is ever unpickled. Text columns become one 0/1 col
 scaled so that two different categories lie at distance 1. A text column of a .csv or .tsv whose
 words are mostly numbers is refused, for a single bad cell would make every number a category;
 where they are codes, --columns '*,cat:zip' says so. A blank line is a missing value where a .csv or
-.tsv has one column, and nothing where it has several.""",
+.tsv has one column, and nothing where it has several.
+Two kinds of .npz stand in the place of rows where a command says so. Moments: mean (d,) and cov (d, d),
+or mu and sigma. A Gaussian mixture: weights (K,) with the sum 1, means (K, d), covariances (K, d, d), (K, d)
+or (K,); `match mixture` writes it. Both may hold n, the number of rows behind them.""",
     "formats": """\
 -f text|value|json|ndjson|csv|tsv|markdown|junit|github   on standard output
 -o FILE   also a file, by suffix: .json .ndjson .csv .tsv .md .txt .xml .parquet; repeatable; .npz is the

@@ -31,6 +31,11 @@ class Watched(Watch):
         self.progress.at(" ".join(f"{name} {value:.3g}" for name, value in numbers.items()))
         self.progress.done()
 
+    def at(self, what: str) -> None:
+        """A name for the bar, and one item more."""
+        self.progress.at(what)
+        self.progress.done()
+
     def kept(self) -> Mapping[str, NDArray[Any]] | None:
         """The state in the file, which must be of this very fit."""
         if self.checkpoint is None or not os.path.exists(self.checkpoint):
@@ -69,6 +74,6 @@ def curve_csv(curve: tuple[Mapping[str, float], ...]) -> str:
     """One line an iteration."""
     if not curve:
         return "iteration\n"
-    names = list(curve[0])
-    rows = [",".join(repr(row.get(name, "")) for name in names) for row in curve]
+    names = list(dict.fromkeys(name for row in curve for name in row))
+    rows = [",".join(repr(row[name]) if name in row else "" for name in names) for row in curve]
     return "\n".join([",".join(names), *rows, ""])

@@ -67,6 +67,7 @@ MATCHES = {  # commands of `divmatch match`: name -> (module that declares it, h
 }  # fmt: skip
 
 MATCH_COMMANDS = {  # commands of `divmatch match` with no method to choose: name -> (module, help)
+    "mixture": ("divmatch.cli.match_mixture", "Gaussian mixtures fitted to rows, merged, and reduced to fewer components."),
     "project": ("divmatch.cli.match_project", "Rows of probabilities replaced by the nearest ones: on few classes, of an entropy, within limits."),
 }  # fmt: skip
 MATCH_EVERY = MATCHES | MATCH_COMMANDS  # what `divmatch match NAME` takes

@@ -258,7 +258,8 @@ class Quantity(Family[Estimator]):
     The direction says of how many: P alone is a quantity of one sample, and the first parameter of
     its estimators is the only one that is no setting. ``scales`` are the values of --scale that a
     quantity of one sample allows. ``unplanned`` says of settings why there is no one transport plan
-    behind the number, nothing where there is; quantities without plans have none.
+    behind the number, nothing where there is; quantities without plans have none. ``directed`` says of
+    settings whether a symmetric quantity is one from P to Q with them.
     Where the inputs have a shape of their own, ``packed`` makes the
     samples of them; ``paired`` are rows that stand in two files: one sample, with the other file's
     numbers beside its rows.
@@ -279,6 +280,7 @@ class Quantity(Family[Estimator]):
     packed: Callable[..., tuple[Samples, Samples | None]] | None = None
     paired: bool = False
     unplanned: Callable[[Mapping[str, Any]], str] | None = None
+    directed: Callable[[Mapping[str, Any]], bool] | None = None
     methods: dict[str, Estimator] = field(default_factory=dict)
     known: dict[str, Estimator] = field(default_factory=dict)  # methods for a known density of Q
 
@@ -332,6 +334,11 @@ class Quantity(Family[Estimator]):
         if callable(self.unit):
             return self.unit(settings)
         return self.unit.format(**settings).removesuffix("^1")
+
+    def direction_of(self, settings: Mapping[str, Any]) -> str:
+        """The direction with its settings: whether P and Q may change places."""
+        directed = self.directed is not None and self.directed(settings)
+        return "P||Q" if directed else self.direction
 
     def titled(self, settings: Mapping[str, Any]) -> str:
         """The title with its settings filled in: Renyi(2)."""

@@ -64,7 +64,7 @@ def _plan(
     estimator: Estimator, reference: Samples, pool: Samples, settings: Mapping[str, Any]
 ) -> Pooled:
     """D(reference, rest) − D(reference, part) of the splits of the pool."""
-    if estimator.quantity.direction == "symmetric":
+    if estimator.quantity.direction_of(settings) == "symmetric":
         return estimator.contrast(pool, reference, **settings)
 
     def one(split: NDArray[np.bool_]) -> float:

@@ -227,7 +227,7 @@ def result_of(
         method=estimator.method,
         value=estimate.value + 0.0,  # no minus zero
         unit=estimator.unit_of(settings),
-        direction=of.direction,
+        direction=of.direction_of(settings),
         n=(x.n,) if y is None else (x.n, y.n),
         d=x.d,
         se=se,

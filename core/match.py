@@ -13,16 +13,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from divmatch.catalogue import MATCHES
 from divmatch.cautions import weight_notes
+from divmatch.crossfit import combined
 from divmatch.errors import InconclusiveError, SettingError
 from divmatch.estimator import Estimator, parse_metric
 from divmatch.inference import infer
 from divmatch.kernels.execution import one_blas_thread
 from divmatch.matcher import Couples, Fit, Matcher, Task, Watch, task
 from divmatch.randomness import stream
-from divmatch.record import UNDECIDED, Interval, Note, Result
+from divmatch.record import UNDECIDED, Note, Result
 from divmatch.samples import Samples, as_samples, check_partners
 
-NEAR_ZERO = ("W01", "W04")  # what success looks like: nothing left that these rows could show
 FEWEST = 4  # rows of a sample that can be halved
 NONE = "none"
 
@@ -218,7 +218,7 @@ def _measured(
         return [_undecided(measure, chosen, x, y, note, name) for name in ("before", "after")], held
     shared = held == "Q"
     return [
-        _combined(parts, level, x, y, shared=shared, name=name)
+        combined(parts, level, (x.n, y.n), shared=shared, name=name)
         for name, parts in (("before", before), ("after", after))
     ], held
 
@@ -253,46 +253,6 @@ def _unconverged(what: str) -> Note:
     return Note("W68", f"{what} was not converged: the figure after decides no limit")
 
 
-def _combined(
-    parts: list[Result], level: float, x: Samples, y: Samples, *, shared: bool, name: str
-) -> Result:
-    """The mean of two halves. They are independent, unless they ``share`` the rows of P.
-
-    Standard errors add up as squares, or as they are where the halves may err the same way.
-    """
-    first = parts[0]
-    value = sum(part.value for part in parts) / len(parts)
-    errors = [part.se for part in parts]
-    se = None if None in errors else _together([e for e in errors if e is not None], shared)
-    ci = None
-    intervals = [part.ci for part in parts]
-    if se is not None and all(intervals):
-        bounds = [(one.low, one.high) for one in intervals if one is not None]
-        centre = sum(low + high for low, high in bounds) / (2 * len(bounds))
-        half = _together([(high - low) / 2 for low, high in bounds], shared)
-        ci = Interval(level, centre - half, centre + half, "cross-fitted")
-    notes = {note.code: note for part in parts for note in part.warnings}
-    near = any(code in notes for code in NEAR_ZERO) and (se is None or value < 2 * se)
-    notes = {code: note for code, note in notes.items() if code not in NEAR_ZERO}
-    if name == "before" and near:
-        message = "these rows do not tell P from Q before: its interval is not valid there, see divmatch test"
-        notes["W04"] = Note("W04", message)
-    params = {**first.params} if name == "before" else {**first.params, "told_from_zero": not near}
-    kept = tuple(notes.values())
-    status = "inconclusive" if any(note.code in UNDECIDED for note in kept) else "ok"
-    return replace(
-        first, value=value, se=se, ci=ci, warnings=kept, id=name, n=(x.n, y.n), params=params,
-        status="warn" if kept and status == "ok" else status, error=None, bias=None,
-    )  # fmt: skip
-
-
-def _together(errors: list[float], shared: bool) -> float:
-    """The error of a mean."""
-    if shared:
-        return sum(errors) / len(errors)
-    return float(np.hypot.reduce(errors)) / len(errors)
-
-
 def _of_figure(matcher: Matcher, fit: Fit, x: Samples, y: Samples | None) -> list[Result]:
     """The method's own figure: of known targets, so that nothing is to be held out."""
     if fit.figure is None:
@@ -309,8 +269,8 @@ def _undecided(
 ) -> Result:
     of = measure.quantity
     return Result(
-        of.name, measure.method, np.nan, of.unit_of(settings), of.direction, (x.n, y.n), x.d,
-        params=settings, better=of.better, status="inconclusive", id=name,
+        of.name, measure.method, np.nan, of.unit_of(settings), of.direction_of(settings), (x.n, y.n),
+        x.d, params=settings, better=of.better, status="inconclusive", id=name,
         warnings=(note,) if name == "after" else (),
     )  # fmt: skip
 
@@ -359,9 +319,13 @@ def _warned(result: Result, notes: tuple[Note, ...]) -> Result:
 
 
 def __getattr__(name: str) -> Any:
-    """The function of a task: `divmatch.match.weights(x, y, method="entropy")`."""
+    """The function of a task: `divmatch.match.weights(x, y, method="entropy")`, or `mixture`."""
     if name in MATCHES:
         return _function_of(task(name))
+    if name == "mixture":
+        from divmatch.mixing import mixture
+
+        return mixture
     raise AttributeError(f"module 'divmatch.match' has no attribute '{name}'")
 
 

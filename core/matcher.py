@@ -115,6 +115,9 @@ class Watch:
         """One iteration is done."""
         self.curve.append({"iteration": iteration, **numbers})
 
+    def at(self, what: str) -> None:
+        """Say what is being done where no iteration of the fit's own is."""
+
     def kept(self) -> Mapping[str, NDArray[Any]] | None:
         """Where an earlier run of this fit stopped, or None."""
         return None

@@ -20,7 +20,7 @@ class Setting:
     a file of the sample's shape, one number for each row and column; the numbers stand beside the
     sample (`Samples.beside`) and the value is the file's name. ``repeated`` lets the option be given
     several times: the texts are joined by semicolons. ``long`` puts two dashes before a single
-    letter. ``shown`` is what the help shows as the value.
+    letter. ``shown`` is what the help shows as the value; ``bare`` is what the option means without one.
     """
 
     meaning: str
@@ -38,6 +38,7 @@ class Setting:
     repeated: bool = False
     long: bool = False
     shown: str = ""
+    bare: str | None = None
     aliases: Mapping[str, str] = field(default_factory=dict)
     name: str = ""
     types: tuple[type, ...] = ()

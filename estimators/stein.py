@@ -90,7 +90,8 @@ def ksd_u(
     target : str
         In place of scores: gaussian:MEAN,COV with numbers (isotropic) or .npy files, a mean of
         shape (d,) and variances (d,) or a covariance (d, d); mixture:FILE, an .npz with weights (K,),
-        means (K, d) and covariances (K,), (K, d) or (K, d, d).
+        means (K, d) and covariances (K,), (K, d) or (K, d, d), such as `match mixture` writes; FILE.npz
+        alone means the same.
     kernel : str
         imq (s² + r²)^(−1/2); gaussian exp(−r²/(2s²)).
     bandwidth : float or str

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from divmatch.errors import FileError, SettingError, suggestion
+from divmatch.errors import DivmatchError, FileError, SettingError, suggestion
+from divmatch.mixtures import PARTS, StoredMixture, read_mixture
 from divmatch.samples import Points
 
-GRAMMAR = "expected gaussian:MEAN,COV (numbers or .npy files) or mixture:FILE.npz"
-PARTS = ("weights", "means", "covariances")  # the arrays of a mixture's file
-MASS = 1e-4  # how far a sum of weights may be from 1: what float32 loses
+GRAMMAR = (
+    "expected gaussian:MEAN,COV (numbers or .npy files) or mixture:FILE.npz, or FILE.npz alone"
+)
 SYMMETRIC = 1e-8  # how far a covariance may be from its transpose, relative to its largest number
 
 
@@ -30,9 +31,10 @@ def target_named(text: str) -> str:
                     raise SettingError(f"--target {text}: '{part}' is not a finite number")
             return text
     elif kind == "mixture" and rest:
-        for part in PARTS:
-            _array(f"{rest}::{part}")
+        _stored(rest)
         return text
+    elif text.endswith(".npz"):
+        return target_named(f"mixture:{text}")
     kinds = ("gaussian", "mixture")
     near = "" if kind in kinds else suggestion(kind, kinds)
     raise SettingError(f"--target {text}: {GRAMMAR}{near}")
@@ -98,32 +100,30 @@ def _component(
 
 
 def _mixture(file: str, d: int) -> list[tuple[float, Component]]:
-    """(ln weight + ln normalisation, Gaussian) of every component that has weight."""
-    weights, means, covariances = (_array(f"{file}::{part}") for part in PARTS)
-    k = weights.size
-    if weights.ndim != 1 or not k or not (weights >= 0).all() or not weights.sum() > 0:
-        raise SettingError(f"--target: {file}::weights must be numbers of at least 0, not all 0")
-    total = float(weights.sum())
-    if abs(total - 1.0) > MASS:
+    """(ln weight + ln normalisation, Gaussian) of every component."""
+    held = _stored(file).components
+    if held.d != d:
         raise SettingError(
-            f"--target: {file}::weights sum to {total:.6g}, expected 1; divide them by their sum"
-        )
-    if means.shape != (k, d):
-        raise SettingError(
-            f"--target: {file}::means has shape {means.shape}, expected ({k}, {d}): one mean a "
-            "weight, with the columns of the rows"
-        )
-    if covariances.ndim not in (1, 2, 3) or len(covariances) != k:
-        raise SettingError(
-            f"--target: {file}::covariances has shape {covariances.shape}, expected ({k},), "
-            f"({k}, {d}) or ({k}, {d}, {d})"
+            f"--target: {file}::means has shape {held.means.shape}, expected ({len(held.means)}, {d}): "
+            "one mean a weight, with the columns of the rows"
         )
     names = (f"{file}::means", f"{file}::covariances")
     made = []
-    for j in np.flatnonzero(weights):
-        one = _component(means[j], covariances[j], d, names)
-        made.append((float(np.log(weights[j])) + one.logarithm, one))
+    for share, mean, covariance in zip(held.shares, held.means, held.covariances, strict=True):
+        one = _component(mean, covariance, d, names)
+        made.append((float(np.log(share)) + one.logarithm, one))
     return made
+
+
+def _stored(file: str) -> StoredMixture:
+    """The mixture of a file; nothing is unpickled."""
+    try:
+        found = read_mixture(file)
+    except DivmatchError as error:
+        raise type(error)(f"--target: {error}") from None
+    if found is None:
+        raise FileError(f"--target: {file}: expected an .npz file with {', '.join(PARTS)}")
+    return found
 
 
 def _mixture_scores(parts: list[tuple[float, Component]], points: Points) -> Points:

@@ -1,6 +1,7 @@
 """Fréchet distance: squared 2-Wasserstein distance between Gaussians fitted to the samples."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
@@ -37,14 +38,25 @@ Smooth = Annotated[
 Places = NDArray[np.intp]
 TELL = 0.1  # share of the value from which a bias that is left in it is told
 
+NATS = ("jeffreys", "kl")  # costs of a mixture's components that are no squared distances
+
+
+def _sizes(settings: Mapping[str, Any]) -> str:
+    """`2 Gaussians`, `5 Gaussians onto 3` where stored mixtures have numbers of their own."""
+    p = settings.get("components_p", settings["mixture"])
+    q = settings.get("components_q", settings["mixture"])
+    return counted(p, "Gaussian") + (f" onto {q}" if p != q else "")
+
+
 FRECHET = Quantity(
     "frechet",
     title=lambda settings: (
         "squared Fréchet distance"
         if "mixture" not in settings
-        else f"transport of {counted(settings['mixture'], 'Gaussian')}"
+        else f"transport of {_sizes(settings)}"
     ),
-    unit=lambda settings: "nats" if settings.get("mixture_cost") == "jeffreys" else "data unit^2",
+    unit=lambda settings: "nats" if settings.get("mixture_cost") in NATS else "data unit^2",
+    directed=lambda settings: settings.get("mixture_cost") == "kl",
     direction="symmetric",
     default="gaussian",
     degenerate=True,
@@ -54,6 +66,7 @@ FRECHET = Quantity(
         "divmatch frechet real.npy gen.npy --correction none",
         "divmatch frechet real.npy gen.npy --permutations 199 -f json",
         "divmatch frechet real.npy gen.npy --mixture 5",
+        "divmatch frechet mixture.npz other-mixture.npz --mixture",
     ),
 )
 

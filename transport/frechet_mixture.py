@@ -1,6 +1,7 @@
 """Transport between Gaussian mixtures fitted to the samples."""
 
 import math
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from divmatch.errors import InconclusiveError, SettingError, counted
 from divmatch.estimator import Array, Estimate, Labels, Pooled
 from divmatch.kernels.execution import in_order
+from divmatch.mixtures import Components, StoredMixture
 from divmatch.record import Note
 from divmatch.samples import Samples
 from divmatch.settings import Setting
@@ -16,8 +18,18 @@ from divmatch.transport.frechet import FRECHET
 from divmatch.transport.gaussian_mixture import Mixture, fit
 from divmatch.transport.mixture_cost import Gradient, transported
 
-Count = Annotated[int, Setting("number of Gaussians in either mixture", least=1, shown="K")]
-Cost = Annotated[Literal["w2", "jeffreys"], Setting("what moving one Gaussian onto another costs")]
+Count = Annotated[
+    int,
+    Setting(
+        "number of Gaussians fitted to rows; stored mixtures have theirs",
+        least=1,
+        shown="K",
+        bare="2",
+    ),
+]
+Cost = Annotated[
+    Literal["w2", "jeffreys", "kl"], Setting("what moving one Gaussian onto another costs")
+]
 
 SWEEPS, STILL = 300, 1e-4  # of the linear equations for the influences
 
@@ -34,8 +46,12 @@ def frechet_mixture(
     min Σ P_kj c(k, j) over the plans P between the components' shares. With the squared 2-Wasserstein
     distance as c it is MW₂², an upper bound of the squared 2-Wasserstein distance of the mixtures,
     and for K = 1 the plug-in of the method gaussian, covariances divided by n. With c the Jeffreys
-    divergence it is a composite transportation divergence, in nats. Zero if and only if the two
-    mixtures have the same components; biased upward, by more for more components. The bias stays.
+    divergence, or with the Kullback-Leibler divergence of P's Gaussian from Q's, it is a composite
+    transportation divergence, in nats. Zero if and only if the two mixtures have the same components;
+    biased upward, by more for more components. The bias stays.
+
+    P, Q or both may be stored mixtures: an .npz with `weights`, `means` and `covariances`, such as `match
+    mixture` writes. They are taken as exact (W60); --mixture counts the Gaussians that rows are given.
 
     Use it for clustered data, where one Gaussian sees too little: it tells a mixture from the Gaussian
     of the same moments. Too many components, or components without a place of their own, make it
@@ -53,10 +69,10 @@ def frechet_mixture(
     x, y : Samples
         Rows of P, shape (n, d), and of Q, shape (m, d), weighted or not.
     mixture : int
-        K, the number of components of either mixture.
+        K, the number of components of a mixture that is fitted to rows.
     mixture_cost : str
-        w2 for the squared 2-Wasserstein distance of two components, jeffreys for the sum of the
-        Kullback-Leibler divergences in both directions.
+        w2 for the squared 2-Wasserstein distance of two components, kl for the Kullback-Leibler
+        divergence of P's from Q's, jeffreys for the sum of both directions.
 
     Returns
     -------
@@ -66,7 +82,8 @@ def frechet_mixture(
     Raises
     ------
     InconclusiveError
-        When a covariance is singular: too few rows, or columns that determine each other.
+        When a covariance is singular: too few rows, or columns that determine each other; with kl
+        and jeffreys also one of a stored mixture.
 
     Notes
     -----
@@ -84,28 +101,75 @@ def frechet_mixture(
     >>> round(divmatch.frechet(x, [value + 3.0 for value in x], mixture=2).value, 6)
     9.0
     """
-    (one, places), (other, others) = _weighing(x), _weighing(y)
-    p, q = (fit(s.points, s.masses(), mixture, s.name) for s in (one, other))
-    value, by_p, by_q = transported(p, q, mixture_cost)
-    terms = []
-    notes = [*_notes(x, p), *_notes(y, q)]
-    for whole, kept, at, fitted, slope in (
-        (x, one, places, p, by_p),
-        (y, other, others, q, by_q),
-    ):
-        own, settled = influences(kept.points, kept.masses(), fitted, slope)
-        if not settled:
-            notes.append(
-                Note(
-                    "W18",
-                    f"{whole.name}: no standard error, as the components are not distinct",
-                )
+    p, q = (_side(samples, mixture, mixture_cost) for samples in (x, y))
+    value, by_p, by_q = transported(p.mixture, q.mixture, mixture_cost)
+    (first, said), (second, told) = _influences(x, p, by_p), _influences(y, q, by_q)
+    return Estimate(
+        max(value, 0.0),
+        first,
+        second,
+        params={
+            "components_p": len(p.mixture.shares),
+            "components_q": len(q.mixture.shares),
+            **_likelihood("p", p.mixture),
+            **_likelihood("q", q.mixture),
+        },
+        notes=tuple(said + told),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Side:
+    """A mixture, and the rows that it was fitted to with their places; None where it was stored."""
+
+    mixture: Components
+    rows: Samples | None = None
+    places: NDArray[np.intp] | None = None
+
+
+def _side(samples: Samples, count: int, cost: str) -> Side:
+    if isinstance(samples, StoredMixture):
+        if cost != "w2" and not _regular(samples.components):
+            raise InconclusiveError(
+                f"{samples.name}: a covariance is singular, and --mixture-cost {cost} infinite or "
+                "undefined; choose w2"
             )
-        every = np.zeros(whole.n)
-        every[at] = own
-        terms.append(every)
-    params = {"log_likelihood_p": p.log_likelihood, "log_likelihood_q": q.log_likelihood}
-    return Estimate(max(value, 0.0), terms[0], terms[1], params=params, notes=tuple(notes))
+        return Side(samples.components)
+    kept, places = _weighing(samples)
+    return Side(fit(kept.points, kept.masses(), count, samples.name), kept, places)
+
+
+def _regular(mixture: Components) -> bool:
+    try:
+        np.linalg.cholesky(mixture.covariances)
+    except np.linalg.LinAlgError:
+        return False
+    return True
+
+
+def _likelihood(name: str, mixture: Components) -> dict[str, float]:
+    if not isinstance(mixture, Mixture):
+        return {}
+    return {f"log_likelihood_{name}": mixture.log_likelihood}
+
+
+def _influences(samples: Samples, side: Side, slope: Gradient) -> tuple[Array, list[Note]]:
+    """The influence of every row, none at all of a stored mixture; and what is to be said."""
+    kept, fitted = side.rows, side.mixture
+    if kept is None or not isinstance(fitted, Mixture):
+        exact = (
+            f"{samples.name}: the stored mixture is taken as exact, without the error of its fit"
+        )
+        return np.empty(0), [Note("W60", exact)]
+    notes = _notes(samples, fitted)
+    own, settled = influences(kept.points, kept.masses(), fitted, slope)
+    if not settled:
+        notes.append(
+            Note("W18", f"{samples.name}: no standard error, as the components are not distinct")
+        )
+    every = np.zeros(samples.n)
+    every[side.places] = own
+    return every, notes
 
 
 def _weighing(samples: Samples) -> tuple[Samples, NDArray[np.intp]]:

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from divmatch.errors import InconclusiveError
+from divmatch.mixtures import Components
 from divmatch.transport.bures import Array, Gaussian, coupled, root
-from divmatch.transport.gaussian_mixture import Mixture
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,10 +50,20 @@ def jeffreys(m1: Array, a: Array, m2: Array, b: Array) -> Move:
     return Move(cost, both @ gap, np.asarray(first), np.asarray(second))
 
 
-COSTS = {"w2": wasserstein, "jeffreys": jeffreys}
+def kullback_leibler(m1: Array, a: Array, m2: Array, b: Array) -> Move:
+    """KL of the first from the second: ½ [tr(B⁻¹A) − d + Δ'B⁻¹Δ + ln(det B / det A)]."""
+    gap, inverse_a, inverse_b = m1 - m2, np.linalg.inv(a), np.linalg.inv(b)
+    volumes = float(np.linalg.slogdet(b)[1] - np.linalg.slogdet(a)[1])
+    first = 0.5 * (inverse_b - inverse_a)
+    second = 0.5 * (inverse_b - inverse_b @ (a + np.outer(gap, gap)) @ inverse_b)
+    cost = 0.5 * (float(np.sum(inverse_b * a) + gap @ inverse_b @ gap) - len(gap) + volumes)
+    return Move(cost, inverse_b @ gap, np.asarray(first), np.asarray(second))
 
 
-def transported(p: Mixture, q: Mixture, cost: str) -> tuple[float, Gradient, Gradient]:
+COSTS = {"w2": wasserstein, "jeffreys": jeffreys, "kl": kullback_leibler}
+
+
+def transported(p: Components, q: Components, cost: str) -> tuple[float, Gradient, Gradient]:
     """Least cost of moving the shares of p onto those of q, and its derivatives."""
     moves = [
         [
@@ -63,7 +73,7 @@ def transported(p: Mixture, q: Mixture, cost: str) -> tuple[float, Gradient, Gra
         for k in range(len(p.shares))
     ]
     costs = np.array([[move.cost for move in row] for row in moves])
-    plan, f, g = _plan(costs, p.shares, q.shares)
+    plan, f, g = plan_of(costs, p.shares, q.shares)
     by_p = Gradient(f, np.zeros_like(p.means), np.zeros_like(p.covariances))
     by_q = Gradient(g, np.zeros_like(q.means), np.zeros_like(q.covariances))
     for k, j in zip(*np.nonzero(plan), strict=True):
@@ -75,7 +85,7 @@ def transported(p: Mixture, q: Mixture, cost: str) -> tuple[float, Gradient, Gra
     return float(np.sum(plan * costs)), by_p, by_q
 
 
-def _plan(costs: Array, a: Array, b: Array) -> tuple[Array, Array, Array]:
+def plan_of(costs: Array, a: Array, b: Array) -> tuple[Array, Array, Array]:
     """Optimal plan and potentials of a small transport problem."""
     rows, columns = costs.shape
     if rows == 1 or columns == 1:  # nothing to choose
@@ -97,9 +107,7 @@ def _plan(costs: Array, a: Array, b: Array) -> tuple[Array, Array, Array]:
         method="highs-ds",
     )
     if found.status != 0:
-        raise InconclusiveError(
-            f"frechet: the plan between components was not found: {found.message}"
-        )
+        raise InconclusiveError(f"the plan between components was not found: {found.message}")
     potentials = found.eqlin.marginals * scale
     plan = np.maximum(found.x, 0.0).reshape(rows, columns)
     return plan, potentials[:rows], potentials[rows:]

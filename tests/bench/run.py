@@ -17,6 +17,7 @@ SUITES = (
     "bench_sinkhorn",
     "bench_sliced",
     "bench_frechet",
+    "bench_mixture",
     "bench_ot",
     "bench_map",
     "bench_flow",

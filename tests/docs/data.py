@@ -22,6 +22,13 @@ def prepare(folder: Path) -> None:
         means=np.vstack([np.zeros(4), np.ones(4)]),
         covariances=np.ones(2),
     )
+    np.savez(
+        folder / "other-mixture.npz",
+        weights=np.array([0.25, 0.75]),
+        means=np.vstack([np.zeros(4), np.full(4, 2.0)]),
+        covariances=np.ones((2, 4)),
+        n=300,
+    )
     _rows(folder)
     (folder / "gen").mkdir()
     for step, shift in ((100, 1.0), (200, 0.5), (300, 0.1)):

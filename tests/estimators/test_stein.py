@@ -212,12 +212,17 @@ def test_target_and_its_scores_are_one():
         ("gaussian:0,0", "variance that is not above 0"),
         ("gaussian:nan,1", "not a finite number"),
         ("gaussian:none.npy,1", "none.npy: no such file"),
-        ("mixture:none.npz", "none.npz::weights: no such file"),
+        ("mixture:none.npz", "none.npz: no such file"),
         ("gaussian:wide.npy,1", r"wide.npy has shape \(5,\), but the rows have 2 columns"),
         ("gaussian:0,skew.npy", "skew.npy is no covariance: it is not symmetric"),
         ("gaussian:0,minus.npy", "minus.npy is no covariance: it is not positive definite"),
         ("gaussian:0,holes.npy", "holes.npy: expected finite numbers"),
         ("gaussian:0,words.npy", "words.npy: expected finite numbers"),
+        ("none.npz", "none.npz: no such file"),
+        (
+            "few-arrays.npz",
+            "few-arrays.npz: expected an .npz file with weights, means, covariances",
+        ),
         ("mixture:negative.npz", "weights must be numbers of at least 0"),
         ("mixture:half.npz", "half.npz::weights sum to 0.5, expected 1"),
         ("mixture:few.npz", r"means has shape \(2, 3\), expected \(2, 2\)"),
@@ -232,6 +237,7 @@ def test_target_that_is_none_is_one_line(tmp_path, monkeypatch, target, message)
     np.save("holes.npy", np.array([1.0, np.nan]))
     np.save("words.npy", np.array(["a", "b"]))
     np.savez("negative.npz", weights=[-1, 1], means=np.zeros((2, 2)), covariances=np.ones(2))
+    np.savez("few-arrays.npz", weights=[1.0], means=np.zeros((1, 2)))
     np.savez("half.npz", weights=[0.2, 0.3], means=np.zeros((2, 2)), covariances=np.ones(2))
     np.savez("few.npz", weights=[0.5, 0.5], means=np.zeros((2, 3)), covariances=np.ones(2))
     np.savez("flat.npz", weights=[0.5, 0.5], means=np.zeros((2, 2)), covariances=np.ones(3))
