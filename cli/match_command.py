@@ -34,6 +34,10 @@ PAIRS = (
     "P and Q: .npy, .npz::key, .parquet, .csv, .tsv, .ndjson or -. -o FILE.parquet, .csv, .tsv or .npz holds "
     "the pairs (row_p, row_q, mass, cost), other suffixes the report; so does -f csv."
 )
+ALONE = (
+    "P is where it starts: .npy, .npz::key, .parquet, .csv, .tsv, .ndjson or -; left out, new rows. -o "
+    "FILE.npy, .npz or .parquet holds the result (with the other columns of P), other suffixes the report."
+)
 BESIDE = ("trace", "plot")  # files beside -o
 
 
@@ -55,25 +59,29 @@ def match_command_of(name: str) -> click.Command:
     of = task(name)
     sections = sections_of(of)
 
+    absent: dict[str, Any] = {"metric": None, "candidate": None}
+
     def run(**options: Any) -> int:
-        return match(of, {"metric": None, **options})
+        return match(of, {**absent, **options})
 
     def prepare(options: dict[str, Any]) -> object:
-        return prepared(of, {"metric": None, **options})
+        return prepared(of, {**absent, **options})
 
-    files = PAIRS if of.product == "pairs" else ARGUMENTS
     optional = any(one.candidate != "always" for one in of.methods.values())
+    q = click.Argument(["candidate"], metavar="Q", required=not optional)
     return Command(
         name,
         callback=run,
         params=[
-            click.Argument(["reference"], metavar="P"),
-            click.Argument(["candidate"], metavar="Q", required=not optional),
+            click.Argument(
+                ["reference"], metavar="[P]" if of.begin else "P", required=not of.begin
+            ),
+            *([] if of.alone else [q]),
             *settings_options(of),
             *(parameter for group in sections.values() for parameter in group),
         ],
         examples=of.examples,
-        help=f"{of.help}\n\n{files}",
+        help=f"{of.help}\n\n{files_text(of)}",
         short_help=of.help,
         sections=sections,
         prepare=prepare,
@@ -82,13 +90,22 @@ def match_command_of(name: str) -> click.Command:
     )
 
 
+def files_text(of: Any) -> str:
+    """What the arguments and -o take."""
+    if of.product == "pairs":
+        return PAIRS
+    return ALONE if of.alone else ARGUMENTS
+
+
 def sections_of(of: Any) -> dict[str, list[click.Parameter]]:
     """The shared options of the tasks."""
-    reading = {str(p.name): p for p in input_options(pair=True)}
+    reading = {str(p.name): p for p in input_options(pair=not of.alone)}
     if of.scales == ("none",):
         del reading["scale"], reading["categorical"]
     uncertainty = [p for p in inference_options() if p.name != "permutations"]
-    if of.product != "pairs":
+    if of.alone:
+        uncertainty = [p for p in uncertainty if p.name == "seed"]
+    elif of.product != "pairs":
         uncertainty = [metric_option(of), *uncertainty]
     watched = any(one.watched for one in of.methods.values())
     return {
@@ -164,7 +181,7 @@ def prepared(of: Any, options: Mapping[str, Any]) -> tuple[Session, Any, dict[st
     pairs = of.product == "pairs"
     session = MatchSession(
         f"match {of.name}",
-        {**unread, "permutations": 0, **options},
+        {**unread, "permutations": 0, "level": 0.95, **options},
         arrays=not pairs,
         plans=pairs,
     )
@@ -202,7 +219,10 @@ def match(of: Any, options: dict[str, Any]) -> int:
     from divmatch.cli.products import check_movable
 
     session, chosen, settings = prepared(of, options)
-    x, y = read(session, options["reference"], options["candidate"], chosen)
+    if options["reference"] is None and of.begin is not None:
+        x, y = of.begin(settings, session.seed), None
+    else:
+        x, y = read(session, options["reference"], options["candidate"], chosen)
     check_movable(x, of)
     with session.running():
         try:

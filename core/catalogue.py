@@ -62,6 +62,7 @@ MATCHES = {  # commands of `divmatch match`: name -> (module that declares it, h
     "plan": ("divmatch.transport.pairing", "Pairs of rows of P and Q by the cheapest transport plan, or one to one."),
     "select": ("divmatch.transport.select_methods", "K rows of P that represent Q, or P itself: greedy in the maximum mean discrepancy."),
     "flow": ("divmatch.transport.flow_methods", "Rows of P moved along a gradient flow until they are as near to Q as its own rows are."),
+    "sample": ("divmatch.transport.sample_methods", "Particles of a density that is known up to a constant, by Stein variational gradient descent."),
 }  # fmt: skip
 
 MATCH_COMMANDS = {  # commands of `divmatch match` with no method to choose: name -> (module, help)

@@ -24,7 +24,7 @@ from divmatch.kernels.cpu.pairwise import (
     tile,
 )
 from divmatch.kernels.cpu.plane import dominated
-from divmatch.kernels.cpu.pulls import pull_sums
+from divmatch.kernels.cpu.pulls import pull_sums, replaced
 from divmatch.kernels.cpu.rows import row_sums
 from divmatch.kernels.cpu.splits import split_costs
 from divmatch.kernels.cpu.walks import riesz_walk
@@ -46,6 +46,7 @@ __all__ = [
     "nearest",
     "prepared",
     "pull_sums",
+    "replaced",
     "riesz_walk",
     "row_means",
     "row_moments",

@@ -30,6 +30,12 @@ def pull_sums(
     return sums, np.asarray(strengths @ carried)
 
 
+def replaced(squares: Array, profile: str, scale: float) -> Array:
+    """See `divmatch.kernels.gpu.pulls`."""
+    kernel_rows(KINDS[profile], scale, squares)
+    return squares
+
+
 @inlined
 def kernel_row(kind: int, scale: float, row: Array) -> None:
     """The kernel from squared distances, in their place."""
@@ -119,3 +125,10 @@ def strengthened(kind: int, scale: float, squares: Array, weights: Array, sums: 
         kernel_row(kind, scale, squares[i])
         products(squares[i], weights, sums[i])
         strength_row(kind, scale, squares[i])
+
+
+@compiled
+def kernel_rows(kind: int, scale: float, squares: Array) -> None:
+    """The kernel in the place of the squares."""
+    for i in range(squares.shape[0]):
+        kernel_row(kind, scale, squares[i])

@@ -24,7 +24,7 @@ from divmatch.kernels.gpu.pairwise import (
     tile,
 )
 from divmatch.kernels.gpu.plane import dominated
-from divmatch.kernels.gpu.pulls import pull_sums
+from divmatch.kernels.gpu.pulls import pull_sums, replaced
 from divmatch.kernels.gpu.rows import row_sums
 from divmatch.kernels.gpu.splits import split_costs
 from divmatch.kernels.gpu.walks import riesz_walk
@@ -46,6 +46,7 @@ __all__ = [
     "nearest",
     "prepared",
     "pull_sums",
+    "replaced",
     "riesz_walk",
     "row_means",
     "row_moments",

@@ -36,6 +36,7 @@ NEEDED = {  # what a method cannot do without: (task, method) -> settings
     ("weights", "tilt"): {"targets": "0=0.2"},
     ("weights", "is"): {"log_p": "0", "log_q": "1"},
     **{("select", method): {"n": 5} for method in task("select").methods},
+    **{("sample", method): {"target": "gaussian:0,1"} for method in task("sample").methods},
     **{("flow", method): {"steps": 15} for method in task("flow").methods},  # more take long
 }
 

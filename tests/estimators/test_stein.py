@@ -8,9 +8,9 @@ from scipy.integrate import quad
 from scipy.stats import chi2, multivariate_normal
 
 import divmatch
+from divmatch import targets
 from divmatch.errors import DivmatchError, InconclusiveError, SampleError, SettingError
 from divmatch.estimator import quantity
-from divmatch.estimators import targets
 from divmatch.kernels.execution import executing
 from divmatch.samples import as_samples, with_beside
 from tests.reference.stein import ksd
@@ -208,7 +208,7 @@ def test_target_and_its_scores_are_one():
     [
         ("gauss:0,1", "expected gaussian:MEAN,COV .* did you mean 'gaussian'"),
         ("gaussian:0", "expected gaussian:MEAN,COV"),
-        ("mixture:", "expected gaussian:MEAN,COV"),
+        ("mixture:", "expected mixture:FILE.npz"),
         ("gaussian:0,0", "variance that is not above 0"),
         ("gaussian:nan,1", "not a finite number"),
         ("gaussian:none.npy,1", "none.npy: no such file"),
