@@ -5,7 +5,18 @@ from contextlib import contextmanager
 
 from divmatch import targets
 from divmatch.errors import SettingError
+from divmatch.score_file import FromFile, file_named, is_file
 from divmatch.target_kinds import Target
+
+
+def sampled_named(text: str) -> str:
+    """Refuse what names neither a family nor a function in a Python file; nothing is run."""
+    return file_named(text) if is_file(text) else targets.target_named(text)
+
+
+def columns_of(text: str | None) -> int | None:
+    """How many columns rows of the target have, if it says so."""
+    return None if text is None or is_file(text) else targets.columns_of(text)
 
 
 @contextmanager
@@ -15,4 +26,12 @@ def known(target: str | None, command: str | None, timeout: float, d: int) -> It
         which = "neither is" if target is None else "both are"
         raise SettingError(f"sample: give --target NAME or --score-command CMD, {which} given")
     if target is not None:
-        yield targets.opened(target, d)
+        yield FromFile(target) if is_file(target) else targets.opened(target, d)
+        return
+    from divmatch.score_program import Program
+
+    program = Program(str(command), timeout)
+    try:
+        yield program
+    finally:
+        program.close()

@@ -56,11 +56,6 @@ def everywhere_named(text: str) -> str:
     return name
 
 
-def sampled_named(text: str) -> str:
-    """A target as `target_named` has it, or a function in a Python file."""
-    return target_named(text)
-
-
 def opened(text: str, d: int) -> Target:
     """The target of rows with ``d`` columns."""
     kind, _, rest = text.partition(":")

@@ -15,6 +15,7 @@ from divmatch.matcher import Array, Watch
 LOOK = 10  # steps between two looks at the discrepancy
 PATIENCE = 20  # looks without a lower one, after which it has reached its level
 LOWER = 0.99  # of the lowest so far: what counts as lower
+GROWTH = 2.0  # times the lowest: a discrepancy that has not settled but grown
 FIRST = 0.1  # of the reach: the first step
 GROWN, HALVED = 1.15, 0.5  # steps after two directions that agree, and that do not
 
@@ -23,6 +24,7 @@ class Direction(Protocol):
     """Where particles go, and how far the kernel reaches."""
 
     reach: float
+    settles: bool  # whether the discrepancy falls to a level where it may end
 
     def at(self, x: Array) -> tuple[Array, float]:
         """The direction of every particle, and its size as a share of the forces in it."""
@@ -89,8 +91,8 @@ def followed(
             return swarm, True
         if swarm.k % LOOK == 0:
             value = direction.discrepancy(swarm.x)
-            if swarm.looked(value):
-                return swarm, True
+            if swarm.looked(value) and direction.settles:
+                return swarm, value <= GROWTH * swarm.lowest
         if swarm.k >= steps:
             return swarm, False
         move = rule(swarm, way, a, direction.reach)

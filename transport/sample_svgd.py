@@ -40,7 +40,7 @@ class Stein:
         self, target: Target, a: Array, kernel: str = "gaussian", bandwidth: float | str = "median"
     ) -> None:
         self.target, self.a, self.kernel, self.bandwidth = target, a, kernel, bandwidth
-        self.reach = 1.0
+        self.reach, self.settles = 1.0, kernel != "linear"
         self._known: tuple[Array, Array] | None = None
 
     def scores(self, x: Array) -> Array:
@@ -96,7 +96,7 @@ def _moved(
     direction = Stein(target, x.masses(), kernel, bandwidth)
     swarm, converged = followed(x.points, x.masses(), direction, rule, steps, tol, watch)
     facts = {"steps": swarm.k, "bandwidth": direction.reach, "direction": swarm.size}
-    notes = () if converged else (unfinished(swarm.k, swarm.size, tol),)
+    notes = () if converged else (unfinished(swarm.k, steps, swarm.size, tol),)
     return particles(x, swarm.x, target, facts=facts, converged=converged, notes=notes)
 
 

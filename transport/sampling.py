@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 
-from divmatch import targets
+from divmatch import scoring
 from divmatch.bandwidth import resolved_alone
 from divmatch.errors import InconclusiveError, SettingError, counted
 from divmatch.kernels.pairwise import Profile, self_sums
@@ -21,7 +21,7 @@ TargetName = Annotated[
     Setting(
         "the density to sample: a family, or FILE.py:log_density or FILE.py:score, a Python file which is "
         "then run",
-        parse=targets.sampled_named,
+        parse=scoring.sampled_named,
         shown="gaussian:MEAN,COV|mixture:FILE|FILE.py:NAME|...",
     ),
 ]
@@ -72,9 +72,7 @@ def started(settings: Mapping[str, Any], seed: int) -> Samples:
     n, d = settings["n"], settings["dim"]
     if n is None:
         raise SettingError("sample: give P, rows to start from, or --n N particles to draw")
-    name = settings["target"]
-    if d is None and name is not None:
-        d = targets.columns_of(name)
+    d = d or scoring.columns_of(settings["target"])
     if d is None:
         raise SettingError("sample: give --dim D, for the target does not say how many columns")
     rng = stream(seed, "match", "sample", "start")
@@ -143,22 +141,29 @@ def spread_notes(share: float, n: int) -> tuple[Note, ...]:
     """What to say of particles that are narrower than their target."""
     if not share < NARROW or n < 2:
         return ()
+    if share < 0:
+        return (
+            Note(
+                "W32",
+                "the scores point away from the particles' mean: they may be of the wrong sign (-grad ln p)",
+            ),
+        )
     return (
         Note(
             "W69",
-            f"particles are narrower than the target: Stein's identity gives {share:.2f} of its spread; "
-            "use more particles, or --kernel imq",
+            f"particles are narrower than the target: {share:.2f} of its spread, by Stein's identity",
         ),
     )
 
 
-def unfinished(steps: int, size: float, tol: float) -> Note:
-    """The steps were used up."""
-    return Note(
-        "W57",
-        f"{counted(steps, 'step')} were not enough: the direction is {size:.3g} of the forces in it (--tol "
-        f"{tol:g}); raise --steps or --tol",
-    )
+def unfinished(k: int, steps: int, size: float, tol: float) -> Note:
+    """The steps were used up, or were of no use."""
+    what = f"the direction is {size:.3g} of the forces in it (--tol {tol:g})"
+    if k < steps:
+        return Note(
+            "W57", f"the discrepancy has grown, and not settled, in {counted(k, 'step')}: {what}"
+        )
+    return Note("W57", f"{counted(k, 'step')} were not enough: {what}; raise --steps or --tol")
 
 
 def particles(
