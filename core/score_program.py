@@ -32,7 +32,7 @@ class Program(Target):
             raise SettingError(f"{self.name}: {problem}") from None
         if not words:
             raise SettingError("--score-command: names no program")
-        self.errors: IO[bytes] = tempfile.TemporaryFile()
+        self.errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  (closed with the program)
         try:
             self.process = subprocess.Popen(
                 words,

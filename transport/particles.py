@@ -114,14 +114,25 @@ def followed(
 
 def by_column(swarm: Swarm, way: Array, a: Array, reach: float) -> Array:
     """One step length a column: longer while directions agree, halved where they turn back."""
+    return _adapted(swarm, way, a, reach, lambda products: products)
+
+
+def as_one(swarm: Swarm, way: Array, a: Array, reach: float) -> Array:
+    """The same with one length for all columns, where the direction has put them in proportion."""
+    return _adapted(swarm, way, a, reach, lambda products: products.sum(keepdims=True))
+
+
+def _adapted(
+    swarm: Swarm, way: Array, a: Array, reach: float, shared: Callable[[Array], Array]
+) -> Array:
     memory = swarm.memory
     if "lengths" not in memory:
-        sizes = np.sqrt(a @ (way * way))
+        sizes = np.sqrt(shared(a @ (way * way)))
         memory["lengths"] = np.divide(
             FIRST * reach, sizes, out=np.zeros_like(sizes), where=sizes > 0
         )
     else:
-        agree = a @ (way * memory["last"]) > 0
+        agree = shared(a @ (way * memory["last"])) > 0
         memory["lengths"] = memory["lengths"] * np.where(agree, GROWN, HALVED)
     memory["last"] = way
     move = memory["lengths"] * way

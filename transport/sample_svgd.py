@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from divmatch.errors import SettingError
 from divmatch.kernels.pairwise import Profile
 from divmatch.kernels.steering import steered
 from divmatch.matcher import Array, Fit, Watch
@@ -54,26 +55,31 @@ class Stein:
         scores = self.scores(x)
         if self.kernel == "linear":
             return self._linear(x, scores)
+        return self.steered(x, scores)
+
+    def steered(self, x: Array, scores: Array) -> tuple[Array, float]:
+        """The same of rows with these scores, by a kernel of their distance."""
         scale = self.reach = scale_of(self.bandwidth, x)
         profile = Profile("gaussian" if self.kernel == "gaussian" else "imq", scale)
         way, masses = steered(profile, x, scores, self.a)
         forces = masses * (np.sqrt(np.einsum("ij,ij->i", scores, scores)) + 1.0 / scale)
-        return way, _length(way, self.a) / math.sqrt(float(self.a @ forces**2))
+        return way, length_of(way, self.a) / math.sqrt(float(self.a @ forces**2))
 
     def _linear(self, x: Array, scores: Array) -> tuple[Array, float]:
         """K = x·y + 1: an affine direction."""
-        self.reach = max(_length(x, self.a), 1e-300)
+        self.reach = max(length_of(x, self.a), 1e-300)
         drawn = x @ ((self.a[:, None] * x).T @ scores) + self.a @ scores
         way = drawn + x
-        forces = _length(drawn, self.a) + _length(x, self.a)
-        return way, _length(way, self.a) / forces if forces > 0 else 0.0
+        forces = length_of(drawn, self.a) + length_of(x, self.a)
+        return way, length_of(way, self.a) / forces if forces > 0 else 0.0
 
     def discrepancy(self, x: Array) -> float:
         """KSD² with the bandwidth of these particles."""
         return discrepancy(x, self.scores(x), self.a, bandwidth_of(x[:: -(-len(x) // SOME)], None))
 
 
-def _length(rows: Array, a: Array) -> float:
+def length_of(rows: Array, a: Array) -> float:
+    """The root mean square of the rows' lengths."""
     return math.sqrt(float(a @ np.einsum("ij,ij->i", rows, rows)))
 
 
@@ -89,15 +95,16 @@ def scale_of(bandwidth: float | str, x: Array) -> float:
     return math.sqrt(middle / (2.0 * math.log(len(x) + 1))) if middle > 0 else 1.0
 
 
-def _moved(
-    x: Samples, target: Target, kernel: str, bandwidth: float | str, rule: Rule, steps: int,
-    tol: float, watch: Watch,
-) -> Fit:  # fmt: skip
-    direction = Stein(target, x.masses(), kernel, bandwidth)
+def followed_by(
+    direction: Stein, x: Samples, rule: Rule, steps: int, tol: float, watch: Watch
+) -> Fit:
+    """The particles where the direction leads them."""
+    if direction.target.simplex:
+        raise SettingError("--target dirichlet: lives on a simplex; choose --method msvgd")
     swarm, converged = followed(x.points, x.masses(), direction, rule, steps, tol, watch)
     facts = {"steps": swarm.k, "bandwidth": direction.reach, "direction": swarm.size}
     notes = () if converged else (unfinished(swarm.k, steps, swarm.size, tol),)
-    return particles(x, swarm.x, target, facts=facts, converged=converged, notes=notes)
+    return particles(x, swarm.x, direction.target, facts=facts, converged=converged, notes=notes)
 
 
 @SAMPLE.method(
@@ -178,14 +185,15 @@ def svgd(
     Examples
     --------
     >>> import divmatch
-    >>> found = divmatch.match.sample([0.0, 1.0, 2.0], target="gaussian:5,4", kernel="linear", tol=1e-9)
+    >>> found = divmatch.match.sample([0.0, 1.0, 2.0], target="gaussian:5,4", kernel="linear", tol=1e-8)
     >>> float(found.points.mean().round(4)), float(found.points.var().round(4))
     (5.0, 4.0)
     """
     check_start(x, n, dim)
     rule = by_column if isinstance(step, str) else adagrad(step)
     with known(target, score_command, timeout, x.d) as density:
-        return _moved(x, density, kernel, bandwidth, rule, steps, tol, watch)
+        direction = Stein(density, x.masses(), kernel, bandwidth)
+        return followed_by(direction, x, rule, steps, tol, watch)
 
 
 @SAMPLE.method(
@@ -258,4 +266,5 @@ def coin(
     """
     check_start(x, n, dim)
     with known(target, score_command, timeout, x.d) as density:
-        return _moved(x, density, kernel, bandwidth, coins, steps, tol, watch)
+        direction = Stein(density, x.masses(), kernel, bandwidth)
+        return followed_by(direction, x, coins, steps, tol, watch)
