@@ -15,7 +15,7 @@ from divmatch.matcher import Array, Watch
 LOOK = 10  # steps between two looks at the discrepancy
 PATIENCE = 20  # looks without a lower one, after which it has reached its level
 LOWER = 0.99  # of the lowest so far: what counts as lower
-GROWTH = 2.0  # times the lowest: a discrepancy that has not settled but grown
+NEARLY = 20.0  # times --tol: how small the direction must be where the discrepancy has settled
 FIRST = 0.1  # of the reach: the first step
 GROWN, HALVED = 1.15, 0.5  # steps after two directions that agree, and that do not
 
@@ -91,8 +91,8 @@ def followed(
             return swarm, True
         if swarm.k % LOOK == 0:
             value = direction.discrepancy(swarm.x)
-            if swarm.looked(value) and direction.settles:
-                return swarm, value <= GROWTH * swarm.lowest
+            if swarm.looked(value) and direction.settles and swarm.size <= NEARLY * tol:
+                return swarm, True
         if swarm.k >= steps:
             return swarm, False
         move = rule(swarm, way, a, direction.reach)

@@ -91,7 +91,8 @@ def fb_gvi(
     Returns
     -------
     Fit
-        New rows of N(m, S), with mean and covariance beside them in .npz; KSD² of the first rows and of these.
+        New rows of N(m, S), with mean and covariance beside them in .npz; KSD² of the first rows and
+        of these.
 
     Notes
     -----
@@ -121,7 +122,7 @@ def fb_gvi(
             raise InconclusiveError(
                 f"{x.name}: mean and covariance left the range of numbers; start nearer to the target"
             ) from None
-        return _drawn(x, density, state, converged, steps, tol, rng)
+        return _drawn(x, density, state, converged, tol, rng)
 
 
 def moments(x: Samples) -> tuple[Array, Array]:
@@ -139,19 +140,19 @@ def moments(x: Samples) -> tuple[Array, Array]:
 
 
 def _drawn(
-    x: Samples, density: Target, state: Descent, converged: bool, steps: int, tol: float,
+    x: Samples, density: Target, state: Descent, converged: bool, tol: float,
     rng: "np.random.Generator",
 ) -> Fit:  # fmt: skip
     law = state.law
     points = law.mean + rng.standard_normal((x.n, x.d)) @ np.linalg.cholesky(law.covariance).T
     figure, scale = figure_of(x, points, density, fresh=True)
-    notes = () if converged else (unfinished(state.k, steps, law.size, tol),)
+    notes: tuple[Note, ...] = () if converged else (unfinished(state.k, law.size, tol),)
     if not state.convex:
         notes += (
             Note(
                 "W75",
-                "the target is not log-concave where it was looked at: mean and covariance are stationary, and "
-                "may not be the best; try other starts",
+                "the target is not log-concave where it was looked at: mean and covariance are "
+                "stationary, and may not be the best; try other starts",
             ),
         )
     return Fit(

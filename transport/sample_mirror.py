@@ -1,6 +1,5 @@
 """Stein variational methods on domains with an edge: the simplex, positive numbers, a box."""
 
-import math
 from dataclasses import replace
 from typing import Annotated, Literal
 
@@ -83,42 +82,49 @@ class Descent(Stein):
         """Σᵢⱼ (λᵢ λⱼ)^½ uᵢ(θ) Γᵢⱼ bⱼ with bⱼ = E [uⱼ s + (∇²ψ)⁻¹ ∇uⱼ] and Γᵢⱼ = E uᵢ uⱼ ∇²ψ."""
         scores, rows = self.scores(x), self.mirror.rows(x)
         self.reach = scale_of("median", x)
-        values, functions, slopes = eigenfunctions(self.mirror.coordinates(rows))
-        n = len(x)
-        bent = np.einsum("nij,nkj->nki", self.mirror.inverse(rows), slopes)
+        values, functions, slopes = eigenfunctions(self.mirror.coordinates(rows), self.a)
+        weighted = self.a[:, None] * functions
+        bent = slopes @ self.mirror.inverse(rows)
         roots = np.sqrt(values)
-        drawn = roots[:, None] * (functions.T @ scores) / n
-        driven = roots[:, None] * bent.mean(axis=0)
-        weighted = functions[:, :, None] * functions[:, None, :]
-        metric = np.einsum("nkl,nij->klij", weighted, self.mirror.hessian(rows)) / n
+        drawn = roots[:, None] * (weighted.T @ scores)
+        driven = roots[:, None] * np.tensordot(self.a, bent, 1)
+        hessians = self.mirror.hessian(rows)
         way, only = (
-            (functions * roots) @ np.einsum("klij,lj->ki", metric, part)
+            (functions * roots) @ _by_metric(weighted, functions, hessians, part)
             for part in (drawn + driven, drawn)
         )
-        forces = 2.0 * length_of(only, self.a) + length_of(scores, self.a) / n
+        forces = 2.0 * length_of(only, self.a) + length_of(scores, self.a) / len(x)
         return way, length_of(way, self.a) / forces if forces > 0 else 0.0
 
 
-def eigenfunctions(own: Array) -> tuple[Array, Array, Array]:
+def _by_metric(weighted: Array, functions: Array, hessians: Array, parts: Array) -> Array:
+    """Σⱼ Γᵢⱼ bⱼ, (J, d): Γ is never made, since Σⱼ uⱼ bⱼ is a row for every particle."""
+    bent = np.einsum("nij,nj->ni", hessians, functions @ parts)
+    return np.asarray(weighted.T @ bent)
+
+
+def eigenfunctions(own: Array, a: Array) -> tuple[Array, Array, Array]:
     """Eigenvalues λ, eigenfunctions u with E u² = 1, (n, J), and their gradients, (n, J, d).
 
-    Of the kernel (1 + r²/h)^(−1/2) with h = med r², by Nyström's extension.
+    Of the kernel (1 + r²/h)^(−1/2) with h = med r² over weighted rows, by Nyström's extension.
     """
     n = len(own)
     centred = own - own.mean(axis=0)
     squares = np.einsum("ij,ij->i", centred, centred)
     distances = np.maximum(squares[:, None] + squares - 2.0 * centred @ centred.T, 0.0)
-    middle = float(np.median(distances[np.triu_indices(n, 1)])) if n > 1 else 1.0
-    h = middle or 1.0
+    h = float(np.median(distances[np.triu_indices(n, 1)])) if n > 1 else 0.0
+    h = h or 1.0
     kernel = 1.0 / np.sqrt(1.0 + distances / h)
-    values, vectors = np.linalg.eigh(kernel + JITTER * np.eye(n))
+    cubes = -(kernel**3) / h  # ∇k(x, y) by x is this times x − y
+    kernel += JITTER * np.eye(n)
+    roots = np.sqrt(a)
+    values, vectors = np.linalg.eigh(roots[:, None] * kernel * roots)
     values, vectors = values[::-1], vectors[:, ::-1]
     kept = int(np.searchsorted(np.cumsum(values), KEPT * values.sum())) + 1
-    values, vectors = values[:kept], vectors[:, :kept]
-    cubes = -(kernel**3) / h  # ∇k(x, y) by x is this times x − y
-    moved = np.stack([cubes @ (column[:, None] * vectors) for column in centred.T], axis=2)
-    slopes = (cubes @ vectors)[:, :, None] * centred[:, None, :] - moved
-    return values / n, math.sqrt(n) * vectors, math.sqrt(n) * slopes / values[:, None]
+    values, carried = values[:kept], roots[:, None] * vectors[:, :kept] / values[:kept]
+    moved = np.stack([cubes @ (column[:, None] * carried) for column in centred.T], axis=2)
+    slopes = (cubes @ carried)[:, :, None] * centred[:, None, :] - moved
+    return values, kernel @ carried, slopes
 
 
 def _mirrored(
@@ -134,7 +140,7 @@ def _mirrored(
         direction = {"dual": Stein, "rows": ByRows, "svmd": Descent}[kind](dual, a)
         swarm, converged = followed(free.points, a, direction, by_column, steps, tol, watch)
         facts = {"steps": swarm.k, "direction": swarm.size}
-        notes = () if converged else (unfinished(swarm.k, steps, swarm.size, tol),)
+        notes = () if converged else (unfinished(swarm.k, swarm.size, tol),)
         fit = particles(free, swarm.x, dual, facts=facts, converged=converged, notes=notes)
     points = mirror.rows(swarm.x)
     moved = length_of(points - x.points, a)
@@ -237,14 +243,14 @@ def svmd(
 ) -> Fit:
     """Particles on a domain with an edge, by Stein variational mirror descent.
 
-    As msvgd, with a kernel whose values are matrices: K(θ, θ') = Σᵢⱼ (λᵢ λⱼ)^½ uᵢ(θ) uⱼ(θ') E uᵢ uⱼ ∇²ψ, where
-    λ and u are eigenvalues and eigenfunctions of (1 + r²/h)^(−1/2) with h = med r² over the particles, as
-    many as have 98 % of the trace. It follows the geometry of ψ, and suits targets at the edge.
+    As msvgd, with a kernel whose values are matrices: K(θ, θ') = Σᵢⱼ (λᵢ λⱼ)^½ uᵢ(θ) uⱼ(θ') E uᵢ uⱼ ∇²ψ,
+    where λ and u are eigenvalues and eigenfunctions of (1 + r²/h)^(−1/2) with h = med r² over the
+    particles, as many as have 98 % of the trace. It follows the geometry of ψ, and suits targets at the edge.
 
     Parameters
     ----------
     x : Samples
-        As for the method msvgd; all rows count the same.
+        As for the method msvgd.
     target : str
         As for the method msvgd.
     score_command : str
@@ -271,7 +277,7 @@ def svmd(
 
     Notes
     -----
-    Cost: O(n³ + n² d J + n d² J²) time a step with J eigenfunctions, O(n²) memory: for some thousand rows.
+    Cost: O(n³ + n² d J) time a step with J eigenfunctions, O(n²) memory.
 
     Source: Shi, Liu & Mackey 2022, Sampling with mirrored Stein operators (ICLR, arXiv 2106.12506),
     algorithm 2.
@@ -284,8 +290,6 @@ def svmd(
     [0.2, 0.3, 0.5]
     """
     check_start(x, n, dim)
-    if x.weights is not None:
-        raise SettingError(f"{x.name}: --method svmd takes no weights; choose msvgd")
     needed, room = 64 * x.n * x.n, execution().memory
     if needed > room:
         raise SettingError(

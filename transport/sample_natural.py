@@ -24,9 +24,9 @@ from divmatch.transport.sampling import (
     check_start,
 )
 
-Metric = Annotated[
+Curvature = Annotated[
     Literal["hessian", "fisher"],
-    Setting("metric: mean Hessian of -ln p, or mean product of scores, over the particles"),
+    Setting("the metric G: mean Hessian of -ln p, or mean product of scores, over the particles"),
 ]
 FLOOR = 1e-6  # of the largest eigenvalue: directions in which the target does not curve
 
@@ -34,9 +34,9 @@ FLOOR = 1e-6  # of the largest eigenvalue: directions in which the target does n
 class Natural(Stein):
     """SVGD of G^½ x, whose scores are G^−½ s: G⁻¹ times the direction with distances by G."""
 
-    def __init__(self, target: Target, a: Array, metric: str, bandwidth: float | str) -> None:
+    def __init__(self, target: Target, a: Array, curvature: str, bandwidth: float | str) -> None:
         super().__init__(target, a, bandwidth=bandwidth)
-        self.metric = metric
+        self.curvature = curvature
 
     def at(self, x: Array) -> tuple[Array, float]:
         """See `Stein`; its size is that of the direction of G^½ x."""
@@ -54,7 +54,7 @@ class Natural(Stein):
     def _mean_metric(self, x: Array, scores: Array) -> Array:
         """E s sᵀ, or −E ∇s = −S⁻¹ E (X − m) sᵀ by Stein's identity: exact for a Gaussian target."""
         mass = self.a[:, None]
-        if self.metric == "fisher":
+        if self.curvature == "fisher":
             return np.asarray((mass * scores).T @ scores)
         centred = x - self.a @ x
         cross = (mass * centred).T @ scores
@@ -76,7 +76,7 @@ def svng(
     timeout: Timeout = 60.0,
     n: Number = None,
     dim: Dim = None,
-    metric_of: Metric = "hessian",
+    curvature: Curvature = "hessian",
     bandwidth: Bandwidth = "median",
     steps: Steps = 1000,
     tol: Tol = 1e-3,
@@ -103,7 +103,7 @@ def svng(
         As for the method svgd.
     dim : int, optional
         As for the method svgd.
-    metric_of : str
+    curvature : str
         hessian or fisher.
     bandwidth : float or str
         As for the method svgd, of distances by G, which have no unit.
@@ -135,5 +135,5 @@ def svng(
     """
     check_start(x, n, dim)
     with known(target, score_command, timeout, x.d) as density:
-        direction = Natural(density, x.masses(), metric_of, bandwidth)
+        direction = Natural(density, x.masses(), curvature, bandwidth)
         return followed_by(direction, x, as_one, steps, tol, watch)

@@ -103,7 +103,7 @@ def followed_by(
         raise SettingError("--target dirichlet: lives on a simplex; choose --method msvgd")
     swarm, converged = followed(x.points, x.masses(), direction, rule, steps, tol, watch)
     facts = {"steps": swarm.k, "bandwidth": direction.reach, "direction": swarm.size}
-    notes = () if converged else (unfinished(swarm.k, steps, swarm.size, tol),)
+    notes = () if converged else (unfinished(swarm.k, swarm.size, tol),)
     return particles(x, swarm.x, direction.target, facts=facts, converged=converged, notes=notes)
 
 
@@ -164,8 +164,8 @@ def svgd(
         auto: a length for each column, which grows by 15 % while directions agree and is halved where
         they turn back. A number: Adagrad's rule, step / √(running mean of squares) for every number.
     tol : float
-        It ends where the direction is so small a share of score and repulsion, or where KSD² has not
-        fallen by 1 % in 200 steps.
+        It ends where the direction is so small a share of score and repulsion, or at most 20 times that
+        while KSD² has not fallen by 1 % in 200 steps.
     watch : Watch
         Is told KSD², looked at in every tenth step, and the length of every step.
 

@@ -156,14 +156,13 @@ def spread_notes(share: float, n: int) -> tuple[Note, ...]:
     )
 
 
-def unfinished(k: int, steps: int, size: float, tol: float) -> Note:
-    """The steps were used up, or were of no use."""
-    what = f"the direction is {size:.3g} of the forces in it (--tol {tol:g})"
-    if k < steps:
-        return Note(
-            "W57", f"the discrepancy has grown, and not settled, in {counted(k, 'step')}: {what}"
-        )
-    return Note("W57", f"{counted(k, 'step')} were not enough: {what}; raise --steps or --tol")
+def unfinished(k: int, size: float, tol: float) -> Note:
+    """The steps were not enough."""
+    return Note(
+        "W57",
+        f"{counted(k, 'step')} were not enough: the direction is {size:.3g} of the forces in it (--tol "
+        f"{tol:g}); raise --steps or --tol, or start nearer",
+    )
 
 
 def particles(
