@@ -257,7 +257,7 @@ def _kde(rest: str, d: int) -> Target:
 
 def _alphas(rest: str) -> NDArray[np.float64]:
     parts = [_number(part.strip()) for part in rest.split(",")]
-    if all(part is not None for part in parts) and len(parts) > 1:
+    if all(part is not None for part in parts):
         return np.array(parts, dtype=np.float64)
     return _array(rest)
 

@@ -85,8 +85,11 @@ def followed(
     swarm = Swarm(start) if kept is None else restored(kept)
     for k, value, moved in swarm.curve:
         watch.step(int(k), ksd=value, moved=moved)
+    value = swarm.curve[-1][1] if swarm.curve else math.inf
     while True:
         way, swarm.size = direction.at(swarm.x)
+        if not math.isfinite(swarm.size):
+            raise _lost(swarm)
         if swarm.size <= tol:
             return swarm, True
         if swarm.k % LOOK == 0:
@@ -99,14 +102,18 @@ def followed(
         reached = swarm.x + move
         length = math.sqrt(float(a @ np.einsum("ij,ij->i", move, move)))
         if not np.isfinite(reached).all():
-            raise InconclusiveError(
-                f"particles left the range of numbers in step {swarm.k + 1}: choose a shorter --step, or "
-                "start nearer to the target"
-            )
+            raise _lost(swarm)
         swarm.x, swarm.k = reached, swarm.k + 1
         swarm.curve.append((swarm.k, value, length))
         watch.step(swarm.k, ksd=value, moved=length)
         watch.keep(partial(stored, swarm))
+
+
+def _lost(swarm: Swarm) -> InconclusiveError:
+    return InconclusiveError(
+        f"particles or their scores left the range of numbers in step {swarm.k + 1}: choose a shorter "
+        "--step, or start nearer to the target"
+    )
 
 
 # -------------------------------------------------------------------------------------- rules

@@ -9,8 +9,8 @@ from divmatch.samples import Samples
 from divmatch.scoring import known
 from divmatch.settings import Setting
 from divmatch.target_kinds import Target
-from divmatch.transport.particles import as_one
-from divmatch.transport.sample_svgd import Stein, followed_by, scale_of
+from divmatch.transport.particles import Swarm, as_one
+from divmatch.transport.sample_svgd import Stein, followed_by
 from divmatch.transport.sampling import (
     SAMPLE,
     Bandwidth,
@@ -28,7 +28,7 @@ Curvature = Annotated[
     Literal["hessian", "fisher"],
     Setting("the metric G: mean Hessian of -ln p, or mean product of scores, over the particles"),
 ]
-FLOOR = 1e-6  # of the largest eigenvalue: directions in which the target does not curve
+FLOOR = 1e-12  # of the largest eigenvalue: directions in which the target does not curve
 
 
 class Natural(Stein):
@@ -37,19 +37,21 @@ class Natural(Stein):
     def __init__(self, target: Target, a: Array, curvature: str, bandwidth: float | str) -> None:
         super().__init__(target, a, bandwidth=bandwidth)
         self.curvature = curvature
+        self.forth = self.back = np.empty((0, 0))  # G^½ and its inverse
 
     def at(self, x: Array) -> tuple[Array, float]:
-        """See `Stein`; its size is that of the direction of G^½ x."""
+        """The direction of G^½ x."""
         scores = self.scores(x)
         values, vectors = np.linalg.eigh(self._mean_metric(x, scores))
         values = np.abs(values)
         roots = np.sqrt(np.maximum(values, FLOOR * values.max()))
-        if not roots.max() > 0:
-            return super().at(x)
-        forth, back = (vectors * roots) @ vectors.T, (vectors / roots) @ vectors.T
-        way, size = self.steered(x @ forth, scores @ back)
-        self.reach = scale_of("median", x)
-        return way @ back, size
+        roots = roots if roots.max() > 0 else np.ones_like(roots)
+        self.forth, self.back = (vectors * roots) @ vectors.T, (vectors / roots) @ vectors.T
+        return self.steered(x @ self.forth, scores @ self.back)
+
+    def move(self, swarm: Swarm, way: Array, a: Array, reach: float) -> Array:
+        """A step of G^½ x, whose columns are in proportion, back in the rows' own units."""
+        return np.asarray(as_one(swarm, way, a, reach) @ self.back)
 
     def _mean_metric(self, x: Array, scores: Array) -> Array:
         """E s sᵀ, or −E ∇s = −S⁻¹ E (X − m) sᵀ by Stein's identity: exact for a Gaussian target."""
@@ -86,7 +88,7 @@ def svng(
 
     The direction is G⁻¹ times that of SVGD with distances by G, for a metric G that is the mean over the
     particles, at every step: of the Hessian of −ln p (by Stein's identity, from scores alone; absolute
-    values of its eigenvalues, at least 1e-6 of the largest), or of s sᵀ. Rows that are stretched or
+    values of its eigenvalues, at least 1e-12 of the largest), or of s sᵀ. Rows that are stretched or
     turned with their target end at the same places, stretched or turned.
 
     Parameters
@@ -136,4 +138,4 @@ def svng(
     check_start(x, n, dim)
     with known(target, score_command, timeout, x.d) as density:
         direction = Natural(density, x.masses(), curvature, bandwidth)
-        return followed_by(direction, x, as_one, steps, tol, watch)
+        return followed_by(direction, x, direction.move, steps, tol, watch)

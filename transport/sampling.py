@@ -128,6 +128,10 @@ def figure_of(
     scale = bandwidth_of(points, weights)
     before = discrepancy(x.points, target.scores(x.points), x.masses(), scale)
     after = discrepancy(points, target.scores(points), a, scale)
+    if not np.isfinite(before + after):
+        raise InconclusiveError(
+            f"{x.name}: scores are so large that KSD is no number; start nearer to the target"
+        )
     return Figure("ksd", before, after, "data unit^-3"), scale
 
 
