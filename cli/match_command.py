@@ -1,5 +1,7 @@
 """The commands of `divmatch match`, made from the declarations of their tasks."""
 
+import os
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib.util import find_spec
@@ -219,6 +221,7 @@ def match(of: Any, options: dict[str, Any]) -> int:
     from divmatch.cli.products import check_movable
 
     session, chosen, settings = prepared(of, options)
+    session.spare(named_files(settings))
     if options["reference"] is None and of.begin is not None:
         x, y = of.begin(settings, session.seed), None
     else:
@@ -230,6 +233,12 @@ def match(of: Any, options: dict[str, Any]) -> int:
         except InconclusiveError as error:
             return undecided(session, chosen, settings, (x, y), error)
         return report(session, of, found, watch, x, y)
+
+
+def named_files(settings: Mapping[str, Any]) -> list[str]:
+    """Files that a target names: no output may replace them."""
+    parts = re.split("[:,]", str(settings.get("target") or ""))
+    return [part.strip() for part in parts if os.path.isfile(part.strip())]
 
 
 def read(session: Session, p: str, q: str | None, chosen: Any) -> tuple[Samples, Samples | None]:

@@ -19,6 +19,7 @@ from divmatch.target_kinds import Target
 NAMED = re.compile(r"(?P<path>.+\.py):(?P<name>[^:]*)")
 SCORING = ("score", "grad")  # words in the name of a function that returns ∇ ln p
 DIFFERENCE = float(np.finfo(np.float64).eps) ** (1 / 3)  # of a central difference
+LEAST = 1e-8  # of a number: a difference that still changes half of its digits
 
 
 def is_file(text: str) -> bool:
@@ -64,8 +65,9 @@ class FromFile(Target):
             return self._asked(points, points.shape)
         made = np.empty(points.shape)
         n = len(points)
-        spread = np.maximum(points.std(axis=0), np.abs(points))
+        spread = points.std(axis=0)
         steps = DIFFERENCE * np.where(spread > 0, spread, 1.0)
+        steps = np.maximum(steps, LEAST * np.abs(points))
         for c in range(points.shape[1]):
             both = np.concatenate([points, points])
             both[:n, c] += steps[:, c]
