@@ -26,8 +26,11 @@ class Direction(Protocol):
     reach: float
     settles: bool  # whether the discrepancy falls to a level where it may end
 
-    def at(self, x: Array) -> tuple[Array, float]:
-        """The direction of every particle, and its size as a share of the forces in it."""
+    def at(self, x: Array, last: float = 0.0) -> tuple[Array, float]:
+        """The direction of every particle, and its size as a share of the forces in it.
+
+        ``last`` is the size before: as long as it is large, a few digits are enough.
+        """
         ...
 
     def discrepancy(self, x: Array) -> float:
@@ -87,7 +90,7 @@ def followed(
         watch.step(int(k), ksd=value, moved=moved)
     value = swarm.curve[-1][1] if swarm.curve else math.inf
     while True:
-        way, swarm.size = direction.at(swarm.x)
+        way, swarm.size = direction.at(swarm.x, swarm.size)
         if not math.isfinite(swarm.size):
             raise _lost(swarm)
         if swarm.size <= tol:

@@ -53,7 +53,7 @@ class ByRows(Stein):
         super().__init__(target, a)
         self.mirror = target.mirror
 
-    def at(self, x: Array) -> tuple[Array, float]:
+    def at(self, x: Array, last: float = 0.0) -> tuple[Array, float]:
         """Σ aⱼ [k sⱼ + (∇²ψ)⁻¹(θⱼ) ∇k(θⱼ, θᵢ)]."""
         scores, rows = self.scores(x), self.mirror.rows(x)
         own, inverse = self.mirror.coordinates(rows), self.mirror.inverse(rows)
@@ -78,7 +78,7 @@ class Descent(Stein):
         super().__init__(target, a)
         self.mirror = target.mirror
 
-    def at(self, x: Array) -> tuple[Array, float]:
+    def at(self, x: Array, last: float = 0.0) -> tuple[Array, float]:
         """Σᵢⱼ (λᵢ λⱼ)^½ uᵢ(θ) Γᵢⱼ bⱼ with bⱼ = E [uⱼ s + (∇²ψ)⁻¹ ∇uⱼ] and Γᵢⱼ = E uᵢ uⱼ ∇²ψ."""
         scores, rows = self.scores(x), self.mirror.rows(x)
         self.reach = scale_of("median", x)

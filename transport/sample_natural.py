@@ -39,7 +39,7 @@ class Natural(Stein):
         self.curvature = curvature
         self.forth = self.back = np.empty((0, 0))  # G^½ and its inverse
 
-    def at(self, x: Array) -> tuple[Array, float]:
+    def at(self, x: Array, last: float = 0.0) -> tuple[Array, float]:
         """The direction of G^½ x."""
         scores = self.scores(x)
         values, vectors = np.linalg.eigh(self._mean_metric(x, scores))
@@ -47,7 +47,7 @@ class Natural(Stein):
         roots = np.sqrt(np.maximum(values, FLOOR * values.max()))
         roots = roots if roots.max() > 0 else np.ones_like(roots)
         self.forth, self.back = (vectors * roots) @ vectors.T, (vectors / roots) @ vectors.T
-        return self.steered(x @ self.forth, scores @ self.back)
+        return self.steered(x @ self.forth, scores @ self.back, last)
 
     def move(self, swarm: Swarm, way: Array, a: Array, reach: float) -> Array:
         """A step of G^½ x, whose columns are in proportion, back in the rows' own units."""

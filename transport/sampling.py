@@ -1,9 +1,11 @@
 """`divmatch match sample`: what its methods share: settings, the first particles, the fit that they make."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from divmatch import scoring
 from divmatch.bandwidth import resolved_alone
@@ -109,6 +111,27 @@ def discrepancy(points: Array, scores: Array, a: Array, scale: float) -> float:
     """KSD² of weighted particles with the imq kernel, every pair counted."""
     rows = np.hstack([points, scores])
     return float(a @ self_sums(Profile("stein-imq", scale), rows, a))
+
+
+def level(points: Array, scores: Array, a: Array) -> float:
+    """KSD² of some hundred particles by whole matrices, its bandwidth their median distance."""
+    centred = points - a @ points
+    squares = np.einsum("ij,ij->i", centred, centred)
+    gaps = np.maximum(squares[:, None] + squares - 2.0 * centred @ centred.T, 0.0)
+    middle = float(np.median(gaps.take(above_diagonal(len(gaps))))) if len(gaps) > 1 else 1.0
+    kernel = 1.0 / np.sqrt((middle or 1.0) + gaps)
+    lean = scores @ centred.T
+    own = np.diagonal(lean)
+    crossed = own[:, None] + own - lean - lean.T  # (sᵢ − sⱼ)·(xᵢ − xⱼ)
+    cubes = kernel**3
+    stein = (scores @ scores.T) * kernel + cubes * (crossed + points.shape[1])
+    return float(a @ (stein - 3.0 * cubes * kernel**2 * gaps) @ a)
+
+
+@lru_cache(maxsize=1)
+def above_diagonal(n: int) -> NDArray[np.intp]:
+    """Places above the diagonal of an n × n matrix."""
+    return np.flatnonzero(np.triu(np.ones((n, n), dtype=bool), 1))
 
 
 def bandwidth_of(points: Array, a: Array | None) -> float:

@@ -26,3 +26,9 @@ def pull_sums(
 def replaced(squares: Any, profile: str, scale: float) -> Any:
     """The kernel of squared distances, in their place where that saves memory."""
     return shaped(squares, profile, scale)
+
+
+def exponentials(exponents: Any) -> Any:
+    """Exp of float32 numbers that are 0 at the most, but for rounding; in their place."""
+    xp = array_module(exponents)
+    return xp.exp(xp.minimum(exponents, 0, out=exponents), out=exponents)

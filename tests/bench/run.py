@@ -19,6 +19,7 @@ SUITES = (
     "bench_frechet",
     "bench_ot",
     "bench_flow",
+    "bench_sample",
     "bench_probs",
     "bench_select",
     "bench_critics",

@@ -43,10 +43,29 @@ def test_compiled_tiles_agree_with_those_of_numpy(name, d, monkeypatch):
     assert found[0] == pytest.approx(found[1], abs=ROUNDING(700, scale=100))
 
 
+@pytest.mark.parametrize("run", [cpu, gpu], ids=["cpu", "gpu"])
+def test_single_precision_is_right_to_its_digits(run, monkeypatch):
+    x, scores, a = rows(700, 20), rows(700, 20, 1), weights(700)
+    exact, _ = steered(Profile("gaussian", 2.0), x, scores, a)
+    monkeypatch.setattr("divmatch.kernels.steering.twin", lambda *_: run)
+    found, _ = steered(Profile("gaussian", 2.0), x, scores, a, rough=True)
+    assert not SAME(found, exact)
+    assert found == pytest.approx(exact, abs=1e-5 * np.abs(exact).max())
+
+
+def test_rows_far_from_their_centre_stay_in_double_precision():
+    x, scores, a = rows(700, 20), rows(700, 20, 1), weights(700)
+    x[0] += 100.0
+    found = [steered(Profile("gaussian", 2.0), x, scores, a, rough=r)[0] for r in (False, True)]
+    assert SAME(*found)
+
+
 def test_same_digits_for_any_number_of_threads():
     x, scores, a = rows(1200, 30), rows(1200, 30, 1), weights(1200)
     found = []
     for threads in (1, 2):
         with executing(threads=threads):
-            found.append(steered(Profile("gaussian", 2.0), x, scores, a)[0])
+            found.append(
+                [steered(Profile("gaussian", 2.0), x, scores, a, rough=r)[0] for r in (0, 1)]
+            )
     assert SAME(*found)

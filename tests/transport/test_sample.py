@@ -16,6 +16,7 @@ from divmatch.transport.particles import Swarm, coins
 from divmatch.transport.sample_mirror import ByRows, Descent, eigenfunctions
 from divmatch.transport.sample_natural import Natural
 from divmatch.transport.sample_svgd import Stein, scale_of
+from divmatch.transport.sampling import level
 from tests.reference import sampling
 from tests.tolerances import LUCK, ROUNDING, SAME, SOLVER
 
@@ -75,6 +76,14 @@ def test_discrepancies_are_those_of_ksd_with_the_bandwidth_of_the_record(correla
     assert found.after.value == pytest.approx(
         divmatch.ksd(found.points, **settings).value, rel=1e-12
     )
+
+
+def test_level_is_ksd_with_the_median_distance(correlated):
+    x, a = start(40, 2), np.full(40, 1 / 40)
+    found = level(x, opened(correlated, 2).scores(x), a)
+    middle = np.median([((p - q) ** 2).sum() for i, p in enumerate(x) for q in x[:i]])
+    settings = {"target": correlated, "method": "v", "bandwidth": float(middle**0.5)}
+    assert found == pytest.approx(divmatch.ksd(x, **settings).value, rel=1e-12)
 
 
 def test_nothing_moves_the_particles_of_a_fixed_point(correlated):
