@@ -91,8 +91,8 @@ SAMPLE = Task(
     begin=started,
     examples=(
         "divmatch match sample --target gaussian:0,1 --n 200 --dim 2 -o particles.npy",
-        "divmatch match sample p.npy --target mixture:mixture.npz --trace ksd.csv -o moved.npy",
-        "divmatch match sample --target gaussian:0,4 --n 50 --dim 1 --method coin -o c.npy",
+        "divmatch match sample real.npy --target mixture:mixture.npz --steps 20 --trace ksd.csv -o x.npy",
+        "divmatch match sample --target gaussian:0,4 --n 50 --dim 1 --method coin -o coin.npy",
     ),
 )
 
