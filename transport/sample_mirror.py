@@ -285,7 +285,7 @@ def svmd(
     Examples
     --------
     >>> import divmatch
-    >>> found = divmatch.match.sample(target="dirichlet:2,3,5", n=40, method="svmd")
+    >>> found = divmatch.match.sample(target="dirichlet:2,3,5", n=50, method="svmd")
     >>> found.points.mean(axis=0).round(1).tolist()
     [0.2, 0.3, 0.5]
     """

@@ -91,7 +91,7 @@ SAMPLE = Task(
     begin=started,
     examples=(
         "divmatch match sample --target gaussian:0,1 --n 200 --dim 2 -o particles.npy",
-        "divmatch match sample real.npy --target mixture:mixture.npz --steps 20 --trace ksd.csv -o x.npy",
+        "divmatch match sample real.npy --target mixture:mixture.npz --tol 0.01 --trace ksd.csv -o x.npy",
         "divmatch match sample --target gaussian:0,4 --n 50 --dim 1 --method coin -o coin.npy",
     ),
 )

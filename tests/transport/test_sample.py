@@ -288,7 +288,7 @@ def test_mirrored_svgd_has_the_figures_of_the_record(options):
 
 
 def test_mirror_descent_has_mean_and_variance_of_its_target():
-    found = sample(target="dirichlet:2,3,5", n=40, method="svmd")
+    found = sample(target="dirichlet:2,3,5", n=50, method="svmd")
     assert found.points.mean(axis=0) == pytest.approx([0.2, 0.3, 0.5], abs=0.002)
     assert found.points[:, 0].var() == pytest.approx(0.2 * 0.8 / 11, rel=0.05)
 
