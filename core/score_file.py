@@ -39,24 +39,13 @@ def file_named(text: str) -> str:
     return text
 
 
-class FromFile(Target):
+class FromFunction(Target):
     """A function of rows (n, d): ln p + constant, (n,), or scores, (n, d), as its name says."""
 
-    def __init__(self, text: str) -> None:
-        self.text = text
-        path, name = _parts(text)
-        self.module = ModuleType("divmatch_target")
-        self.module.__file__ = path
-        try:
-            source = Path(path).read_bytes()
-        except OSError as problem:
-            raise FileError(f"{path}: cannot be read ({problem.strerror})") from None
-        with self._running(), _beside(path):
-            exec(compile(source, path, "exec"), self.module.__dict__)
-        found = getattr(self.module, name, None)
-        if not callable(found):
-            raise SettingError(f"--target {text}: {path} has no function '{name}'")
-        self.function: Callable[[Any], Any] = found
+    path: str | None = None  # of the file that holds it
+
+    def __init__(self, function: Callable[[Any], Any], name: str, text: str) -> None:
+        self.function, self.text = function, text
         self.scoring = any(word in name.lower() for word in SCORING)
 
     def scores(self, points: Points) -> Points:
@@ -125,12 +114,33 @@ class FromFile(Target):
 
     def _line(self, problem: BaseException) -> str:
         """Where in the file it was raised."""
-        path, found = self.module.__file__, None
+        found = None
         step = problem.__traceback__
         while step is not None:
-            found = step.tb_lineno if step.tb_frame.f_code.co_filename == path else found
+            found = step.tb_lineno if step.tb_frame.f_code.co_filename == self.path else found
             step = step.tb_next
         return "" if found is None else f" in line {found}"
+
+
+class FromFile(FromFunction):
+    """The function of a file, which is run when this is made."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        path, name = _parts(text)
+        self.path = path
+        self.module = ModuleType("divmatch_target")
+        self.module.__file__ = path
+        try:
+            source = Path(path).read_bytes()
+        except OSError as problem:
+            raise FileError(f"{path}: cannot be read ({problem.strerror})") from None
+        with self._running(), _beside(path):
+            exec(compile(source, path, "exec"), self.module.__dict__)
+        found = getattr(self.module, name, None)
+        if not callable(found):
+            raise SettingError(f"--target {text}: {path} has no function '{name}'")
+        super().__init__(found, name, text)
 
 
 def _parts(text: str) -> tuple[str, str]:

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from divmatch import targets
 from divmatch.errors import SettingError
-from divmatch.score_file import FromFile, file_named, is_file
+from divmatch.score_file import FromFile, FromFunction, file_named, is_file
 from divmatch.target_kinds import Target
 
 
@@ -14,17 +15,21 @@ def sampled_named(text: str) -> str:
     return file_named(text) if is_file(text) else targets.target_named(text)
 
 
-def columns_of(text: str | None) -> int | None:
+def columns_of(target: Any) -> int | None:
     """How many columns rows of the target have, if it says so."""
-    return None if text is None or is_file(text) else targets.columns_of(text)
+    return None if not isinstance(target, str) or is_file(target) else targets.columns_of(target)
 
 
 @contextmanager
-def known(target: str | None, command: str | None, timeout: float, d: int) -> Iterator[Target]:
-    """The target of rows with ``d`` columns; what runs for it ends with it."""
+def known(target: Any, command: str | None, timeout: float, d: int) -> Iterator[Target]:
+    """The target of rows with ``d`` columns, a name or a function; what runs for it ends with it."""
     if (target is None) == (command is None):
         which = "neither is" if target is None else "both are"
         raise SettingError(f"sample: give --target NAME or --score-command CMD, {which} given")
+    if callable(target):
+        name = getattr(target, "__name__", "function")
+        yield FromFunction(target, name, name)
+        return
     if target is not None:
         yield FromFile(target) if is_file(target) else targets.opened(target, d)
         return

@@ -144,13 +144,14 @@ def svgd(
     ----------
     x : Samples
         Rows to start from, weighted or not. Left out, --n standard normal rows.
-    target : str
+    target : str or callable
         gaussian:MEAN,COV with numbers or .npy files (gaussian alone is gaussian:0,1); mixture:FILE.npz
         with weights, means and covariances; student:DF,MEAN,SHAPE; kde:FILE.npy,S; linear:FILE.npz with
         x, y, noise, prior and logistic:FILE.npz with x, y, prior, posteriors of a regression's
         coefficients under a normal prior (variances); FILE.py:NAME, a function in a Python file that
         takes rows (n, d) and returns ln p + constant, (n,), or, where score or grad is in its name,
-        ∇ ln p, (n, d). Of ln p the score comes from central differences. The file is run.
+        ∇ ln p, (n, d). Of ln p the score comes from central differences. The file is run. Python
+        takes such a function itself.
     score_command : str
         In place of a target: a program that is started once, without a shell. It reads n lines of d
         numbers and an empty line, writes n lines of d numbers, and waits for the next ones.

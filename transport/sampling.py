@@ -24,6 +24,7 @@ TargetName = Annotated[
         "the density to sample: a family, or FILE.py:log_density or FILE.py:score, a Python file which is "
         "then run",
         parse=scoring.sampled_named,
+        callables=True,
         shown="gaussian:MEAN,COV|mixture:FILE|FILE.py:NAME|...",
     ),
 ]

@@ -407,6 +407,15 @@ def test_rows_are_of_the_gaussian_that_was_found():
     assert found.points.var() == pytest.approx(4.0, abs=LUCK(4 * (2 / 4000) ** 0.5))
 
 
+def test_python_takes_a_function_as_the_target():
+    def log_density(x):
+        return -0.5 * ((x - 5) ** 2).sum(axis=1)
+
+    found = sample(start(20, 2), target=log_density, tol=1e-2)
+    same = sample(start(20, 2), target="gaussian:5,1", tol=1e-2)
+    assert found.points == pytest.approx(same.points, abs=1e-6)
+
+
 # ---------------------------------------------------------------------------------- checkpoints
 
 
