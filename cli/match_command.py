@@ -307,9 +307,13 @@ def identity(
     """What a checkpoint must agree with."""
     if not session.options.get("checkpoint"):
         return ""
+    from pathlib import Path
+    from zlib import crc32
+
     from divmatch.provenance import fingerprint
 
     prints = [fingerprint(one) for one in (x, y) if one is not None]
+    prints += [str(crc32(Path(name).read_bytes())) for name in named_files(settings)]
     return repr((session.command, chosen.method, sorted(settings.items()), session.seed, prints))
 
 

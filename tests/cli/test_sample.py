@@ -111,6 +111,19 @@ def test_files_of_settings_cannot_run_anything(inside, folder, line):
     assert not (folder / "run").exists()
 
 
+def test_checkpoint_of_another_density_is_refused(inside, folder, monkeypatch):
+    monkeypatch.setattr("divmatch.cli.watching.PERIOD", 0.0)
+    monkeypatch.setattr("divmatch.cli.watching.Watched.finished", lambda _: None)
+    line = "match sample p.npy --target t.py:log_density --checkpoint state -q -o"
+    assert inside(f"{line} one.npy")[0] == 0
+    assert inside(f"{line} two.npy")[0] == 0
+    assert (folder / "one.npy").read_bytes() == (folder / "two.npy").read_bytes()
+    (folder / "t.py").write_text(DENSITY.replace("2)", "3)"))
+    code, _, errors = inside(f"{line} one.npy")
+    assert code == 2
+    assert "belongs to other data or settings" in errors
+
+
 def test_steps_that_are_not_enough_decide_no_limit(inside):
     code, _, errors = inside("match sample p.npy --target gaussian:9,1 --steps 2 --max 1")
     assert code == 3
