@@ -1,7 +1,5 @@
 """The commands of `divmatch match`, made from the declarations of their tasks."""
 
-import os
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib.util import find_spec
@@ -12,7 +10,7 @@ import click
 from divmatch.catalogue import QUANTITIES
 from divmatch.cli.command import Command
 from divmatch.cli.estimate import methods_text, settings_options
-from divmatch.cli.match_text import text_of, value_of
+from divmatch.cli.match_text import files_text, text_of, value_of
 from divmatch.cli.options import (
     compute_options,
     gate_options,
@@ -28,18 +26,6 @@ from divmatch.errors import InconclusiveError, SettingError
 from divmatch.record import Note, Result, finite
 from divmatch.samples import Samples
 
-ARGUMENTS = (
-    "P is what is changed, Q what it is to match: .npy, .npz::key, .parquet, .csv, .tsv, .ndjson or -. -o "
-    "FILE.npy, .npz or .parquet holds the result (with the other columns of P), other suffixes the report."
-)
-PAIRS = (
-    "P and Q: .npy, .npz::key, .parquet, .csv, .tsv, .ndjson or -. -o FILE.parquet, .csv, .tsv or .npz holds "
-    "the pairs (row_p, row_q, mass, cost), other suffixes the report; so does -f csv."
-)
-ALONE = (
-    "P is where it starts: .npy, .npz::key, .parquet, .csv, .tsv, .ndjson or -; left out, new rows. -o "
-    "FILE.npy, .npz or .parquet holds the result (with the other columns of P), other suffixes the report."
-)
 BESIDE = ("trace", "plot")  # files beside -o
 
 
@@ -90,13 +76,6 @@ def match_command_of(name: str) -> click.Command:
         notes=methods_text(of),
         epilog=f"man divmatch-match-{name} has formulas, ranges, cost and sources.",
     )
-
-
-def files_text(of: Any) -> str:
-    """What the arguments and -o take."""
-    if of.product == "pairs":
-        return PAIRS
-    return ALONE if of.alone else ARGUMENTS
 
 
 def sections_of(of: Any) -> dict[str, list[click.Parameter]]:
@@ -219,6 +198,7 @@ def check_files(session: Session) -> None:
 def match(of: Any, options: dict[str, Any]) -> int:
     """Run one task on its files."""
     from divmatch.cli.products import check_movable
+    from divmatch.cli.watching import named_files
 
     session, chosen, settings = prepared(of, options)
     session.spare(named_files(settings))
@@ -233,12 +213,6 @@ def match(of: Any, options: dict[str, Any]) -> int:
         except InconclusiveError as error:
             return undecided(session, chosen, settings, (x, y), error)
         return report(session, of, found, watch, x, y)
-
-
-def named_files(settings: Mapping[str, Any]) -> list[str]:
-    """Files that a target names: no output may replace them."""
-    parts = re.split("[:,]", str(settings.get("target") or ""))
-    return [part.strip() for part in parts if os.path.isfile(part.strip())]
 
 
 def read(session: Session, p: str, q: str | None, chosen: Any) -> tuple[Samples, Samples | None]:
@@ -279,7 +253,7 @@ def fitted(
     session: Session, chosen: Any, x: Samples, y: Samples | None, settings: Mapping[str, Any]
 ) -> tuple[Any, Any]:
     """The fit, watched."""
-    from divmatch.cli.watching import Watched
+    from divmatch.cli.watching import Watched, identity
     from divmatch.match import matched
 
     options = session.options
@@ -299,22 +273,6 @@ def fitted(
             watch=watch,
         )
     return found, watch
-
-
-def identity(
-    session: Session, chosen: Any, x: Samples, y: Samples | None, settings: Mapping[str, Any]
-) -> str:
-    """What a checkpoint must agree with."""
-    if not session.options.get("checkpoint"):
-        return ""
-    from pathlib import Path
-    from zlib import crc32
-
-    from divmatch.provenance import fingerprint
-
-    prints = [fingerprint(one) for one in (x, y) if one is not None]
-    prints += [str(crc32(Path(name).read_bytes())) for name in named_files(settings)]
-    return repr((session.command, chosen.method, sorted(settings.items()), session.seed, prints))
 
 
 def report(session: Session, of: Any, found: Any, watch: Any, x: Samples, y: Samples | None) -> int:
