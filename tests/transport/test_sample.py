@@ -68,6 +68,15 @@ def test_gaussian_kernel_has_the_deficit_of_the_record():
     assert "W69" in {note.code for note in found.after.warnings}
 
 
+def test_imq_keeps_more_of_the_spread_in_many_columns():
+    found = [
+        sample(target="gaussian:0,1", n=100, dim=20, kernel=kernel, tol=0.01).fit.facts["spread"]
+        for kernel in ("gaussian", "imq")
+    ]
+    assert found[0] < 0.5
+    assert found[1] > 0.7
+
+
 def test_discrepancies_are_those_of_ksd_with_the_bandwidth_of_the_record(correlated):
     x = start(40, 2)
     found = sample(x, target=correlated)
