@@ -132,6 +132,8 @@ def _usable(parameter: click.Parameter, key: str, value: Any, path: Path) -> Any
     if isinstance(value, bool) and not getattr(parameter, "is_flag", False):
         raise SettingError(f"{path}: '{key}' is {str(value).lower()}, expected a value")
     many = list(value) if isinstance(value, list) else [value]
+    if key == "score-command" or (key == "target" and any(".py:" in str(item) for item in many)):
+        raise SettingError(f"{path}: '{key}' runs a program; name it on the command line")
     if key in PATHS:
         many = [str(path.parent / str(item)) if "." in str(item) else item for item in many]
     made = [item if isinstance(item, bool) else str(item) for item in many]

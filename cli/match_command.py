@@ -11,7 +11,7 @@ from divmatch.catalogue import QUANTITIES
 from divmatch.cli.command import Command
 from divmatch.cli.estimate import methods_text, settings_options
 from divmatch.cli.match_apply import applied, keep_fitted, prepared_to_apply, reuse_options
-from divmatch.cli.match_text import text_of, value_of
+from divmatch.cli.match_text import files_text, text_of, value_of
 from divmatch.cli.options import (
     compute_options,
     gate_options,
@@ -27,14 +27,6 @@ from divmatch.errors import InconclusiveError, SettingError
 from divmatch.record import Note, Result, finite
 from divmatch.samples import Samples
 
-ARGUMENTS = (
-    "P is what is changed, Q what it is to match: .npy, .npz::key, .parquet, .csv, .tsv, .ndjson or -. -o "
-    "FILE.npy, .npz or .parquet holds the result (with the other columns of P), other suffixes the report."
-)
-PAIRS = (
-    "P and Q: .npy, .npz::key, .parquet, .csv, .tsv, .ndjson or -. -o FILE.parquet, .csv, .tsv or .npz holds "
-    "the pairs (row_p, row_q, mass, cost), other suffixes the report; so does -f csv."
-)
 BESIDE = ("trace", "plot", "fit")  # files beside -o
 
 
@@ -56,26 +48,30 @@ def match_command_of(name: str) -> click.Command:
     of = task(name)
     sections = sections_of(of)
 
+    absent: dict[str, Any] = {"metric": None, "candidate": None}
+
     def run(**options: Any) -> int:
-        return match(of, {"metric": None, **options})
+        return match(of, {**absent, **options})
 
     def prepare(options: dict[str, Any]) -> object:
-        return prepared(of, {"metric": None, **options})
+        return prepared(of, {**absent, **options})
 
-    files = PAIRS if of.product == "pairs" else ARGUMENTS
     optional = of.reusable or any(one.candidate != "always" for one in of.methods.values())
+    q = click.Argument(["candidate"], metavar="Q", required=not optional)
     return Command(
         name,
         callback=run,
         params=[
-            click.Argument(["reference"], metavar="P"),
-            click.Argument(["candidate"], metavar="Q", required=not optional),
+            click.Argument(
+                ["reference"], metavar="[P]" if of.begin else "P", required=not of.begin
+            ),
+            *([] if of.alone else [q]),
             *(reuse_options(name) if of.reusable else []),
             *settings_options(of),
             *(parameter for group in sections.values() for parameter in group),
         ],
         examples=of.examples,
-        help=f"{of.help}\n\n{files}",
+        help=f"{of.help}\n\n{files_text(of)}",
         short_help=of.help,
         sections=sections,
         prepare=prepare,
@@ -86,11 +82,13 @@ def match_command_of(name: str) -> click.Command:
 
 def sections_of(of: Any) -> dict[str, list[click.Parameter]]:
     """The shared options of the tasks."""
-    reading = {str(p.name): p for p in input_options(pair=True)}
+    reading = {str(p.name): p for p in input_options(pair=not of.alone)}
     if of.scales == ("none",):
         del reading["scale"], reading["categorical"]
     uncertainty = [p for p in inference_options() if p.name != "permutations"]
-    if of.product != "pairs":
+    if of.alone:
+        uncertainty = [p for p in uncertainty if p.name == "seed"]
+    elif of.product != "pairs":
         uncertainty = [metric_option(of), *uncertainty]
     watched = any(one.watched for one in of.methods.values())
     return {
@@ -169,7 +167,7 @@ def prepared(of: Any, options: Mapping[str, Any]) -> tuple[Session, Any, dict[st
     pairs = of.product == "pairs"
     session = MatchSession(
         f"match {of.name}",
-        {**unread, "permutations": 0, **options},
+        {**unread, "permutations": 0, "level": 0.95, **options},
         arrays=not pairs,
         plans=pairs,
     )
@@ -211,11 +209,16 @@ def check_files(session: Session) -> None:
 def match(of: Any, options: dict[str, Any]) -> int:
     """Run one task on its files."""
     from divmatch.cli.products import check_movable
+    from divmatch.cli.watching import named_files
 
     session, chosen, settings = prepared(of, options)
     if chosen is None:
         return applied(session)
-    x, y = read(session, options["reference"], options["candidate"], chosen)
+    session.spare(named_files(settings))
+    if options["reference"] is None and of.begin is not None:
+        x, y = of.begin(settings, session.seed), None
+    else:
+        x, y = read(session, options["reference"], options["candidate"], chosen)
     check_movable(x, of)
     with session.running():
         try:
@@ -263,7 +266,7 @@ def fitted(
     session: Session, chosen: Any, x: Samples, y: Samples | None, settings: Mapping[str, Any]
 ) -> tuple[Any, Any]:
     """The fit, watched."""
-    from divmatch.cli.watching import Watched
+    from divmatch.cli.watching import Watched, identity
     from divmatch.match import matched
 
     options = session.options
@@ -283,18 +286,6 @@ def fitted(
             watch=watch,
         )
     return found, watch
-
-
-def identity(
-    session: Session, chosen: Any, x: Samples, y: Samples | None, settings: Mapping[str, Any]
-) -> str:
-    """What a checkpoint must agree with."""
-    if not session.options.get("checkpoint"):
-        return ""
-    from divmatch.provenance import fingerprint
-
-    prints = [fingerprint(one) for one in (x, y) if one is not None]
-    return repr((session.command, chosen.method, sorted(settings.items()), session.seed, prints))
 
 
 def report(session: Session, of: Any, found: Any, watch: Any, x: Samples, y: Samples | None) -> int:

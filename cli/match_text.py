@@ -7,12 +7,31 @@ from divmatch.cli.report import Report, measured, short, shown, verdict_lines
 from divmatch.errors import counted
 from divmatch.record import Result
 
+ARGUMENTS = (
+    "P is what is changed, Q what it is to match: .npy, .npz::key, .parquet, .csv, .tsv, .ndjson or -. -o "
+    "FILE.npy, .npz or .parquet holds the result (with the other columns of P), other suffixes the report."
+)
+PAIRS = (
+    "P and Q: .npy, .npz::key, .parquet, .csv, .tsv, .ndjson or -. -o FILE.parquet, .csv, .tsv or .npz holds "
+    "the pairs (row_p, row_q, mass, cost), other suffixes the report; so does -f csv."
+)
+ALONE = (
+    "P is where it starts: .npy, .npz::key, .parquet, .csv, .tsv, .ndjson or -; left out, new rows. -o "
+    "FILE.npy, .npz or .parquet holds the result (with the other columns of P), other suffixes the report."
+)
 TOLD = ("ess", "max_weight", "steps", "converged", "monge_gap", "mean_cost")  # in the lines above
 HELD = {
     "both": "held out: fits to one half of both files, measured on the other, and back",
     "Q": "held out: fits to one half of Q, measured on the other, and back; P's rows are the same",
     "none": "nothing held out: no rows of Q are looked at, or no divergence was asked for",
 }
+
+
+def files_text(of: Any) -> str:
+    """What the arguments and -o take."""
+    if of.product == "pairs":
+        return PAIRS
+    return ALONE if of.alone else ARGUMENTS
 
 
 def text_of(report: Report) -> str:

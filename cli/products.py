@@ -25,8 +25,8 @@ def product_form(path: str) -> str | None:
     return SUFFIXES.get(os.path.splitext(path)[1].lower())
 
 
-def forms_of(found: Matched, task: Task, path: str) -> dict[str, Callable[[Report], bytes]]:
-    """How each form is written; ``path`` is the input that the rows come from."""
+def forms_of(found: Matched, task: Task, path: str | None) -> dict[str, Callable[[Report], bytes]]:
+    """How each form is written; ``path`` is the input that the rows come from, if there is one."""
     arrays = arrays_of(found, task)
     first = next(iter(arrays))
     return {
@@ -89,18 +89,20 @@ def _saved(write: Callable[..., None], *arrays: Any, **named: Any) -> bytes:
     return buffer.getvalue()
 
 
-def _table(found: Matched, task: Task, path: str, arrays: Mapping[str, NDArray[Any]]) -> bytes:
+def _table(
+    found: Matched, task: Task, path: str | None, arrays: Mapping[str, NDArray[Any]]
+) -> bytes:
     """Other columns of P go with the product."""
     from divmatch.carrying import carried
 
-    if task.product == "weights":
+    if path is not None and task.product == "weights":
         return carried(path, {WEIGHT: arrays["weights"]})
-    if task.product == "rows":
+    if path is not None and task.product == "rows":
         return carried(path, {WEIGHT: arrays["weights"]}, rows=arrays["rows"])
     points = arrays["points"]
     names = found.x.columns or tuple(map(str, range(points.shape[1])))
     columns = dict(zip(names, points.T, strict=True))
-    if task.product == "fresh" or len(points) != found.x.n:
+    if path is None or found.fit.fresh or len(points) != found.x.n:
         return _alone(columns)
     return carried(path, columns, rows=_places(found))
 

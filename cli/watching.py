@@ -2,8 +2,10 @@
 
 import io
 import os
+import re
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from divmatch.cli.progress import Progress
 from divmatch.errors import FileError, SettingError
 from divmatch.matcher import Watch
 from divmatch.outputs import write_whole
+from divmatch.samples import Samples
 
 PERIOD = 20.0  # seconds between two checkpoints
 
@@ -77,3 +80,24 @@ def curve_csv(curve: tuple[Mapping[str, float], ...]) -> str:
     names = list(dict.fromkeys(name for row in curve for name in row))
     rows = [",".join(repr(row[name]) if name in row else "" for name in names) for row in curve]
     return "\n".join([",".join(names), *rows, ""])
+
+
+def named_files(settings: Mapping[str, Any]) -> list[str]:
+    """Files that a target names: no output may replace them."""
+    parts = re.split("[:,]", str(settings.get("target") or ""))
+    return [part.strip() for part in parts if os.path.isfile(part.strip())]
+
+
+def identity(
+    session: Any, chosen: Any, x: Samples, y: Samples | None, settings: Mapping[str, Any]
+) -> str:
+    """What a checkpoint must agree with."""
+    if not session.options.get("checkpoint"):
+        return ""
+    from zlib import crc32
+
+    from divmatch.provenance import fingerprint
+
+    prints = [fingerprint(one) for one in (x, y) if one is not None]
+    prints += [str(crc32(Path(name).read_bytes())) for name in named_files(settings)]
+    return repr((session.command, chosen.method, sorted(settings.items()), session.seed, prints))

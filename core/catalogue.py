@@ -64,6 +64,7 @@ MATCHES = {  # commands of `divmatch match`: name -> (module that declares it, h
     "select": ("divmatch.transport.select_methods", "K rows of P that represent Q, or P itself: greedy in the maximum mean discrepancy."),
     "map": ("divmatch.transport.map_methods", "Rows of P moved onto Q by a map that is fitted once and applied to any other rows."),
     "flow": ("divmatch.transport.flow_methods", "Rows of P moved along a gradient flow until they are as near to Q as its own rows are."),
+    "sample": ("divmatch.transport.sample_methods", "Particles of a density that is known up to a constant, by Stein variational gradient descent."),
 }  # fmt: skip
 
 MATCH_COMMANDS = {  # commands of `divmatch match` with no method to choose: name -> (module, help)

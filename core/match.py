@@ -331,7 +331,7 @@ def __getattr__(name: str) -> Any:
 
 def _function_of(of: Task) -> Any:
     def made(
-        x: Any,
+        x: Any = None,
         y: Any = None,
         *,
         method: str | None = None,
@@ -344,9 +344,9 @@ def _function_of(of: Task) -> Any:
     ) -> Matched:
         method = settings.pop(of.choice, method) if of.choice else method
         chosen = of.chosen(method, settings)
-        p = as_samples(x, "x", weights_x)
-        q = None if y is None else as_samples(y, "y", weights_y)
         checked = chosen.checked(settings)
+        p = of.begin(checked, seed) if x is None and of.begin else as_samples(x, "x", weights_x)
+        q = None if y is None else as_samples(y, "y", weights_y)
         return matched(chosen, p, q, checked, metric=metric, level=level, seed=seed)
 
     made.__name__ = made.__qualname__ = of.name

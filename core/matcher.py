@@ -168,7 +168,8 @@ class Task(Family[Matcher]):
     rows, or pairs of rows, for which nothing is held out. ``metric`` is what before and after are
     measured with unless --metric says so; ``unheld`` in its place where no row of P can be held out,
     since weights that know their rows need a metric which counts every pair. What a ``reusable`` task
-    fits can be saved with --fit and put to other rows with --apply.
+    fits can be saved with --fit and put to other rows with --apply. ``begin`` makes the rows of P
+    from the settings and the seed where none are given.
     """
 
     noun: ClassVar[str] = "method"
@@ -181,6 +182,7 @@ class Task(Family[Matcher]):
     choice: str = ""
     reusable: bool = False
     scales: tuple[str, ...] = ("auto", "none", "ref-sd", "ref-iqr", "ref-whiten")
+    begin: Callable[[Mapping[str, Any], int], Samples] | None = None
     on_command: Mapping[str, str] = field(default_factory=dict)
     methods: dict[str, Matcher] = field(default_factory=dict)
 
@@ -188,6 +190,11 @@ class Task(Family[Matcher]):
         if self.name in TASKS:
             raise ValueError(f"two tasks are called {self.name}")
         TASKS[self.name] = self
+
+    @property
+    def alone(self) -> bool:
+        """Whether no method looks at rows of Q."""
+        return all(one.candidate == "never" for one in self.methods.values())
 
     def method(
         self, name: str, *, source: str, candidate: Needs = "always", long: bool = False

@@ -20,7 +20,8 @@ class Setting:
     a file of the sample's shape, one number for each row and column; the numbers stand beside the
     sample (`Samples.beside`) and the value is the file's name. ``repeated`` lets the option be given
     several times: the texts are joined by semicolons. ``long`` puts two dashes before a single
-    letter. ``shown`` is what the help shows as the value; ``bare`` is what the option means without one.
+    letter. ``callables`` lets Python hand over a function. ``shown`` is what the help shows as the
+    value; ``bare`` is what the option means without one.
     """
 
     meaning: str
@@ -37,6 +38,7 @@ class Setting:
     per_row: bool = False
     repeated: bool = False
     long: bool = False
+    callables: bool = False
     shown: str = ""
     bare: str | None = None
     aliases: Mapping[str, str] = field(default_factory=dict)
@@ -80,6 +82,8 @@ class Setting:
             value = ";".join(map(str, value))
         if self.per_row:
             return str(value)
+        if self.callables and callable(value):
+            return value
         if self.parse is not None:
             return self.parse(str(value))
         value = self.aliases.get(str(value), value)

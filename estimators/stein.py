@@ -5,10 +5,11 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 
+from divmatch import targets
 from divmatch.bandwidth import resolved_alone
 from divmatch.errors import SettingError
 from divmatch.estimator import Array, Estimate, Pooled, Quantity
-from divmatch.estimators import quadratic, targets
+from divmatch.estimators import quadratic
 from divmatch.kernels.forms import quadratic_forms
 from divmatch.kernels.pairwise import Profile, matched, self_sums
 from divmatch.record import Note
@@ -27,9 +28,9 @@ Target = Annotated[
     str | None,
     Setting(
         "the target itself; MEAN and COV are numbers (isotropic) or .npy files, FILE is an .npz with "
-        "weights, means and covariances",
-        parse=targets.target_named,
-        shown="gaussian:MEAN,COV|mixture:FILE",
+        "weights, means and covariances; also student, kde, linear, logistic",
+        parse=targets.everywhere_named,
+        shown="gaussian:MEAN,COV|mixture:FILE|...",
     ),
 ]
 Kernel = Annotated[
@@ -90,8 +91,11 @@ def ksd_u(
     target : str
         In place of scores: gaussian:MEAN,COV with numbers (isotropic) or .npy files, a mean of
         shape (d,) and variances (d,) or a covariance (d, d); mixture:FILE, an .npz with weights (K,),
-        means (K, d) and covariances (K,), (K, d) or (K, d, d), such as `match mixture` writes; FILE.npz
-        alone means the same.
+        means (K, d) and covariances (K,), (K, d) or (K, d, d), such as `match mixture` writes (FILE.npz
+        alone means the same); student:DF,MEAN,SHAPE; kde:FILE.npy,S, a density of Gaussian bumps of
+        width S on rows; linear:FILE.npz with x, y, noise and prior, or logistic:FILE.npz with x, y and
+        prior: posteriors of a regression's coefficients under a normal prior, noise and prior being
+        variances.
     kernel : str
         imq (s² + r²)^(−1/2); gaussian exp(−r²/(2s²)).
     bandwidth : float or str

@@ -24,7 +24,7 @@ from divmatch.kernels.cpu.pairwise import (
     tile,
 )
 from divmatch.kernels.cpu.plane import dominated
-from divmatch.kernels.cpu.pulls import pull_sums
+from divmatch.kernels.cpu.pulls import exponentials, pull_sums, replaced
 from divmatch.kernels.cpu.rows import row_sums
 from divmatch.kernels.cpu.splits import split_costs
 from divmatch.kernels.cpu.walks import riesz_walk
@@ -40,12 +40,14 @@ __all__ = [
     "distance_walk",
     "dominated",
     "entries_above",
+    "exponentials",
     "indexed",
     "largest_entries",
     "linked_sums",
     "nearest",
     "prepared",
     "pull_sums",
+    "replaced",
     "riesz_walk",
     "row_means",
     "row_moments",

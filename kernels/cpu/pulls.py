@@ -5,7 +5,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from divmatch.kernels.cpu.elementary import exponential
+from divmatch.kernels.cpu.elementary import bounded_exponential, exponential
 from divmatch.kernels.cpu.jit import compiled, inlined
 from divmatch.kernels.cpu.pairwise import PRODUCT_COLUMNS, prepared, square_row, squared_distances
 
@@ -28,6 +28,18 @@ def pull_sums(
     strengths = squared_distances(prepared(x, centre), prepared(y, centre))
     strengthened(KINDS[profile], scale, strengths, by_weight, sums)
     return sums, np.asarray(strengths @ carried)
+
+
+def replaced(squares: Array, profile: str, scale: float) -> Array:
+    """See `divmatch.kernels.gpu.pulls`."""
+    kernel_rows(KINDS[profile], scale, squares)
+    return squares
+
+
+def exponentials(exponents: NDArray[np.float32]) -> NDArray[np.float32]:
+    """See `divmatch.kernels.gpu.pulls`."""
+    exponential_rows(exponents)
+    return exponents
 
 
 @inlined
@@ -119,3 +131,19 @@ def strengthened(kind: int, scale: float, squares: Array, weights: Array, sums: 
         kernel_row(kind, scale, squares[i])
         products(squares[i], weights, sums[i])
         strength_row(kind, scale, squares[i])
+
+
+@compiled
+def kernel_rows(kind: int, scale: float, squares: Array) -> None:
+    """The kernel in the place of the squares."""
+    for i in range(squares.shape[0]):
+        kernel_row(kind, scale, squares[i])
+
+
+@compiled
+def exponential_rows(exponents: NDArray[np.float32]) -> None:
+    """Exp in the place of the exponents."""
+    for i in range(exponents.shape[0]):
+        row = exponents[i]
+        for j in range(len(row)):
+            row[j] = bounded_exponential(min(row[j], np.float32(0.0)))

@@ -24,7 +24,7 @@ from divmatch.kernels.gpu.pairwise import (
     tile,
 )
 from divmatch.kernels.gpu.plane import dominated
-from divmatch.kernels.gpu.pulls import pull_sums
+from divmatch.kernels.gpu.pulls import exponentials, pull_sums, replaced
 from divmatch.kernels.gpu.rows import row_sums
 from divmatch.kernels.gpu.splits import split_costs
 from divmatch.kernels.gpu.walks import riesz_walk
@@ -40,12 +40,14 @@ __all__ = [
     "distance_walk",
     "dominated",
     "entries_above",
+    "exponentials",
     "indexed",
     "largest_entries",
     "linked_sums",
     "nearest",
     "prepared",
     "pull_sums",
+    "replaced",
     "riesz_walk",
     "row_means",
     "row_moments",

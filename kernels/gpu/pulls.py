@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from divmatch.kernels.gpu.pairwise import array_module, tile
+from divmatch.kernels.gpu.pairwise import array_module, shaped, tile
 
 
 def pull_sums(
@@ -21,3 +21,14 @@ def pull_sums(
         xp = array_module(x)
         kernel = xp.where(kernel > 0.0, -1.0 / xp.where(kernel > 0.0, kernel, 1.0), 0.0)
     return sums, kernel @ carried
+
+
+def replaced(squares: Any, profile: str, scale: float) -> Any:
+    """The kernel of squared distances, in their place where that saves memory."""
+    return shaped(squares, profile, scale)
+
+
+def exponentials(exponents: Any) -> Any:
+    """Exp of float32 numbers that are 0 at the most, but for rounding; in their place."""
+    xp = array_module(exponents)
+    return xp.exp(xp.minimum(exponents, 0, out=exponents), out=exponents)

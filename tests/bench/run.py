@@ -21,6 +21,7 @@ SUITES = (
     "bench_ot",
     "bench_map",
     "bench_flow",
+    "bench_sample",
     "bench_probs",
     "bench_select",
     "bench_critics",

@@ -31,12 +31,16 @@ EVERY_WEIGHING = pytest.mark.parametrize(
     ids=[i for i, m in zip(IDS, MATCHERS, strict=True) if m.task.product == "weights"],
 )
 SECTIONS = ("Parameters", "Returns", "Notes", "Examples")
+NORMAL = {"target": "gaussian:0,1", "steps": 100, "tol": 0.02}  # more take long
 NEEDED = {  # what a method cannot do without: (task, method) -> settings
     ("weights", "dro"): {"loss": "0"},
     ("weights", "tilt"): {"targets": "0=0.2"},
     ("weights", "is"): {"log_p": "0", "log_q": "1"},
     ("map", "monge"): {"features": 2},
     **{("select", method): {"n": 5} for method in task("select").methods},
+    **{("sample", method): {**NORMAL} for method in task("sample").methods},
+    ("sample", "msvgd"): {**NORMAL, "domain": "box:-9,9"},
+    ("sample", "svmd"): {**NORMAL, "domain": "box:-9,9"},
     **{("flow", method): {"steps": 15} for method in task("flow").methods},  # more take long
 }
 

@@ -8,9 +8,9 @@ from scipy.integrate import quad
 from scipy.stats import chi2, multivariate_normal
 
 import divmatch
+from divmatch import targets
 from divmatch.errors import DivmatchError, InconclusiveError, SampleError, SettingError
 from divmatch.estimator import quantity
-from divmatch.estimators import targets
 from divmatch.kernels.execution import executing
 from divmatch.samples import as_samples, with_beside
 from tests.reference.stein import ksd
@@ -208,7 +208,7 @@ def test_target_and_its_scores_are_one():
     [
         ("gauss:0,1", "expected gaussian:MEAN,COV .* did you mean 'gaussian'"),
         ("gaussian:0", "expected gaussian:MEAN,COV"),
-        ("mixture:", "expected gaussian:MEAN,COV"),
+        ("mixture:", "expected mixture:FILE.npz"),
         ("gaussian:0,0", "variance that is not above 0"),
         ("gaussian:nan,1", "not a finite number"),
         ("gaussian:none.npy,1", "none.npy: no such file"),
@@ -379,3 +379,16 @@ def test_interval_covers(kernel):
         )
         hits += found.ci.low <= truth <= found.ci.high
     assert hits / 400 == pytest.approx(0.95, abs=LUCK(math.sqrt(0.95 * 0.05 / 400), z=3))
+
+
+def test_shifted_gaussian_has_the_discrepancy_of_the_record():
+    """KSD²(N(m, 1) || N(0, 1)) = m² (1 + 2/s²)^(−1/2), by Gauss and Hermite's nodes as weighted rows."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(60)
+    settings = {"target": "gaussian:0,1", "method": "v", "kernel": "gaussian", "bandwidth": 1}
+    found = divmatch.ksd(nodes + 0.8, weights=weights, **settings)
+    assert found.value == pytest.approx(0.3695041723, abs=1e-9)
+
+
+def test_target_on_a_simplex_is_refused():
+    with pytest.raises(SettingError, match="lives on a simplex alone"):
+        divmatch.ksd(normal(1, 10, 2), target="dirichlet:1,2")
