@@ -169,10 +169,7 @@ def prepared(of: Any, options: Mapping[str, Any]) -> tuple[Session, Any, dict[st
         plans=pairs,
     )
     given = {name: options[name] for name in of.settings() if options[name] not in (None, ())}
-    method, colon, kind = (options["method"] or "").partition(":")
-    if colon:
-        given.setdefault("kind", kind)
-    chosen = of.chosen(method or None, given)
+    chosen, given = of.spelled(options["method"], given)
     settings = chosen.checked({**of.on_command, **given})
     if options["metric"] not in (None, "none"):
         from divmatch.estimator import parse_metric

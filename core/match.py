@@ -367,7 +367,7 @@ def _function_of(of: Task) -> Any:
         **settings: Any,
     ) -> Matched:
         method = settings.pop(of.choice, method) if of.choice else method
-        chosen = of.chosen(method, settings)
+        chosen, settings = of.spelled(method, settings)
         p = as_samples(x, "x", weights_x)
         q = None if y is None else as_samples(y, "y", weights_y)
         checked = chosen.checked(settings)

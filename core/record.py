@@ -77,6 +77,8 @@ CODES = {
     "W74": "weights are worth so few rows that draws by them repeat themselves",
     "W86": "the steps of a flow were used up before P was as near to Q as sampling allows",
     "W87": "the particles of a flow came to rest before P was as near to Q as sampling allows",
+    "W78": "rows of P got no weight: their fitted density ratio is negative",
+    "W79": "strata are so rare that no row of them was chosen",
     "W80": "rows were chosen more than once",
     "W81": "chosen rows are further from the whole than random ones",
     "W82": "equal masses stood on both sides of the cut: the first classes were kept",

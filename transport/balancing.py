@@ -119,6 +119,7 @@ def entropy(
     "gel",
     source="Newey & Smith 2004, Econometrica 72; Owen 2001, Empirical Likelihood",
     candidate="optional",
+    variant="kind",
 )
 def gel(
     x: Samples,

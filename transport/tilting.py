@@ -57,6 +57,7 @@ Targets = Annotated[
     "tilt",
     source="Go, Korbak, Kruszewski, Rozen, Ryu & Dymetman 2023, arXiv 2302.08215",
     candidate="never",
+    variant="kind",
 )
 def tilt(
     x: Samples,
