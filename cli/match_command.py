@@ -179,6 +179,10 @@ def prepared(of: Any, options: Mapping[str, Any]) -> tuple[Session, Any, dict[st
         except SettingError as error:
             raise SettingError(f"--metric: {error}") from None
     check_files(session)
+    if settings.get("beyond") and any(session.form_of(o) == "npy" for o in options["output"]):
+        raise SettingError(
+            "--beyond: weights alone do not say which rows are new; -o FILE.npz or .parquet"
+        )
     if settings.get("every") and not any(session.form_of(o) == "npz" for o in options["output"]):
         raise SettingError("--every: rows on the way stand beside the result in .npz: -o FILE.npz")
     return session, chosen, settings

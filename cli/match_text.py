@@ -98,7 +98,8 @@ def convergence(settings: dict[str, Any]) -> str:
 
 def facts_line(fit: dict[str, Any]) -> list[str]:
     """What else the fit says of itself."""
-    shown = [f"{k} {short(v)}" for k, v in fit.items() if k not in TOLD and v is not None]
+    told = (*TOLD, "divergence") if fit.get("divergence") == fit.get("kl") else TOLD
+    shown = [f"{k} {short(v)}" for k, v in fit.items() if k not in told and v is not None]
     return ["   ".join(shown)] if shown else []
 
 

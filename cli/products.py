@@ -39,6 +39,8 @@ def forms_of(found: Matched, task: Task, path: str) -> dict[str, Callable[[Repor
 def arrays_of(found: Matched, task: Task) -> dict[str, NDArray[Any]]:
     """The product, first, and what stands beside it in an .npz file."""
     beside = {name: np.asarray(values) for name, values in found.fit.arrays.items()}
+    if task.product == "weights" and found.fit.points is not None:
+        return {"points": _units(found, found.points), "weights": found.weights, **beside}
     if task.product == "weights":
         return {"weights": in_file(found, found.weights), **beside}
     if task.product == "rows":
@@ -93,6 +95,8 @@ def _table(found: Matched, task: Task, path: str, arrays: Mapping[str, NDArray[A
     """Other columns of P go with the product."""
     from divmatch.carrying import carried
 
+    if task.product == "weights" and found.fit.points is not None:
+        return _lengthened(found, path, arrays)
     if task.product == "weights":
         return carried(path, {WEIGHT: arrays["weights"]})
     if task.product == "rows":
@@ -103,6 +107,16 @@ def _table(found: Matched, task: Task, path: str, arrays: Mapping[str, NDArray[A
     if task.product == "fresh" or len(points) != found.x.n:
         return _alone(columns)
     return carried(path, columns, rows=_places(found))
+
+
+def _lengthened(found: Matched, path: str, arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """P's rows with all their columns, and below them new ones that have only those of the match."""
+    from divmatch.carrying import carried
+
+    n, weights, points = found.x.n, arrays["weights"], arrays["points"]
+    names = found.x.columns or tuple(map(str, range(points.shape[1])))
+    more = {**dict(zip(names, points[n:].T, strict=True)), WEIGHT: weights[n:]}
+    return carried(path, {WEIGHT: in_file(found, weights[:n])}, more=more)
 
 
 def _alone(columns: Mapping[str, NDArray[Any]]) -> bytes:

@@ -307,15 +307,20 @@ def _undecided(
 
 
 def sizes(x: Samples, base: Samples) -> dict[str, float]:
-    """Kish's effective size, the largest weight as a multiple of 1/n, KL from the base weights."""
+    """Kish's effective size, the largest weight as a multiple of 1/n, KL from the base weights.
+
+    With rows that the base has not, a fit knows its own KL.
+    """
     weights, before = x.masses(), base.masses()
-    kept = weights > 0
-    ratio = np.divide(weights, before, out=np.ones_like(weights), where=kept & (before > 0))
-    return {
+    made = {
         "ess": float(1.0 / np.sum(weights**2)),
         "max_weight": float(weights.max()) * len(weights),
-        "kl": float(np.sum(weights[kept] * np.log(ratio[kept]))) + 0.0,
     }
+    if len(weights) == len(before):
+        kept = weights > 0
+        ratio = np.divide(weights, before, out=np.ones_like(weights), where=kept & (before > 0))
+        made["kl"] = float(np.sum(weights[kept] * np.log(ratio[kept]))) + 0.0
+    return made
 
 
 def _size(matcher: Matcher, x: Samples) -> Result:

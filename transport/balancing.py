@@ -17,7 +17,7 @@ from divmatch.transport.constraints import SHOWN, Constraints, constraints_of
 from divmatch.transport.feasibility import shortfalls
 from divmatch.transport.reweighting import WEIGHTS
 
-Moments = Annotated[int, Setting("moments of every column up to this power", least=1, most=4)]
+Moments = Annotated[int, Setting("moments of every column up to this power", least=0, most=4)]
 Interactions = Annotated[bool, Setting("means of products of two columns too")]
 MarginsFile = Annotated[
     str | None,
@@ -74,7 +74,7 @@ def entropy(
     x, y : Samples
         Rows of P, shape (n, d), and of Q, shape (m, d), weighted or not; y is None with margins alone.
     moments : int
-        Highest power of every column that is reproduced, 1 to 4.
+        Highest power of every column that is reproduced, 0 to 4; 0 leaves --margins alone.
     interactions : bool
         Reproduce the means of products of two columns too.
     margins : str
@@ -227,7 +227,8 @@ def balanced(
         told=lambda step, worst: watch.step(step, residual=worst),
     )
     if not found.converged:
-        _refuse(wanted, found, base, rows, divergence, delta, x)
+        bounded = divergence.upper if np.isfinite(divergence.upper) else None
+        refuse(wanted, base, rows, bounded, delta, x)
     weights = np.zeros(x.n)
     weights[rows] = base[rows] * found.t
     weights /= weights.sum()
@@ -243,11 +244,11 @@ def balanced(
         },
         arrays={"multipliers": found.multipliers},
         notes=wanted.notes,
-        figure=_figure(wanted, weights, x),
+        figure=imbalance(wanted, weights, x),
     )
 
 
-def _figure(wanted: Constraints, weights: Array, x: Samples) -> Figure:
+def imbalance(wanted: Constraints, weights: Array, x: Samples) -> Figure:
     """The largest difference between a mean and its target, before and after."""
     before = np.abs(x.masses() @ wanted.features - wanted.targets).max(initial=0.0)
     after = np.abs(weights @ wanted.features - wanted.targets).max(initial=0.0)
@@ -285,18 +286,16 @@ def _extension(
     return extend
 
 
-def _refuse(
+def refuse(
     wanted: Constraints,
-    found: Solution,
     base: Array,
     rows: NDArray[np.intp],
-    divergence: Divergence,
+    most: float | None,
     delta: float,
     x: Samples,
 ) -> None:
-    """Name what no weights can meet; silent where weights exist, or nobody knows."""
-    bounded = np.isfinite(divergence.upper)
-    upper = base[rows] * divergence.upper if bounded else None
+    """Name what no weights, each at most ``most`` times its base, can meet; silent where some can."""
+    upper = None if most is None else base[rows] * most
     gaps = shortfalls(wanted.features[rows], wanted.targets, upper)
     if gaps is None or not (np.abs(gaps) > delta).any():
         return
@@ -308,7 +307,7 @@ def _refuse(
     ]
     more = f" and {len(which) - SHOWN} more" if len(which) > SHOWN else ""
     least = float(np.abs(gaps).max())
-    bound = f" at most {divergence.upper:g} times as large" if bounded else ""
+    bound = "" if most is None else f" at most {most:g} times as large"
     raise InconclusiveError(
         f"no weights{bound} of {counted(len(rows), 'row')} of {x.name} give {', '.join(parts)}{more}; give "
         f"--delta {_above(least)}, or leave columns out"

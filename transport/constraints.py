@@ -90,7 +90,11 @@ def constraints_of(
         free = [j for j in range(x.d) if names[j] not in given]
         wanted += _moments(free, flat, moments, interactions)
     if not wanted:
-        raise SettingError("--moments: no column is left to constrain; give Q or --margins")
+        raise SettingError(
+            "--moments 0: nothing is left to reproduce; give --moments 1 or more, or --margins"
+            if moments == 0
+            else "--moments: no column is left to constrain; give Q or --margins"
+        )
 
     def raw(samples: Samples) -> Array:
         z = np.ascontiguousarray(
@@ -110,6 +114,16 @@ def constraints_of(
     labels = [feature.named(names, mean) for feature in wanted]
     units = np.array([feature.units(mean, unit) for feature in wanted])
     return _standardised(x, values, targets, labels, units, raw, delta)
+
+
+def unconstrained(x: Samples) -> Constraints:
+    """Nothing to reproduce."""
+
+    def of(samples: Samples) -> tuple[Array, NDArray[np.bool_]]:
+        return np.empty((samples.n, 0)), np.ones(samples.n, dtype=bool)
+
+    none = np.empty(0)
+    return Constraints((), of(x)[0], none, none, none, x.masses() > 0, of)
 
 
 def _multiply(z: Array, feature: Feature, made: Array) -> None:

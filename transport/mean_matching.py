@@ -99,10 +99,10 @@ def kmm(
     q = x.masses()
     rows = np.flatnonzero(q > 0)
     kept, base = np.ascontiguousarray(x.points[rows]), q[rows]
-    profile, sign, scale, notes = _resolved(kernel, bandwidth, x, y)
+    profile, sign, scale, notes = resolved_kernel(kernel, bandwidth, x, y)
     of = Rows(profile, sign, kept)
-    target = _target(of, y)
-    spread = _spread(of, base)
+    target = target_of(of, y)
+    spread = spread_of(of, base)
     problem, more = _kernel(of, tol * spread)
     found = minimum(
         _Ridged(problem, ridge * spread),
@@ -115,7 +115,7 @@ def kmm(
     return _fit(x, rows, base, problem, target, found, scale, (*notes, *more))
 
 
-def _resolved(
+def resolved_kernel(
     kernel: str, bandwidth: float | str, x: Samples, y: Samples
 ) -> tuple[Profile, float, float | None, tuple[Note, ...]]:
     """The kernel as sign times a profile, its scale."""
@@ -141,7 +141,7 @@ class Target:
         return max(float(w @ kernel.times(w) - 2.0 * w @ self.mu) + self.own, 0.0)
 
 
-def _target(of: Rows, y: Samples) -> Target:
+def target_of(of: Rows, y: Samples) -> Target:
     """Sums over the rows of Q, streamed."""
     b = y.masses()
     mu, _ = cross_sums(of.profile, of.points, y.points, np.full(len(of.points), 1.0), b)
@@ -149,7 +149,7 @@ def _target(of: Rows, y: Samples) -> Target:
     return Target(of.sign * mu + of.offset, of.sign * float(b @ own))
 
 
-def _spread(of: Rows, base: Array) -> float:
+def spread_of(of: Rows, base: Array) -> float:
     """Mean squared distance of the rows from their mean in the kernel's space."""
     sums, _ = cross_sums(of.profile, of.points, of.points, base, base)
     diagonal = of.sign * of.profile.own(of.points)

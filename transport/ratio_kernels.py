@@ -128,5 +128,7 @@ def _likeliest(of: Setup, place: int, mass: Array, tolerance: float) -> Proporti
         return of.bumps.of_width(points[at], place)
 
     below = Rows(len(of.p), of.bumps.count, lambda at: of.bumps.of_width(of.p[at], place))
-    level = sum(of.a[at] @ below.make(at) for at in below.tiles())
+    level = np.zeros(of.bumps.count)
+    for at in below.tiles():
+        level += of.a[at] @ below.make(at)
     return likeliest(Rows(len(rows), of.bumps.count, make).kept(), mass[rows], level, tolerance)

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from divmatch.errors import InconclusiveError, SettingError
 from divmatch.kernels.logistic import Problems, Rows, fit
-from divmatch.matcher import Array, Figure, Fit
+from divmatch.matcher import Array, Fit
 from divmatch.record import Note
 from divmatch.samples import Samples
 from divmatch.settings import Setting
-from divmatch.transport.balancing import Interactions, MaxWeight, Moments
+from divmatch.transport.balancing import Interactions, MaxWeight, Moments, imbalance
 from divmatch.transport.constraints import Constraints, constraints_of
 from divmatch.transport.ratio_kernels import Ratio, kliep, set_up, ulsif
 from divmatch.transport.reweighting import WEIGHTS
@@ -182,14 +182,8 @@ def _by_kernels(x: Samples, found: Ratio, wanted: Constraints, max_weight: float
 
 def _left(x: Samples, wanted: Constraints, made: Array, facts: dict[str, float]) -> dict[str, Any]:
     """How far means are off with the weights, and were without."""
-    gaps = [
-        float(np.abs(w @ wanted.features - wanted.targets).max(initial=0.0))
-        for w in (x.masses(), made)
-    ]
-    return {
-        "facts": {**facts, "residual": gaps[1]},
-        "figure": Figure("imbalance", *gaps, "standard deviations"),
-    }
+    figure = imbalance(wanted, made, x)
+    return {"facts": {**facts, "residual": figure.after}, "figure": figure}
 
 
 def _extension(
