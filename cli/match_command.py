@@ -34,7 +34,7 @@ PAIRS = (
     "P and Q: .npy, .npz::key, .parquet, .csv, .tsv, .ndjson or -. -o FILE.parquet, .csv, .tsv or .npz holds "
     "the pairs (row_p, row_q, mass, cost), other suffixes the report; so does -f csv."
 )
-BESIDE = ("trace", "plot")  # files beside -o
+BESIDE = ("trace", "plot", "weights_out")  # files beside -o
 
 
 class MatchSession(Session):
@@ -62,6 +62,7 @@ def match_command_of(name: str) -> click.Command:
         return prepared(of, {"metric": None, **options})
 
     files = PAIRS if of.product == "pairs" else ARGUMENTS
+    beside = [to_option()] if of.product == "rows" else []
     optional = any(one.candidate != "always" for one in of.methods.values())
     return Command(
         name,
@@ -69,6 +70,7 @@ def match_command_of(name: str) -> click.Command:
         params=[
             click.Argument(["reference"], metavar="P"),
             click.Argument(["candidate"], metavar="Q", required=not optional),
+            *beside,
             *settings_options(of),
             *(parameter for group in sections.values() for parameter in group),
         ],
@@ -100,6 +102,11 @@ def sections_of(of: Any) -> dict[str, list[click.Parameter]]:
     }
 
 
+def to_option() -> click.Option:
+    """Q by name."""
+    return option("--to", metavar="Q", envvar=None, help="Q, in the place of the second argument.")
+
+
 def metric_option(of: Any) -> click.Option:
     """What before and after are measured with."""
     other = f", {of.unheld} where no row of P can be held out" if of.unheld != of.metric else ""
@@ -117,7 +124,11 @@ def output_options_of(of: Any, *, watched: bool) -> list[click.Parameter]:
         from divmatch.cli.pairs import pairs_options
 
         return pairs_options()
-    return [*product_options(), *shown_options(watched=watched)]
+    made = [*product_options(), *shown_options(watched=watched)]
+    if of.product == "rows":
+        text = "Write the weights of the rows chosen, in their order; sum 1."
+        made.insert(1, option("--weights-out", metavar="FILE.npy", help=text))
+    return made
 
 
 def product_options() -> list[click.Parameter]:
@@ -192,6 +203,11 @@ def check_files(session: Session) -> None:
     """Refuse files beside -o that could not be written, and a drawing that nobody can draw."""
     from divmatch.outputs import check_writable
 
+    weights = session.options.get("weights_out")
+    if weights and not weights.endswith(".npy"):
+        raise SettingError(f"--weights-out {weights}: expected FILE.npy")
+    if weights in session.options["output"]:
+        raise SettingError(f"--weights-out {weights}: -o writes that file; choose another name")
     named = [session.options.get(name) for name in BESIDE]
     check_writable([path for path in named if path], session.options["mkdir"])
     if session.options.get("plot") and find_spec("matplotlib") is None:
@@ -203,7 +219,10 @@ def match(of: Any, options: dict[str, Any]) -> int:
     from divmatch.cli.products import check_movable
 
     session, chosen, settings = prepared(of, options)
-    x, y = read(session, options["reference"], options["candidate"], chosen)
+    q, to = options["candidate"], options.get("to")
+    if q is not None and to is not None:
+        raise SettingError(f"--to {to}: Q is {q} already; leave one of them out")
+    x, y = read(session, options["reference"], q if to is None else to, chosen)
     check_movable(x, of)
     with session.running():
         try:
@@ -308,6 +327,12 @@ def report(session: Session, of: Any, found: Any, watch: Any, x: Samples, y: Sam
     if session.options.get("trace"):
         write_whole(
             session.options["trace"], curve_csv(found.curve), mkdir=session.options["mkdir"]
+        )
+    if session.options.get("weights_out"):
+        from divmatch.cli.products import saved
+
+        write_whole(
+            session.options["weights_out"], saved(found.weights), mkdir=session.options["mkdir"]
         )
     if of.product == "pairs":
         from divmatch.cli.pairs import pair_forms

@@ -7,7 +7,8 @@ from divmatch.cli.report import Report, measured, short, shown, verdict_lines
 from divmatch.errors import counted
 from divmatch.record import Result
 
-TOLD = ("ess", "max_weight", "steps", "converged")  # in the lines above
+TOLD = ("ess", "max_weight", "steps", "converged", "factor")  # in the lines above
+NEAR = ("mmd2", "mmd2_random", "random_draws")  # of chosen rows and of random ones
 HELD = {
     "both": "held out: fits to one half of both files, measured on the other, and back",
     "Q": "held out: fits to one half of Q, measured on the other, and back; P's rows are the same",
@@ -42,9 +43,12 @@ def subject(report: Report) -> str:
 
 def sentence(report: Report, found: dict[str, Result]) -> str:
     """What was made, and what it brought."""
-    before, after, fit = found.get("before"), found.get("after"), report.document["settings"]["fit"]
-    parts = []
-    if before is not None and after is not None:
+    before, after, settings = found.get("before"), found.get("after"), report.document["settings"]
+    fit, parts = settings["fit"], []
+    if settings["product"] == "rows":
+        parts.append(counted(settings["params"]["n"], "row"))
+    told = settings["product"] == "rows" and settings["held_out"] == "none"  # by the factor
+    if before is not None and after is not None and not told:
         unit = "" if "divergence" in after.unit else _unit(after)
         parts.append(f"{after.metric} {short(before.value)} -> {short(after.value)}{unit}")
     if fit.get("ess") is not None:
@@ -52,7 +56,9 @@ def sentence(report: Report, found: dict[str, Result]) -> str:
         parts.append(f"ESS {fit['ess']:.0f} ({fit['ess'] / n:.0%})")
         parts.append(f"max weight {fit['max_weight']:.3g}")
     if fit.get("factor") is not None:
-        parts.append(f"MMD {fit['factor']:.3g} times smaller than of random rows")
+        factor = fit["factor"]
+        word = f"{factor:.3g} times smaller" if factor >= 1 else f"{1 / factor:.3g} times larger"
+        parts.append(f"MMD {word} than of random rows")
     return f"{subject(report)}: {', '.join(parts)}"
 
 
@@ -98,8 +104,12 @@ def convergence(settings: dict[str, Any]) -> str:
 
 def facts_line(fit: dict[str, Any]) -> list[str]:
     """What else the fit says of itself."""
-    told = (*TOLD, "divergence") if fit.get("divergence") == fit.get("kl") else TOLD
-    shown = [f"{k} {short(v)}" for k, v in fit.items() if k not in told and v is not None]
+    told = (*TOLD, *NEAR, *(("divergence",) if fit.get("divergence") == fit.get("kl") else ()))
+    near = []
+    if fit.get("random_draws"):
+        level = f"{short(fit['mmd2_random'])} of random rows (mean of {fit['random_draws']} draws)"
+        near = [f"squared MMD {short(fit['mmd2'])}, {level}"]
+    shown = near + [f"{k} {short(v)}" for k, v in fit.items() if k not in told and v is not None]
     return ["   ".join(shown)] if shown else []
 
 

@@ -30,8 +30,8 @@ def forms_of(found: Matched, task: Task, path: str) -> dict[str, Callable[[Repor
     arrays = arrays_of(found, task)
     first = next(iter(arrays))
     return {
-        "npy": lambda _: _saved(np.save, arrays[first]),
-        "npz": lambda _: _saved(np.savez, **arrays),
+        "npy": lambda _: saved(arrays[first]),
+        "npz": lambda _: _written(np.savez, **arrays),
         "product": lambda _: _table(found, task, path, arrays),
     }
 
@@ -85,7 +85,12 @@ def _places(found: Matched) -> NDArray[np.intp]:
     return np.arange(found.x.n) if places is None else np.asarray(places, dtype=np.intp)
 
 
-def _saved(write: Callable[..., None], *arrays: Any, **named: Any) -> bytes:
+def saved(array: NDArray[Any]) -> bytes:
+    """A .npy file."""
+    return _written(np.save, array)
+
+
+def _written(write: Callable[..., None], *arrays: Any, **named: Any) -> bytes:
     buffer = io.BytesIO()
     write(buffer, *arrays, **named)
     return buffer.getvalue()
