@@ -193,22 +193,25 @@ def _measured(
     if min(x.n, y.n) < FEWEST:
         note = Note("W70", f"n = {x.n}, {y.n}: too few rows to hold some out, so no figure after")
         return [_undecided(measure, chosen, x, y, note, name) for name in ("before", "after")], held
-    before, after = [], []
+    combined = partial(_combined, level=level, x=x, y=y, shared=held == "Q")
+    undecided = partial(_undecided, measure, chosen, x, y)
     inferred = partial(infer, measure, settings=chosen, level=level, seed=seed)
+    halves = _halves(x, y, seed, both=held == "both")
     try:
-        for k, (known, other) in enumerate(_halves(x, y, seed, both=held == "both")):
+        first = combined([inferred(x=other[0], y=other[1]) for _, other in halves], name="before")
+    except InconclusiveError as error:
+        note = Note("W70", f"no figure of a half of the rows: {error}")
+        return [undecided(note, name) for name in ("before", "after")], held
+    after = []
+    try:
+        for k, (known, other) in enumerate(halves):
             found = fitted(*known, part=f"half {k}")
             made = found.applied(other[0]) if found.extend is None else found.extend(other[0])
-            before.append(inferred(x=other[0], y=other[1]))
             after.append(_flagged(inferred(x=made, y=other[1]), found))
     except InconclusiveError as error:
         note = Note("W70", f"no fit to a half of the rows, so no figure after: {error}")
-        return [_undecided(measure, chosen, x, y, note, name) for name in ("before", "after")], held
-    shared = held == "Q"
-    return [
-        _combined(parts, level, x, y, shared=shared, name=name)
-        for name, parts in (("before", before), ("after", after))
-    ], held
+        return [first, undecided(note, "after")], held
+    return [first, combined(after, name="after")], held
 
 
 Pair = tuple[Samples, Samples]

@@ -13,7 +13,7 @@ from divmatch.matcher import Array, Figure, Fit, Watch
 from divmatch.samples import Samples
 from divmatch.settings import Setting
 from divmatch.transport.calibration import Divergence, Solution, calibrated
-from divmatch.transport.constraints import SHOWN, Constraints, constraints_of
+from divmatch.transport.constraints import SHOWN, Constraints, constraints_of, remedy
 from divmatch.transport.feasibility import shortfalls
 from divmatch.transport.reweighting import WEIGHTS
 
@@ -186,9 +186,9 @@ def gel(
     [0.0833, 0.3333, 0.5833]
     """
     wanted = _wanted(x, y, moments, interactions, margins, delta)
-    return balanced(
-        x, wanted, divergence_of("el" if kind is None else kind, max_weight), delta, watch
-    )
+    kind = "el" if kind is None else kind
+    found = balanced(x, wanted, divergence_of(kind, max_weight), delta, watch)
+    return replace(found, params={"kind": kind})
 
 
 def divergence_of(kind: str | float, max_weight: float) -> Divergence:
@@ -237,8 +237,8 @@ def balanced(
         extend=_extension(wanted, divergence, found),
         converged=found.converged,
         facts={
-            "constraints": len(wanted.names),
-            "residual": float(np.abs(found.residual).max(initial=0.0)),
+            "constraints": len(wanted.gaps(weights)),
+            "residual": float(np.abs(wanted.gaps(weights)).max(initial=0.0)),
             "divergence": _divergence(divergence, weights, x.masses()),
             "steps": found.steps,
         },
@@ -250,9 +250,8 @@ def balanced(
 
 def imbalance(wanted: Constraints, weights: Array, x: Samples) -> Figure:
     """The largest difference between a mean and its target, before and after."""
-    before = np.abs(x.masses() @ wanted.features - wanted.targets).max(initial=0.0)
-    after = np.abs(weights @ wanted.features - wanted.targets).max(initial=0.0)
-    return Figure("imbalance", float(before), float(after), "standard deviations")
+    before, after = (float(np.abs(wanted.gaps(w)).max(initial=0.0)) for w in (x.masses(), weights))
+    return Figure("imbalance", before, after, "standard deviations")
 
 
 def _divergence(divergence: Divergence, weights: Array, q: Array) -> float:
@@ -306,15 +305,8 @@ def refuse(
         for k in which[:SHOWN]
     ]
     more = f" and {len(which) - SHOWN} more" if len(which) > SHOWN else ""
-    least = float(np.abs(gaps).max())
-    bound = "" if most is None else f" at most {most:g} times as large"
+    bound = "" if most is None else f", each at most {most:g} times as large as before,"
     raise InconclusiveError(
-        f"no weights{bound} of {counted(len(rows), 'row')} of {x.name} give {', '.join(parts)}{more}; give "
-        f"--delta {_above(least)}, or leave columns out"
+        f"no weights of {counted(len(rows), 'row')} of {x.name}{bound} give {', '.join(parts)}{more}; "
+        f"{remedy(wanted, rows, upper)}"
     )
-
-
-def _above(value: float) -> str:
-    """Two digits, rounded up."""
-    digits = 10.0 ** (np.floor(np.log10(value)) - 1)
-    return f"{np.ceil(value / digits) * digits:.2g}"

@@ -304,7 +304,7 @@ def _fit(
     kept = found.weights > 0
     kl = float(found.weights[kept] @ np.log(found.weights[kept] / fitted.base[kept]))
     facts: dict[str, float | int | None] = {
-        "constraints": len(wanted.names),
+        "constraints": len(wanted.gaps(weights)),
         "residual": found.residual,
         "mmd2_before": before,
         "mmd2_after": after,

@@ -16,11 +16,11 @@ from divmatch.matcher import Array, Figure, Fit, Watch
 from divmatch.record import Note
 from divmatch.samples import Samples
 from divmatch.settings import Setting
+from divmatch.transport.balancing import MaxWeight
 from divmatch.transport.interior_point import Minimum, minimum
 from divmatch.transport.kernel_factor import BLOCK, SMALL, Dense, LowRank, Rows, low_rank
 from divmatch.transport.reweighting import WEIGHTS
 
-Bound = Annotated[float, Setting("largest weight over the one before", above=1)]
 Ridge = Annotated[float, Setting("share of the kernel's spread added to its diagonal", least=0)]
 Tolerance = Annotated[
     float, Setting("share of the kernel's spread by which MMD² may be above its minimum", above=0)
@@ -35,14 +35,14 @@ def kmm(
     *,
     kernel: Kernel = GAUSSIAN,
     bandwidth: Bandwidth = "median",
-    bound: Bound = 1000.0,
+    max_weight: MaxWeight = float("inf"),
     ridge: Ridge = 1e-8,
     tol: Tolerance = 1e-6,
     watch: Watch,
 ) -> Fit:
     """Weights of P's rows whose mean in a kernel's space is as near to Q's as weights can be.
 
-    min w'Kw/2 − μ'w over w ≥ 0, Σ w = 1, wᵢ ≤ bound · qᵢ, with Kᵢⱼ = k(xᵢ, xⱼ), μᵢ = Σⱼ bⱼ k(xᵢ, yⱼ) and
+    min w'Kw/2 − μ'w over w ≥ 0, Σ w = 1, wᵢ ≤ B · qᵢ, with Kᵢⱼ = k(xᵢ, xⱼ), μᵢ = Σⱼ bⱼ k(xᵢ, yⱼ) and
     q the weights that P came with: half of the squared MMD between weighted P and Q, less a constant. With
     the kernel riesz:1 it is the energy distance: energy balancing.
 
@@ -59,8 +59,8 @@ def kmm(
         gaussian, laplace, imq, matern[:0.5|1.5|2.5], rq, riesz:R, poly or mix, as for mmd.
     bandwidth : float or str
         s, a number; median: of the pooled rows' distances; reference: of those of P alone.
-    bound : float
-        Largest wᵢ/qᵢ, above 1.
+    max_weight : float
+        B, the largest wᵢ/qᵢ, above 1, or inf.
     ridge : float
         Added to K's diagonal, as a share of the mean squared distance of P's rows from their mean in
         the kernel's space.
@@ -107,7 +107,7 @@ def kmm(
     found = minimum(
         _Ridged(problem, ridge * spread),
         target.mu,
-        bound * base,
+        np.minimum(max_weight * base, 2.0),  # above 1 there is no bound
         base,
         tolerance=tol * spread,
         told=lambda step, gap: watch.step(step, gap=gap / spread),
