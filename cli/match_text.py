@@ -104,13 +104,19 @@ def convergence(settings: dict[str, Any]) -> str:
 
 def facts_line(fit: dict[str, Any]) -> list[str]:
     """What else the fit says of itself."""
-    told = (*TOLD, *NEAR, *(("divergence",) if fit.get("divergence") == fit.get("kl") else ()))
+    told = (*TOLD, *NEAR, *(("divergence",) if twice(fit) else ()))
     near = []
     if fit.get("random_draws"):
         level = f"{short(fit['mmd2_random'])} of random rows (mean of {fit['random_draws']} draws)"
         near = [f"squared MMD {short(fit['mmd2'])}, {level}"]
     shown = near + [f"{k} {short(v)}" for k, v in fit.items() if k not in told and v is not None]
     return ["   ".join(shown)] if shown else []
+
+
+def twice(fit: dict[str, Any]) -> bool:
+    """Whether the divergence that was least is KL, which is told anyway."""
+    pair = fit.get("divergence"), fit.get("kl")
+    return None not in pair and short(pair[0]) == short(pair[1])
 
 
 def value_of(report: Report) -> str:
