@@ -115,8 +115,8 @@ def facts_line(fit: dict[str, Any]) -> list[str]:
 
 def twice(fit: dict[str, Any]) -> bool:
     """Whether the divergence that was least is KL, which is told anyway."""
-    pair = fit.get("divergence"), fit.get("kl")
-    return None not in pair and short(pair[0]) == short(pair[1])
+    least, kl = fit.get("divergence"), fit.get("kl")
+    return least is not None and kl is not None and short(least) == short(kl)
 
 
 def value_of(report: Report) -> str:

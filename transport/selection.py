@@ -38,7 +38,7 @@ SELECT = Task(
         "divmatch match select real.npy --n 50 -o rows.npy",
         "divmatch match select gen.npy --to real.npy --n 50 --unique -o rows.npy",
         "divmatch match select real.npy --n 30 --weighted -o rows.npy --weights-out w.npy",
-        "divmatch match select real.parquet --n 40 --method stratified --by device -o sample.parquet",
+        "divmatch match select real.parquet --n 40 --method stratified --by device -o rows.npy",
         "divmatch match select real.npy --n 20 --method prototypes --criticisms 5 -o rows.npz",
     ),
 )
