@@ -72,7 +72,7 @@ CODES = {
     "W68": "a match was not converged: the figure after decides no limit",
     "W70": "no figure after a match: no rows could be held out",
     "W71": "rows of P got no weight: a constraint is at the end of what they have",
-    "W72": "landmarks stand for a kernel matrix that does not fit into memory",
+    "W72": "a few columns stand for a kernel matrix that does not fit into memory, or takes too long",
     "W73": "importance weights have so heavy a tail that their means do not settle",
     "W74": "weights are worth so few rows that draws by them repeat themselves",
     "W86": "the steps of a flow were used up before P was as near to Q as sampling allows",

@@ -26,10 +26,9 @@ from divmatch.transport.balancing import (
     refuse,
 )
 from divmatch.transport.constraints import Constraints, constraints_of, unconstrained
-from divmatch.transport.kernel_factor import BLOCK, SMALL, LowRank, Rows, low_rank
+from divmatch.transport.kernel_factor import BLOCK, SMALL, LowRank, Rows, left_over, low_rank
 from divmatch.transport.mean_matching import (
     GAUSSIAN,
-    Tolerance,
     resolved_kernel,
     spread_of,
     target_of,
@@ -45,6 +44,7 @@ Beyond = Annotated[int, Setting("rows drawn near P's that may have weight too", 
 Jitter = Annotated[
     float, Setting("how far from P's rows they are drawn", above=0, unit="standard deviations of P")
 ]
+CLOSE, EXACT = 1e-4, 1e-12  # of the spread, that a factor may be off: for many rows, for few
 WIDEST = 1500  # columns of a factor: beyond them a step takes minutes
 
 
@@ -66,7 +66,6 @@ def mmd(
     delta: Delta = 0.0,
     beyond: Beyond = 0,
     jitter: Jitter = 0.1,
-    tol: Tolerance = 1e-6,
     rng: "np.random.Generator",
     watch: Watch,
 ) -> Fit:
@@ -104,8 +103,6 @@ def mmd(
         N rows drawn by weight from P, each moved by a normal step; columns of numbers alone.
     jitter : float
         Standard deviation of that step, in those of each column.
-    tol : float
-        A factor of low rank stands for the kernel: it is off by at most such a share of its spread.
     rng : numpy.random.Generator
         Draws the rows.
     watch : Watch
@@ -126,7 +123,8 @@ def mmd(
 
     Notes
     -----
-    Cost: O(n (r + k)²) a Newton step for k moments and a factor of rank r, at most 1500, about ten steps.
+    Cost: O(n (r + k)²) a Newton step for k moments and a factor of rank r, about ten steps. Above 1000
+    rows r is at most 1500, and MMD² may be off by 1e-4 of the kernel's spread; W72 where it is more.
 
     Source: Kremer, Nemmour, Schölkopf & Zhu 2023, Estimation beyond data reweighting: kernel method of
     moments, arXiv 2305.10898, eq. (4) and its dual, with φ(t) = t ln t, exact kernels in the place of
@@ -144,7 +142,7 @@ def mmd(
     wanted = _wanted(reference, y, moments, interactions, margins, delta)
     target = x if y is None else y
     form, notes = _form(kernel, bandwidth, x, target)
-    fitted = _Fitted.of(reference, target, wanted, form, eps, delta, tol, watch)
+    fitted = _Fitted.of(reference, target, wanted, form, eps, delta, watch)
     if not fitted.found.converged:
         refuse(wanted, reference.masses(), fitted.rows, None, delta, x)
     return _fit(x, reference, y, wanted, fitted, (*notes, *wanted.notes))
@@ -236,7 +234,6 @@ class _Fitted:
         form: _Form,
         eps: float,
         delta: float,
-        tol: float,
         watch: Watch,
     ) -> "_Fitted":
         """Solve the dual."""
@@ -246,11 +243,11 @@ class _Fitted:
         kernel = form.of(np.ascontiguousarray(reference.points[rows]))
         seen = target_of(kernel, target)
         spread = spread_of(kernel, q[rows])
-        factor, left = _factor(kernel, tol * spread)
+        factor = _factor(kernel, spread, q[rows])
         features = wanted.features[rows] - wanted.targets
         problem = Problem(factor.factor, seen.mu, eps * spread, features, q[rows], delta, spread)
         found = tilted(problem, lambda step, worst: watch.step(step, residual=worst))
-        left = 0.0 if left <= tol * spread else left
+        left = max(left_over(factor.rest, w) for w in (q[rows], found.weights)) / spread
         return cls(
             rows, q[rows], kernel, target, seen.own, seen.mu, factor, left, eps * spread, found, form.params
         )  # fmt: skip
@@ -271,22 +268,25 @@ class _Fitted:
 
     def notes(self, x: Samples) -> tuple[Note, ...]:
         """Where a factor stands for the kernel and is not near to it."""
-        if not self.left:
+        if self.left <= 2.0 * CLOSE:  # the weights are others than those that the factor was for
             return ()
         columns = counted(self.factor.factor.shape[1], "column")
         return (
             Note(
                 "W72",
                 f"{x.name}: a factor of {columns} stands for the kernel of {counted(len(self.rows), 'row')}, "
-                f"off by up to {self.left:.2g}",
+                f"and MMD² is off by up to {self.left:.2g} of its spread",
             ),
         )
 
 
-def _factor(of: Rows, error: float) -> tuple[LowRank, float]:
+def _factor(of: Rows, spread: float, q: Array) -> LowRank:
     """As many columns as the kernel needs, as fit into memory, and as a step can do with."""
     n, room = len(of.points), execution().memory
-    return low_rank(of, error, n if n <= SMALL else min(n, WIDEST, max(BLOCK, room // (24 * n))))
+    if n <= SMALL:
+        return low_rank(of, EXACT * spread, n)[0]
+    most = min(n, WIDEST, max(BLOCK, room // (24 * n)))
+    return low_rank(of, CLOSE * spread, most, q)[0]
 
 
 def _fit(

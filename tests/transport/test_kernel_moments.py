@@ -44,13 +44,13 @@ def test_weights_are_those_of_another_solver(kernel):
     eps = 0.2 * spread(gram, q)
     expected = reference.near_in_a_kernel(gram, mu, eps, x, y.mean(axis=0), q)
     scale = {"bandwidth": S} if kernel == "gaussian" else {}
-    found = fit(x, y, kernel=kernel, eps=0.2, tol=1e-12, weights_x=q, **scale)
+    found = fit(x, y, kernel=kernel, eps=0.2, weights_x=q, **scale)
     assert found.weights == pytest.approx(expected, abs=1e-6)
 
 
 def test_objective_is_that_of_the_weights():
     x, y = rows(30), rows(25, seed=1, shift=0.3)
-    found = fit(x, y, bandwidth=S, eps=0.1, tol=1e-12)
+    found = fit(x, y, bandwidth=S, eps=0.1)
     gram, w, q, b = gaussian(x, x), found.weights, np.full(30, 1 / 30), np.full(25, 1 / 25)
     mmd2 = w @ gram @ w - 2 * w @ gaussian(x, y) @ b + b @ gaussian(y, y) @ b
     facts = found.fit.facts
@@ -126,7 +126,7 @@ def test_a_small_price_is_kernel_mean_matching():
 @pytest.mark.parametrize("kernel", ["gaussian", "riesz:1"])
 def test_other_rows_get_the_weights_that_they_would_have(kernel):
     x, y = as_samples(rows(40), "x"), as_samples(rows(30, seed=1, shift=0.3), "y")
-    found = method.function(x, y, kernel=kernel, tol=1e-12, rng=None, watch=Watch())
+    found = method.function(x, y, kernel=kernel, rng=None, watch=Watch())
     assert found.extend(x).masses() == pytest.approx(found.weights, abs=1e-7)
 
 
