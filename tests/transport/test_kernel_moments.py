@@ -137,6 +137,21 @@ def test_within_delta_is_near_enough():
     assert gaps.max() == pytest.approx(0.1, abs=SOLVER(1e-8))
 
 
+def test_a_factor_that_is_too_short_is_told(monkeypatch):
+    """What is stated bounds how far the squared MMD is off."""
+    monkeypatch.setattr("divmatch.transport.kernel_moments.SMALL", 10)
+    monkeypatch.setattr("divmatch.transport.kernel_moments.WIDEST", 12)
+    monkeypatch.setattr("divmatch.transport.kernel_factor.BLOCK", 4)
+    x, y = rows(60, 5), rows(50, 5, seed=1, shift=0.3)
+    found = fit(x, y, bandwidth=S)
+    message = next(n.message for r in found.results for n in r.warnings if n.code == "W72")
+    w, gram, b = found.weights, gaussian(x, x), np.full(50, 1 / 50)
+    exact = w @ gram @ w - 2 * w @ gaussian(x, y) @ b + b @ gaussian(y, y) @ b
+    stated = float(message.partition("off by up to ")[2].partition(" ")[0])
+    off = abs(exact - found.fit.facts["mmd2_after"]) / spread(gram, np.full(60, 1 / 60))
+    assert 0 < off <= stated
+
+
 # ------------------------------------------------------------------------------ beyond P's rows
 
 

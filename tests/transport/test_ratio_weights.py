@@ -9,6 +9,7 @@ from sklearn.linear_model import LogisticRegression
 import divmatch
 from divmatch.errors import InconclusiveError, SettingError
 from divmatch.kernels.bumps import Bumps
+from divmatch.kernels.least_squares import Pool
 from divmatch.kernels.logistic import Rows
 from divmatch.samples import as_samples
 from divmatch.transport.likeliest import likeliest
@@ -87,6 +88,23 @@ def test_ulsif_is_that_of_plain_loops():
         of.p, of.q, of.bumps.centres, found.width, found.facts["ridge"]
     )
     assert found.alpha == pytest.approx(expected, abs=SOLVER(1e-10))
+
+
+def test_held_out_ratios_come_from_the_other_parts():
+    """Parts of unequal masses: each ratio from sums over the rows outside its own."""
+    rng = np.random.default_rng(0)
+    features, above = rng.random((40, 3)), np.arange(40) < 15
+    mass, fold = rng.random(40), rng.integers(0, 3, 40)
+    mass /= np.where(above, mass[above].sum(), mass[~above].sum())
+    pool = Pool(40, lambda at: [features[at]], above, mass, fold, 3)
+    (moments,) = pool.moments()
+    found = pool.every_ratio([moments.solved([0.3])])[:, 0]
+    for i in range(40):
+        up, down = ((fold != fold[i]) & side for side in (above, ~above))
+        mean = np.average(features[up], axis=0, weights=mass[up])
+        square = (features[down].T * mass[down]) @ features[down] / mass[down].sum()
+        alpha = np.linalg.solve(square + 0.3 * np.eye(3), mean)
+        assert found[i] == pytest.approx(features[i] @ alpha, abs=SOLVER(1e-12))
 
 
 def test_kliep_is_that_of_a_general_solver():
