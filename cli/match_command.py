@@ -190,6 +190,8 @@ def prepared(of: Any, options: Mapping[str, Any]) -> tuple[Session, Any, dict[st
         except SettingError as error:
             raise SettingError(f"--metric: {error}") from None
     check_files(session)
+    if options.get("trace") and not chosen.watched:
+        raise SettingError(f"--trace: --method {chosen.method} has no iterations; leave it out")
     if settings.get("beyond") and any(session.form_of(o) == "npy" for o in options["output"]):
         raise SettingError(
             "--beyond: weights alone do not say which rows are new; -o FILE.npz or .parquet"

@@ -172,6 +172,12 @@ def test_trace_has_a_line_for_each_step(here, files):
     assert float(lines[-1].split(",")[1]) <= 1e-10
 
 
+def test_what_has_no_iterations_has_no_trace(here, files):
+    code, _, errors = here("match weights p.npy q.npy --method ratio --trace none.csv")
+    assert (code, "--method ratio has no iterations" in errors) == (2, True)
+    assert not (files / "none.csv").exists()
+
+
 def test_plot_is_drawn_or_refused_before_any_work(here, files):
     code, _, errors = here("match weights p.npy q.npy --plot before-after.png")
     try:
