@@ -7,17 +7,22 @@ from typing import Any
 
 import click
 
-from divmatch.catalogue import QUANTITIES
 from divmatch.cli.command import Command
 from divmatch.cli.estimate import methods_text, settings_options
+from divmatch.cli.match_options import (
+    check_weights_out,
+    kept_options,
+    metric_option,
+    output_options_of,
+    to_option,
+    with_to,
+)
 from divmatch.cli.match_text import text_of, value_of
 from divmatch.cli.options import (
     compute_options,
     gate_options,
     inference_options,
     input_options,
-    option,
-    output_options,
     progress_option,
 )
 from divmatch.cli.progress import Progress
@@ -34,7 +39,7 @@ PAIRS = (
     "P and Q: .npy, .npz::key, .parquet, .csv, .tsv, .ndjson or -. -o FILE.parquet, .csv, .tsv or .npz holds "
     "the pairs (row_p, row_q, mass, cost), other suffixes the report; so does -f csv."
 )
-BESIDE = ("trace", "plot", "weights_out")  # files beside -o
+BESIDE = ("trace", "plot")  # files beside -o
 
 
 class MatchSession(Session):
@@ -102,70 +107,6 @@ def sections_of(of: Any) -> dict[str, list[click.Parameter]]:
     }
 
 
-def to_option() -> click.Option:
-    """Q by name."""
-    return option("--to", metavar="Q", envvar=None, help="Q, in the place of the second argument.")
-
-
-def metric_option(of: Any) -> click.Option:
-    """What before and after are measured with."""
-    other = f", {of.unheld} where no row of P can be held out" if of.unheld != of.metric else ""
-    return option(
-        "--metric",
-        metavar="NAME",
-        help=f"Divergence before and after: {', '.join(QUANTITIES)}, with settings if wanted, such as "
-        f"mmd:kernel=laplace; or none.  [default: {of.metric}{other}]",
-    )
-
-
-def output_options_of(of: Any, *, watched: bool) -> list[click.Parameter]:
-    """Where the product and the report go."""
-    if of.product == "pairs":
-        from divmatch.cli.pairs import pairs_options
-
-        return pairs_options()
-    made = [*product_options(), *shown_options(watched=watched)]
-    if of.product == "rows":
-        text = "Write the weights of the rows chosen, in their order; sum 1."
-        made.insert(1, option("--weights-out", metavar="FILE.npy", help=text))
-    return made
-
-
-def product_options() -> list[click.Parameter]:
-    """The shared ones; -o takes the product too."""
-    made = output_options()
-    for parameter in made:
-        if isinstance(parameter, click.Option) and parameter.name == "output":
-            parameter.help = (
-                "Write FILE: the result as .npy .npz .parquet, the report as .json .ndjson .csv .tsv "
-                ".md .txt .xml."
-            )
-    return made
-
-
-def shown_options(*, watched: bool) -> list[click.Parameter]:
-    """What shows how it went."""
-    made: list[click.Parameter] = [
-        option(
-            "--plot",
-            metavar="FILE.png",
-            help="Draw P before, P after and Q, column by column (needs matplotlib).",
-        )
-    ]
-    if watched:
-        text = "Write a line for each iteration: how far it was."
-        made.append(option("--trace", metavar="FILE.csv", help=text))
-    return made
-
-
-def kept_options(of: Any) -> list[click.Parameter]:
-    """Where long methods go on."""
-    if not any(one.long for one in of.methods.values()):
-        return []
-    text = "Keep the state of a long fit there, and go on from it; removed at the end."
-    return [option("--checkpoint", metavar="FILE", help=text)]
-
-
 # ------------------------------------------------------------------------------------------- run
 
 
@@ -190,6 +131,7 @@ def prepared(of: Any, options: Mapping[str, Any]) -> tuple[Session, Any, dict[st
         except SettingError as error:
             raise SettingError(f"--metric: {error}") from None
     check_files(session)
+    check_weights_out(session)
     if options.get("trace") and not chosen.watched:
         raise SettingError(f"--trace: --method {chosen.method} has no iterations; leave it out")
     if settings.get("beyond") and any(session.form_of(o) == "npy" for o in options["output"]):
@@ -205,11 +147,6 @@ def check_files(session: Session) -> None:
     """Refuse files beside -o that could not be written, and a drawing that nobody can draw."""
     from divmatch.outputs import check_writable
 
-    weights = session.options.get("weights_out")
-    if weights and not weights.endswith(".npy"):
-        raise SettingError(f"--weights-out {weights}: expected FILE.npy")
-    if weights in session.options["output"]:
-        raise SettingError(f"--weights-out {weights}: -o writes that file; choose another name")
     named = [session.options.get(name) for name in BESIDE]
     check_writable([path for path in named if path], session.options["mkdir"])
     if session.options.get("plot") and find_spec("matplotlib") is None:
@@ -220,11 +157,9 @@ def match(of: Any, options: dict[str, Any]) -> int:
     """Run one task on its files."""
     from divmatch.cli.products import check_movable
 
+    options = with_to(options)
     session, chosen, settings = prepared(of, options)
-    q, to = options["candidate"], options.get("to")
-    if q is not None and to is not None:
-        raise SettingError(f"--to {to}: Q is {q} already; leave one of them out")
-    x, y = read(session, options["reference"], q if to is None else to, chosen)
+    x, y = read(session, options["reference"], options["candidate"], chosen)
     check_movable(x, of)
     with session.running():
         try:
