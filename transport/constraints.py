@@ -73,7 +73,9 @@ class Constraints:
 
     def shown(self, k: int, value: float) -> str:
         """A value of the k-th feature in its own unit."""
-        return f"{value * self.scale[k] + self.offset[k]:.4g}"
+        part, offset = value * self.scale[k], self.offset[k]
+        rounded = abs(part + offset) <= 1e-12 * (abs(part) + abs(offset))
+        return "0" if rounded else f"{part + offset:.4g}"
 
 
 def constraints_of(

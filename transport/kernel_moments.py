@@ -45,6 +45,7 @@ Jitter = Annotated[
     float, Setting("how far from P's rows they are drawn", above=0, unit="standard deviations of P")
 ]
 CLOSE, EXACT = 1e-4, 1e-12  # of the spread, that a factor may be off: for many rows, for few
+ROUNDED = 1e-12
 WIDEST = 1500  # columns of a factor: beyond them a step takes minutes
 
 
@@ -242,10 +243,12 @@ class _Fitted:
         rows = np.flatnonzero(q > 0)
         kernel = form.of(np.ascontiguousarray(reference.points[rows]))
         seen = target_of(kernel, target)
-        spread = spread_of(kernel, q[rows])
+        least = ROUNDED * float(q[rows] @ np.abs(kernel.diagonal()))  # of one row it is rounding
+        spread = max(spread_of(kernel, q[rows]), least)
         factor = _factor(kernel, spread, q[rows])
         features = wanted.features[rows] - wanted.targets
-        problem = Problem(factor.factor, seen.mu, eps * spread, features, q[rows], delta, spread)
+        mu = seen.mu - q[rows] @ seen.mu  # a constant tilts nothing, and rounds
+        problem = Problem(factor.factor, mu, eps * spread, features, q[rows], delta, spread)
         found = tilted(problem, lambda step, worst: watch.step(step, residual=worst))
         left = max(left_over(factor.rest, w) for w in (q[rows], found.weights)) / spread
         return cls(
@@ -261,7 +264,8 @@ class _Fitted:
         of, w, ones = self.kernel, self.found.weights, np.ones(len(points))
         near, _ = cross_sums(of.profile, points, self.target.points, ones, self.target.masses())
         own, _ = cross_sums(of.profile, points, of.points, ones, w)
-        witness = of.sign * (near - own) - float(w @ of.offset)
+        centre = float(w @ of.offset) + float(self.base @ self.mu)
+        witness = of.sign * (near - own) - centre
         exponents = witness / self.eps + features @ self.found.multipliers - self.found.log_total
         made: Array = np.exp(np.minimum(exponents, 700.0))
         return made

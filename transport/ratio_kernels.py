@@ -100,7 +100,8 @@ def kliep(of: Setup) -> Ratio:
     place = int(np.argmax(scores))
     if not np.isfinite(scores[place]):
         raise InconclusiveError(
-            "weights --method ratio: rows of Q are so far from P that no kernel around them reaches it"
+            "weights --method ratio:kliep: a row of Q is so far from the others that no kernel around them "
+            "reaches it; leave it out, or take ratio:ulsif"
         )
     found = _likeliest(of, place, of.b, EXACT)
     facts = {"gap": found.gap, "loss": -scores[place]}

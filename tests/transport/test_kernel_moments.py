@@ -137,6 +137,13 @@ def test_within_delta_is_near_enough():
     assert gaps.max() == pytest.approx(0.1, abs=SOLVER(1e-8))
 
 
+@pytest.mark.parametrize("kernel", ["gaussian", "riesz:1", "poly"])
+def test_one_row_has_all_the_weight(kernel):
+    scale = {"bandwidth": S} if kernel == "gaussian" else {}
+    found = fit(rows(1), rows(5, seed=1), kernel=kernel, moments=0, **scale)
+    assert (found.converged, found.weights.tolist()) == (True, [1.0])
+
+
 def test_a_factor_that_is_too_short_is_told(monkeypatch):
     """What is stated bounds how far the squared MMD is off."""
     monkeypatch.setattr("divmatch.transport.kernel_moments.SMALL", 10)

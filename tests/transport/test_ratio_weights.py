@@ -179,6 +179,11 @@ def test_kernels_have_weights_for_held_out_rows(model):
     assert found.after.value < found.before.value / 3
 
 
+def test_a_row_out_of_all_reach_is_named():
+    with pytest.raises(InconclusiveError, match="a row of Q is so far from the others"):
+        fit(normal(60, 0, 1, 0), np.append(normal(50, 0, 1, 1), 1e5), model="kliep")
+
+
 def test_moments_are_of_the_classifier():
     with pytest.raises(SettingError, match="leave --moments and --interactions out"):
         fit(np.zeros(9), np.ones(9), model="kliep", moments=2)
