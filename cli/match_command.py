@@ -7,18 +7,23 @@ from typing import Any
 
 import click
 
-from divmatch.catalogue import QUANTITIES
 from divmatch.cli.command import Command
 from divmatch.cli.estimate import methods_text, settings_options
 from divmatch.cli.match_apply import applied, keep_fitted, prepared_to_apply, reuse_options
+from divmatch.cli.match_options import (
+    check_weights_out,
+    kept_options,
+    metric_option,
+    output_options_of,
+    to_option,
+    with_to,
+)
 from divmatch.cli.match_text import files_text, text_of, value_of
 from divmatch.cli.options import (
     compute_options,
     gate_options,
     inference_options,
     input_options,
-    option,
-    output_options,
     progress_option,
 )
 from divmatch.cli.progress import Progress
@@ -56,6 +61,7 @@ def match_command_of(name: str) -> click.Command:
     def prepare(options: dict[str, Any]) -> object:
         return prepared(of, {**absent, **options})
 
+    beside = [to_option()] if of.product == "rows" else []
     optional = of.reusable or any(one.candidate != "always" for one in of.methods.values())
     q = click.Argument(["candidate"], metavar="Q", required=not optional)
     return Command(
@@ -67,6 +73,7 @@ def match_command_of(name: str) -> click.Command:
             ),
             *([] if of.alone else [q]),
             *(reuse_options(name) if of.reusable else []),
+            *beside,
             *settings_options(of),
             *(parameter for group in sections.values() for parameter in group),
         ],
@@ -100,61 +107,6 @@ def sections_of(of: Any) -> dict[str, list[click.Parameter]]:
     }
 
 
-def metric_option(of: Any) -> click.Option:
-    """What before and after are measured with."""
-    other = f", {of.unheld} where no row of P can be held out" if of.unheld != of.metric else ""
-    return option(
-        "--metric",
-        metavar="NAME",
-        help=f"Divergence before and after: {', '.join(QUANTITIES)}, with settings if wanted, such as "
-        f"mmd:kernel=laplace; or none.  [default: {of.metric}{other}]",
-    )
-
-
-def output_options_of(of: Any, *, watched: bool) -> list[click.Parameter]:
-    """Where the product and the report go."""
-    if of.product == "pairs":
-        from divmatch.cli.pairs import pairs_options
-
-        return pairs_options()
-    return [*product_options(), *shown_options(watched=watched)]
-
-
-def product_options() -> list[click.Parameter]:
-    """The shared ones; -o takes the product too."""
-    made = output_options()
-    for parameter in made:
-        if isinstance(parameter, click.Option) and parameter.name == "output":
-            parameter.help = (
-                "Write FILE: the result as .npy .npz .parquet, the report as .json .ndjson .csv .tsv "
-                ".md .txt .xml."
-            )
-    return made
-
-
-def shown_options(*, watched: bool) -> list[click.Parameter]:
-    """What shows how it went."""
-    made: list[click.Parameter] = [
-        option(
-            "--plot",
-            metavar="FILE.png",
-            help="Draw P before, P after and Q, column by column (needs matplotlib).",
-        )
-    ]
-    if watched:
-        text = "Write a line for each iteration: how far it was."
-        made.append(option("--trace", metavar="FILE.csv", help=text))
-    return made
-
-
-def kept_options(of: Any) -> list[click.Parameter]:
-    """Where long methods go on."""
-    if not any(one.long for one in of.methods.values()):
-        return []
-    text = "Keep the state of a long fit there, and go on from it; removed at the end."
-    return [option("--checkpoint", metavar="FILE", help=text)]
-
-
 # ------------------------------------------------------------------------------------------- run
 
 
@@ -175,10 +127,7 @@ def prepared(of: Any, options: Mapping[str, Any]) -> tuple[Session, Any, dict[st
         prepared_to_apply(session)
         return session, None, {}
     given = {name: options[name] for name in of.settings() if options[name] not in (None, ())}
-    method, colon, kind = (options["method"] or "").partition(":")
-    if colon:
-        given.setdefault("kind", kind)
-    chosen = of.chosen(method or None, given)
+    chosen, given = of.spelled(options["method"], given)
     settings = chosen.checked({**of.on_command, **given})
     if options["metric"] not in (None, "none"):
         from divmatch.estimator import parse_metric
@@ -190,6 +139,13 @@ def prepared(of: Any, options: Mapping[str, Any]) -> tuple[Session, Any, dict[st
     check_files(session)
     if (kept := options.get("fit")) and not kept.endswith(".npz"):
         raise SettingError(f"--fit {kept}: is an .npz file; end its name in .npz")
+    check_weights_out(session)
+    if options.get("trace") and not chosen.watched:
+        raise SettingError(f"--trace: --method {chosen.method} has no iterations; leave it out")
+    if settings.get("beyond") and any(session.form_of(o) == "npy" for o in options["output"]):
+        raise SettingError(
+            "--beyond: weights alone do not say which rows are new; -o FILE.npz or .parquet"
+        )
     if settings.get("every") and not any(session.form_of(o) == "npz" for o in options["output"]):
         raise SettingError("--every: rows on the way stand beside the result in .npz: -o FILE.npz")
     return session, chosen, settings
@@ -211,6 +167,7 @@ def match(of: Any, options: dict[str, Any]) -> int:
     from divmatch.cli.products import check_movable
     from divmatch.cli.watching import named_files
 
+    options = with_to(options)
     session, chosen, settings = prepared(of, options)
     if chosen is None:
         return applied(session)
@@ -313,6 +270,12 @@ def report(session: Session, of: Any, found: Any, watch: Any, x: Samples, y: Sam
     if session.options.get("trace"):
         write_whole(
             session.options["trace"], curve_csv(found.curve), mkdir=session.options["mkdir"]
+        )
+    if session.options.get("weights_out"):
+        from divmatch.cli.products import saved
+
+        write_whole(
+            session.options["weights_out"], saved(found.weights), mkdir=session.options["mkdir"]
         )
     if of.product == "pairs":
         from divmatch.cli.pairs import pair_forms

@@ -8,7 +8,8 @@ import click
 
 from divmatch.catalogue import QUANTITIES
 from divmatch.cli.command import Command
-from divmatch.cli.match_command import check_files, shown_options
+from divmatch.cli.match_command import check_files
+from divmatch.cli.match_options import shown_options
 from divmatch.cli.options import (
     WholeNumber,
     choice,

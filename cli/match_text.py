@@ -19,7 +19,16 @@ ALONE = (
     "P is where it starts: .npy, .npz::key, .parquet, .csv, .tsv, .ndjson or -; left out, new rows. -o "
     "FILE.npy, .npz or .parquet holds the result (with the other columns of P), other suffixes the report."
 )
-TOLD = ("ess", "max_weight", "steps", "converged", "monge_gap", "mean_cost")  # in the lines above
+TOLD = (
+    "ess",
+    "max_weight",
+    "steps",
+    "converged",
+    "factor",
+    "monge_gap",
+    "mean_cost",
+)  # in the lines above
+NEAR = ("mmd2", "mmd2_random", "random_draws")  # of chosen rows and of random ones
 HELD = {
     "both": "held out: fits to one half of both files, measured on the other, and back",
     "Q": "held out: fits to one half of Q, measured on the other, and back; P's rows are the same",
@@ -62,9 +71,12 @@ def subject(report: Report) -> str:
 
 def sentence(report: Report, found: dict[str, Result]) -> str:
     """What was made, and what it brought."""
-    before, after, fit = found.get("before"), found.get("after"), report.document["settings"]["fit"]
-    parts = []
-    if before is not None and after is not None:
+    before, after, settings = found.get("before"), found.get("after"), report.document["settings"]
+    fit, parts = settings["fit"], []
+    if settings["product"] == "rows":
+        parts.append(counted(settings["params"]["n"], "row"))
+    told = settings["product"] == "rows" and settings["held_out"] == "none"  # by the factor
+    if before is not None and after is not None and not told:
         unit = "" if "divergence" in after.unit else _unit(after)
         parts.append(f"{after.metric} {short(before.value)} -> {short(after.value)}{unit}")
     elif fit.get("monge_gap") is not None:
@@ -74,7 +86,9 @@ def sentence(report: Report, found: dict[str, Result]) -> str:
         parts.append(f"ESS {fit['ess']:.0f} ({fit['ess'] / n:.0%})")
         parts.append(f"max weight {fit['max_weight']:.3g}")
     if fit.get("factor") is not None:
-        parts.append(f"MMD {fit['factor']:.3g} times smaller than of random rows")
+        factor = fit["factor"]
+        word = f"{factor:.3g} times smaller" if factor >= 1 else f"{1 / factor:.3g} times larger"
+        parts.append(f"MMD {word} than of random rows")
     return f"{subject(report)}: {', '.join(parts)}"
 
 
@@ -133,8 +147,19 @@ def gap_line(fit: dict[str, Any]) -> list[str]:
 
 def facts_line(fit: dict[str, Any]) -> list[str]:
     """What else the fit says of itself."""
-    shown = [f"{k} {short(v)}" for k, v in fit.items() if k not in TOLD and v is not None]
+    told = (*TOLD, *NEAR, *(("divergence",) if twice(fit) else ()))
+    near = []
+    if fit.get("random_draws"):
+        level = f"{short(fit['mmd2_random'])} of random rows (mean of {fit['random_draws']} draws)"
+        near = [f"squared MMD {short(fit['mmd2'])}, {level}"]
+    shown = near + [f"{k} {short(v)}" for k, v in fit.items() if k not in told and v is not None]
     return ["   ".join(shown)] if shown else []
+
+
+def twice(fit: dict[str, Any]) -> bool:
+    """Whether the divergence that was least is KL, which is told anyway."""
+    least, kl = fit.get("divergence"), fit.get("kl")
+    return least is not None and kl is not None and short(least) == short(kl)
 
 
 def value_of(report: Report) -> str:

@@ -30,8 +30,8 @@ def forms_of(found: Matched, task: Task, path: str | None) -> dict[str, Callable
     arrays = arrays_of(found, task)
     first = next(iter(arrays))
     return {
-        "npy": lambda _: _saved(np.save, arrays[first]),
-        "npz": lambda _: _saved(np.savez, **arrays),
+        "npy": lambda _: saved(arrays[first]),
+        "npz": lambda _: _written(np.savez, **arrays),
         "product": lambda _: _table(found, task, path, arrays),
     }
 
@@ -39,6 +39,8 @@ def forms_of(found: Matched, task: Task, path: str | None) -> dict[str, Callable
 def arrays_of(found: Matched, task: Task) -> dict[str, NDArray[Any]]:
     """The product, first, and what stands beside it in an .npz file."""
     beside = {name: np.asarray(values) for name, values in found.fit.arrays.items()}
+    if task.product == "weights" and found.fit.points is not None:
+        return {"points": _units(found, found.points), "weights": found.weights, **beside}
     if task.product == "weights":
         return {"weights": in_file(found, found.weights), **beside}
     if task.product == "rows":
@@ -83,7 +85,12 @@ def _places(found: Matched) -> NDArray[np.intp]:
     return np.arange(found.x.n) if places is None else np.asarray(places, dtype=np.intp)
 
 
-def _saved(write: Callable[..., None], *arrays: Any, **named: Any) -> bytes:
+def saved(array: NDArray[Any]) -> bytes:
+    """A .npy file."""
+    return _written(np.save, array)
+
+
+def _written(write: Callable[..., None], *arrays: Any, **named: Any) -> bytes:
     buffer = io.BytesIO()
     write(buffer, *arrays, **named)
     return buffer.getvalue()
@@ -96,6 +103,8 @@ def _table(
     from divmatch.carrying import carried
 
     if path is not None and task.product == "weights":
+        if found.fit.points is not None:
+            return _lengthened(found, path, arrays)
         return carried(path, {WEIGHT: arrays["weights"]})
     if path is not None and task.product == "rows":
         return carried(path, {WEIGHT: arrays["weights"]}, rows=arrays["rows"])
@@ -105,6 +114,16 @@ def _table(
     if path is None or found.fit.fresh or len(points) != found.x.n:
         return _alone(columns)
     return carried(path, columns, rows=_places(found))
+
+
+def _lengthened(found: Matched, path: str, arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """P's rows with all their columns, and below them new ones that have only those of the match."""
+    from divmatch.carrying import carried
+
+    n, weights, points = found.x.n, arrays["weights"], arrays["points"]
+    names = found.x.columns or tuple(map(str, range(points.shape[1])))
+    more = {**dict(zip(names, points[n:].T, strict=True)), WEIGHT: weights[n:]}
+    return carried(path, {WEIGHT: in_file(found, weights[:n])}, more=more)
 
 
 def _alone(columns: Mapping[str, NDArray[Any]]) -> bytes:

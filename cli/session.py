@@ -28,7 +28,7 @@ READ = (
     "apply",
 )
 # Options that name an output beside -o.
-WRITTEN = ("rows", "resume", "trace", "plot", "checkpoint", "fit")
+WRITTEN = ("rows", "resume", "trace", "plot", "checkpoint", "fit", "weights_out")
 OF_ALL = ("W41",)  # warnings of all samples together: no one file is their place
 PRECEDENCE = (OUTPUT, USAGE, GATE, INCONCLUSIVE, OK)
 
@@ -68,7 +68,7 @@ class Session:
         """Refuse outputs that would replace an input, or become a part of one."""
         from divmatch.places import is_part
 
-        beside = [(f"--{name}", self.options.get(name)) for name in WRITTEN]
+        beside = [(f"--{name.replace('_', '-')}", self.options.get(name)) for name in WRITTEN]
         named = [*(("-o", path) for path in self.options["output"]), *beside]
         for flag, path in named:
             if path is None:

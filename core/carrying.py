@@ -34,6 +34,7 @@ def carried(
     *,
     rows: NDArray[np.intp] | None = None,
     hidden: tuple[str, ...] = (),
+    more: Mapping[str, NDArray[Any]] | None = None,
 ) -> bytes:
     """The file's columns with these in addition, or in the place of those of the same name.
 
@@ -48,6 +49,8 @@ def carried(
         The rows of the file that stay, in this order; all if not given.
     hidden : tuple of str
         Columns of the file that are left out.
+    more : mapping, optional
+        Rows below those of the file; columns that it does not name are missing there.
 
     Returns
     -------
@@ -66,6 +69,9 @@ def carried(
     else:
         kept = table.drop_columns([name for name in hidden if name in table.column_names])
         made = replaced(kept, columns)
+    if more is not None:
+        below = arrow.table({name: arrow.array(values) for name, values in more.items()})
+        made = arrow.concat_tables([made, below], promote_options="permissive")
     sink = arrow.BufferOutputStream()
     parquet.write_table(made, sink)
     data: bytes = sink.getvalue().to_pybytes()

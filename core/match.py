@@ -205,22 +205,25 @@ def _measured(
     if min(x.n, y.n) < FEWEST:
         note = Note("W70", f"n = {x.n}, {y.n}: too few rows to hold some out, so no figure after")
         return [_undecided(measure, chosen, x, y, note, name) for name in ("before", "after")], held
-    before, after = [], []
+    together = partial(combined, level=level, n=(x.n, y.n), shared=held == "Q")
+    undecided = partial(_undecided, measure, chosen, x, y)
     inferred = partial(infer, measure, settings=chosen, level=level, seed=seed)
+    halves = _halves(x, y, seed, both=held == "both")
     try:
-        for k, (known, other) in enumerate(_halves(x, y, seed, both=held == "both")):
+        first = together([inferred(x=other[0], y=other[1]) for _, other in halves], name="before")
+    except InconclusiveError as error:
+        note = Note("W70", f"no figure of a half of the rows: {error}")
+        return [undecided(note, name) for name in ("before", "after")], held
+    after = []
+    try:
+        for k, (known, other) in enumerate(halves):
             found = fitted(*known, part=f"half {k}")
             made = found.applied(other[0]) if found.extend is None else found.extend(other[0])
-            before.append(inferred(x=other[0], y=other[1]))
             after.append(_flagged(inferred(x=made, y=other[1]), found))
     except InconclusiveError as error:
         note = Note("W70", f"no fit to a half of the rows, so no figure after: {error}")
-        return [_undecided(measure, chosen, x, y, note, name) for name in ("before", "after")], held
-    shared = held == "Q"
-    return [
-        combined(parts, level, (x.n, y.n), shared=shared, name=name)
-        for name, parts in (("before", before), ("after", after))
-    ], held
+        return [first, undecided(note, "after")], held
+    return [first, together(after, name="after")], held
 
 
 Pair = tuple[Samples, Samples]
@@ -279,15 +282,20 @@ def _undecided(
 
 
 def sizes(x: Samples, base: Samples) -> dict[str, float]:
-    """Kish's effective size, the largest weight as a multiple of 1/n, KL from the base weights."""
+    """Kish's effective size, the largest weight as a multiple of 1/n, KL from the base weights.
+
+    With rows that the base has not, a fit knows its own KL.
+    """
     weights, before = x.masses(), base.masses()
-    kept = weights > 0
-    ratio = np.divide(weights, before, out=np.ones_like(weights), where=kept & (before > 0))
-    return {
+    made = {
         "ess": float(1.0 / np.sum(weights**2)),
         "max_weight": float(weights.max()) * len(weights),
-        "kl": float(np.sum(weights[kept] * np.log(ratio[kept]))) + 0.0,
     }
+    if len(weights) == len(before):
+        kept = weights > 0
+        ratio = np.divide(weights, before, out=np.ones_like(weights), where=kept & (before > 0))
+        made["kl"] = float(np.sum(weights[kept] * np.log(ratio[kept]))) + 0.0
+    return made
 
 
 def _size(matcher: Matcher, x: Samples) -> Result:
@@ -343,7 +351,7 @@ def _function_of(of: Task) -> Any:
         **settings: Any,
     ) -> Matched:
         method = settings.pop(of.choice, method) if of.choice else method
-        chosen = of.chosen(method, settings)
+        chosen, settings = of.spelled(method, settings)
         checked = chosen.checked(settings)
         p = of.begin(checked, seed) if x is None and of.begin else as_samples(x, "x", weights_x)
         q = None if y is None else as_samples(y, "y", weights_y)

@@ -130,7 +130,8 @@ class Watch:
 class Matcher(Method):
     """One method of a task: a typed function of P and Q, with its settings and source.
 
-    ``long`` methods iterate for minutes: their command has --checkpoint.
+    ``long`` methods iterate for minutes: their command has --checkpoint. ``variant`` names the setting
+    that the word in METHOD:WORD is for.
     """
 
     task: "Task"
@@ -140,6 +141,7 @@ class Matcher(Method):
     source: str
     candidate: Needs
     long: bool = False
+    variant: str = ""
 
     @property
     def watched(self) -> bool:
@@ -197,16 +199,41 @@ class Task(Family[Matcher]):
         return all(one.candidate == "never" for one in self.methods.values())
 
     def method(
-        self, name: str, *, source: str, candidate: Needs = "always", long: bool = False
+        self,
+        name: str,
+        *,
+        source: str,
+        candidate: Needs = "always",
+        long: bool = False,
+        variant: str = "",
     ) -> Callable[[Callable[..., Fit]], Matcher]:
         """Turn a typed function into the method of this task called ``name``."""
 
         def declare(function: Callable[..., Fit]) -> Matcher:
-            made = Matcher(self, name, function, settings_of(function), source, candidate, long)
+            known = settings_of(function)
+            made = Matcher(self, name, function, known, source, candidate, long, variant)
             self.methods[name] = made
             return made
 
         return declare
+
+    def spelled(self, text: str | None, given: Mapping[str, Any]) -> tuple[Matcher, dict[str, Any]]:
+        """The method that ``gel:chi2`` or ``gel`` names, and the settings with the word after the colon."""
+        name, colon, word = (text or "").partition(":")
+        settings = dict(given)
+        if not colon:
+            return self.chosen(name or None, settings), settings
+        chosen = self.chosen(name)
+        if not chosen.variant:
+            having = [f"{one}:" for one, method in self.methods.items() if method.variant]
+            known = f"; words follow {', '.join(having)}" if having else ""
+            raise SettingError(f"{self.name} --method {text}: {name} is of one kind{known}")
+        if chosen.variant in settings:
+            flag = next(one.flag for one in chosen.settings if one.name == chosen.variant)
+            raise SettingError(
+                f"{self.name} --method {text}: names what {flag} does; leave one out"
+            )
+        return chosen, {**settings, chosen.variant: word}
 
 
 def task(name: str) -> Task:

@@ -17,17 +17,14 @@ from divmatch.estimators.critics import Scores, accurate, gains, middled
 from divmatch.estimators.folds import Deal, dealt, median_distance, placed_rows
 from divmatch.estimators.invariance import represented
 from divmatch.estimators.left_over import flat_ratio, outdone
-from divmatch.kernels.execution import in_order, steps_of
+from divmatch.kernels.bumps import CENTRES, RIDGES, WIDTHS, Bumps, ridges_of
+from divmatch.kernels.least_squares import Pool
 from divmatch.record import Note
 from divmatch.samples import Samples
 
 Array = NDArray[np.float64]
 
-CENTRES = 100  # kernels; more did not lower the error of any oracle, and cost
-WIDTHS = (2.0, 1.0, 0.5, 0.25)  # in median distances; halving is raising to the fourth power
-RIDGES = (1000.0, 100.0, 10.0, 1.0)  # over the rows; less gives lone rows in the tails any ratio
 LEAST_RATIO = 0.05  # a linear ratio may be negative; logarithms take this one instead
-BLOCK = 2048  # rows a tile
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,11 +80,11 @@ def held_out_ratios(
 def _cross_fitted(x: Samples, y: Samples, folds: int, rng: "np.random.Generator") -> Ratios:
     deal = dealt(x, y, folds, rng)
     kernels = Kernels(deal, rng)
-    weights = _weights(deal, kernels, folds)
-    every = _every_ratio(deal, kernels, weights)
+    pool = Pool(len(deal.mass), kernels.features, deal.p, deal.mass, deal.fold, folds)
+    candidates = ridges(deal)
+    every = pool.every_ratio([of.solved(candidates) for of in pool.moments()])
     best = _best(deal, every, folds)
     ratio = every[np.arange(len(every)), best[deal.fold]]
-    candidates = ridges(deal)
     scores = np.log(np.maximum(ratio, LEAST_RATIO))
     gain = gains(deal, scores)  # as on rows seen: λ was chosen on others, nothing is to be compared
     accuracy = accurate(deal, middled(deal, scores))
@@ -111,92 +108,26 @@ class Kernels:
         rows = np.flatnonzero(deal.p)
         mass = deal.mass[rows]
         taken = rng.choice(rows, min(CENTRES, len(rows)), replace=False, p=mass / mass.sum())
-        self.centres = deal.points[taken]
-        self._squares = np.einsum("ij,ij->i", self.centres, self.centres)
+        self.bumps = Bumps(deal.points[taken], self.scale)
+
+    @property
+    def centres(self) -> Array:
+        """Where the kernels stand."""
+        return self.bumps.centres
 
     @property
     def count(self) -> int:
         """Number of kernels of one width."""
-        return len(self.centres)
+        return self.bumps.count
 
     def features(self, at: slice) -> list[Array]:
         """Kernels (rows, count) of every width, the widest first."""
-        z = self._points[at]
-        gaps = np.einsum("ij,ij->i", z, z)[:, None] + self._squares - 2.0 * (z @ self.centres.T)
-        kernel = np.exp(np.maximum(gaps, 0.0) * (-0.5 / (WIDTHS[0] * self.scale) ** 2))
-        made = []
-        for _ in WIDTHS:
-            made.append(kernel)
-            kernel = (kernel**2) ** 2
-        return made
+        return self.bumps.every(self._points[at])
 
 
 def ridges(deal: Deal) -> list[float]:
     """Candidates of λ, in inverse proportion to what the rows of the smaller sample are worth."""
-    rows = [1.0 / float(mass @ mass) for mass in (deal.mass[deal.p], deal.mass[~deal.p])]
-    return [ridge / min(rows) for ridge in RIDGES]
-
-
-def _weights(deal: Deal, kernels: Kernels, folds: int) -> list[Array]:
-    """Coefficients (count, folds, ridges) for every width."""
-    products, means, masses = _moments(deal, kernels, folds)
-    made = []
-    for of_q, of_p in zip(products, means, strict=True):
-        solved = np.empty((kernels.count, folds, len(RIDGES)))
-        for k in range(folds):
-            seen = np.arange(folds) != k
-            h = of_p[seen].sum(axis=0) / masses[0][seen].sum()
-            product = of_q[seen].sum(axis=0) / masses[1][seen].sum()
-            for i, ridge in enumerate(ridges(deal)):
-                solved[:, k, i] = np.linalg.solve(product + ridge * np.eye(len(h)), h)
-        made.append(solved)
-    return made
-
-
-def _moments(
-    deal: Deal, kernels: Kernels, folds: int
-) -> tuple[list[Array], list[Array], tuple[Array, Array]]:
-    """Sums of φ φ' over Q (folds, c, c) and of φ over P (folds, c) by width; masses by fold."""
-    shares = np.where(deal.fold[:, None] == np.arange(folds), deal.mass[:, None], 0.0)
-    masses = shares[deal.p].sum(axis=0), shares[~deal.p].sum(axis=0)
-    count = kernels.count
-    products = [np.zeros((folds, count, count)) for _ in WIDTHS]
-    means = [np.zeros((folds, count)) for _ in WIDTHS]
-
-    def tile(at: slice) -> tuple[list[Array], list[Array]]:
-        p, share = deal.p[at], shares[at]
-        made: tuple[list[Array], list[Array]] = [], []
-        for features in kernels.features(at):
-            of_q = features[~p]
-            parts = [of_q[some] for some in (share[~p] > 0).T]
-            masses = [mass[mass > 0][:, None] for mass in share[~p].T]
-            pairs = zip(parts, masses, strict=True)
-            made[0].append(np.stack([(part * mass).T @ part for part, mass in pairs]))
-            made[1].append(share[p].T @ features[p])
-        return made
-
-    work = 2.0 * len(deal.mass) * len(WIDTHS) * count**2
-    for of_q, of_p in in_order(tile, steps_of(len(deal.mass), BLOCK), work=work):
-        for i, (product, mean) in enumerate(zip(of_q, of_p, strict=True)):
-            products[i] += product
-            means[i] += mean
-    return products, means, masses
-
-
-def _every_ratio(deal: Deal, kernels: Kernels, weights: list[Array]) -> Array:
-    """Ratios (N, widths × ridges) of every row by the weights that were fitted without its fold."""
-
-    def tile(at: slice) -> Array:
-        made = []
-        for features, of_width in zip(kernels.features(at), weights, strict=True):
-            all_folds = (features @ of_width.reshape(kernels.count, -1)).reshape(
-                len(features), -1, len(RIDGES)
-            )
-            made.append(all_folds[np.arange(len(features)), deal.fold[at]])
-        return np.concatenate(made, axis=1)
-
-    work = 2.0 * len(deal.mass) * sum(of_width.size for of_width in weights)
-    return np.concatenate(list(in_order(tile, steps_of(len(deal.mass), BLOCK), work=work)))
+    return ridges_of(deal.mass[deal.p], deal.mass[~deal.p])
 
 
 def _best(deal: Deal, every: Array, folds: int) -> NDArray[np.intp]:

@@ -13,11 +13,11 @@ from divmatch.matcher import Array, Figure, Fit, Watch
 from divmatch.samples import Samples
 from divmatch.settings import Setting
 from divmatch.transport.calibration import Divergence, Solution, calibrated
-from divmatch.transport.constraints import SHOWN, Constraints, constraints_of
+from divmatch.transport.constraints import SHOWN, Constraints, constraints_of, remedy
 from divmatch.transport.feasibility import shortfalls
 from divmatch.transport.reweighting import WEIGHTS
 
-Moments = Annotated[int, Setting("moments of every column up to this power", least=1, most=4)]
+Moments = Annotated[int, Setting("moments of every column up to this power", least=0, most=4)]
 Interactions = Annotated[bool, Setting("means of products of two columns too")]
 MarginsFile = Annotated[
     str | None,
@@ -74,7 +74,7 @@ def entropy(
     x, y : Samples
         Rows of P, shape (n, d), and of Q, shape (m, d), weighted or not; y is None with margins alone.
     moments : int
-        Highest power of every column that is reproduced, 1 to 4.
+        Highest power of every column that is reproduced, 0 to 4; 0 leaves --margins alone.
     interactions : bool
         Reproduce the means of products of two columns too.
     margins : str
@@ -119,6 +119,7 @@ def entropy(
     "gel",
     source="Newey & Smith 2004, Econometrica 72; Owen 2001, Empirical Likelihood",
     candidate="optional",
+    variant="kind",
 )
 def gel(
     x: Samples,
@@ -185,9 +186,9 @@ def gel(
     [0.0833, 0.3333, 0.5833]
     """
     wanted = _wanted(x, y, moments, interactions, margins, delta)
-    return balanced(
-        x, wanted, divergence_of("el" if kind is None else kind, max_weight), delta, watch
-    )
+    kind = "el" if kind is None else kind
+    found = balanced(x, wanted, divergence_of(kind, max_weight), delta, watch)
+    return replace(found, params={"kind": kind})
 
 
 def divergence_of(kind: str | float, max_weight: float) -> Divergence:
@@ -226,7 +227,8 @@ def balanced(
         told=lambda step, worst: watch.step(step, residual=worst),
     )
     if not found.converged:
-        _refuse(wanted, found, base, rows, divergence, delta, x)
+        bounded = divergence.upper if np.isfinite(divergence.upper) else None
+        refuse(wanted, base, rows, bounded, delta, x)
     weights = np.zeros(x.n)
     weights[rows] = base[rows] * found.t
     weights /= weights.sum()
@@ -235,22 +237,21 @@ def balanced(
         extend=_extension(wanted, divergence, found),
         converged=found.converged,
         facts={
-            "constraints": len(wanted.names),
-            "residual": float(np.abs(found.residual).max(initial=0.0)),
+            "constraints": len(wanted.gaps(weights)),
+            "residual": float(np.abs(wanted.gaps(weights)).max(initial=0.0)),
             "divergence": _divergence(divergence, weights, x.masses()),
             "steps": found.steps,
         },
         arrays={"multipliers": found.multipliers},
         notes=wanted.notes,
-        figure=_figure(wanted, weights, x),
+        figure=imbalance(wanted, weights, x),
     )
 
 
-def _figure(wanted: Constraints, weights: Array, x: Samples) -> Figure:
+def imbalance(wanted: Constraints, weights: Array, x: Samples) -> Figure:
     """The largest difference between a mean and its target, before and after."""
-    before = np.abs(x.masses() @ wanted.features - wanted.targets).max(initial=0.0)
-    after = np.abs(weights @ wanted.features - wanted.targets).max(initial=0.0)
-    return Figure("imbalance", float(before), float(after), "standard deviations")
+    before, after = (float(np.abs(wanted.gaps(w)).max(initial=0.0)) for w in (x.masses(), weights))
+    return Figure("imbalance", before, after, "standard deviations")
 
 
 def _divergence(divergence: Divergence, weights: Array, q: Array) -> float:
@@ -284,18 +285,16 @@ def _extension(
     return extend
 
 
-def _refuse(
+def refuse(
     wanted: Constraints,
-    found: Solution,
     base: Array,
     rows: NDArray[np.intp],
-    divergence: Divergence,
+    most: float | None,
     delta: float,
     x: Samples,
 ) -> None:
-    """Name what no weights can meet; silent where weights exist, or nobody knows."""
-    bounded = np.isfinite(divergence.upper)
-    upper = base[rows] * divergence.upper if bounded else None
+    """Name what no weights, each at most ``most`` times its base, can meet; silent where some can."""
+    upper = None if most is None else base[rows] * most
     gaps = shortfalls(wanted.features[rows], wanted.targets, upper)
     if gaps is None or not (np.abs(gaps) > delta).any():
         return
@@ -306,15 +305,8 @@ def _refuse(
         for k in which[:SHOWN]
     ]
     more = f" and {len(which) - SHOWN} more" if len(which) > SHOWN else ""
-    least = float(np.abs(gaps).max())
-    bound = f" at most {divergence.upper:g} times as large" if bounded else ""
+    bound = "" if most is None else f", each at most {most:g} times as large as before,"
     raise InconclusiveError(
-        f"no weights{bound} of {counted(len(rows), 'row')} of {x.name} give {', '.join(parts)}{more}; give "
-        f"--delta {_above(least)}, or leave columns out"
+        f"no weights of {counted(len(rows), 'row')} of {x.name}{bound} give {', '.join(parts)}{more}; "
+        f"{remedy(wanted, rows, upper)}"
     )
-
-
-def _above(value: float) -> str:
-    """Two digits, rounded up."""
-    digits = 10.0 ** (np.floor(np.log10(value)) - 1)
-    return f"{np.ceil(value / digits) * digits:.2g}"

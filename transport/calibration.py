@@ -123,7 +123,7 @@ def calibrated(
     curve: list[float] = []
     done = False
     for step in range(STEPS):
-        residual = _excess(gradient, z, slack)
+        residual = excess(gradient, z, slack)
         worst = float(np.abs(residual).max())
         curve.append(worst)
         if told:
@@ -132,7 +132,7 @@ def calibrated(
             done = True
             break
         hessian = (rows.T * (q * bend)) @ rows
-        move = _direction(hessian, gradient, z, slack)
+        move = direction(hessian, gradient, z, slack)
         found = _line(divergence, rows, q, aim, z, slack, value, gradient, move)
         if found is None:
             break
@@ -156,13 +156,13 @@ def _at(
     return value, t, rows.T @ (q * t) - aim, bend
 
 
-def _excess(gradient: Array, z: Array, slack: Array) -> Array:
+def excess(gradient: Array, z: Array, slack: Array) -> Array:
     """How far each constraint is from being met: the smallest subgradient."""
     at_zero = np.sign(gradient) * np.maximum(np.abs(gradient) - slack, 0.0)
     return np.where((z == 0.0) & (slack > 0), at_zero, gradient + slack * np.sign(z))
 
 
-def _direction(hessian: Array, gradient: Array, z: Array, slack: Array) -> Array:
+def direction(hessian: Array, gradient: Array, z: Array, slack: Array) -> Array:
     """The minimum of the quadratic model, with δ|λ|₁ in it."""
     ridge = 1e-14 * max(float(np.trace(hessian)) / len(z), 1e-300)
     hessian = hessian + ridge * np.eye(len(z))
@@ -216,7 +216,7 @@ def _line(
     """A step that lowers the dual enough; where rounding hides that, one that lowers the residual."""
     penalty = float(slack @ np.abs(z))
     slope = float(gradient @ move) + float(slack @ np.abs(z + move)) - penalty
-    before = float(np.abs(_excess(gradient, z, slack)).max())
+    before = float(np.abs(excess(gradient, z, slack)).max())
     size = 1.0
     for _ in range(HALVINGS):
         at = z + size * move
@@ -225,7 +225,7 @@ def _line(
         rounding = 1e-13 * (1.0 + abs(value))
         lower = total <= value + ARMIJO * size * slope
         if not lower and total <= value + rounding:
-            lower = float(np.abs(_excess(new, at, slack)).max()) < before
+            lower = float(np.abs(excess(new, at, slack)).max()) < before
         if lower and np.isfinite(total):
             return at, total, t, new, bend
         size *= 0.5

@@ -11,6 +11,7 @@ from divmatch.margins import Margins
 from divmatch.record import Note
 from divmatch.samples import Samples
 from divmatch.scaling import own_units
+from divmatch.transport.feasibility import least_slack
 
 Array = NDArray[np.float64]
 EDGE = 1e-12  # in standard deviations: a target this near to the end of P's values is at it
@@ -50,7 +51,8 @@ class Constraints:
     """Features of mean 0 and deviation 1 under P's own weights, and what their mean has to be.
 
     ``of`` gives the features of other rows. ``allowed`` marks the rows that may have weight at all:
-    where Q has no row of a category, no row of P keeps any.
+    where Q has no row of a category, no row of P keeps any. ``asked`` are all features with their
+    targets, those too that are settled by whose rows are allowed.
     """
 
     names: tuple[str, ...]
@@ -61,10 +63,19 @@ class Constraints:
     allowed: NDArray[np.bool_]
     of: Callable[[Samples], tuple[Array, NDArray[np.bool_]]]
     notes: tuple[Note, ...] = ()
+    asked: tuple[Array, Array] | None = None
+
+    def gaps(self, weights: Array) -> Array:
+        """How far every mean is from its target, in deviations: of settled features too."""
+        features, targets = self.asked or (self.features, self.targets)
+        made: Array = weights @ features - targets
+        return made
 
     def shown(self, k: int, value: float) -> str:
         """A value of the k-th feature in its own unit."""
-        return f"{value * self.scale[k] + self.offset[k]:.4g}"
+        part, offset = value * self.scale[k], self.offset[k]
+        rounded = abs(part + offset) <= 1e-12 * (abs(part) + abs(offset))
+        return "0" if rounded else f"{part + offset:.4g}"
 
 
 def constraints_of(
@@ -90,12 +101,14 @@ def constraints_of(
         free = [j for j in range(x.d) if names[j] not in given]
         wanted += _moments(free, flat, moments, interactions)
     if not wanted:
-        raise SettingError("--moments: no column is left to constrain; give Q or --margins")
+        raise SettingError(
+            "--moments 0: nothing is left to reproduce; give --moments 1 or more, or --margins"
+            if moments == 0
+            else "--moments: no column is left to constrain; give Q or --margins"
+        )
 
     def raw(samples: Samples) -> Array:
-        z = np.ascontiguousarray(
-            own_units(samples).T
-        )  # a feature is a row here: all passes are along it
+        z = np.array(own_units(samples).T, order="C")  # a feature is a row: passes are along it
         z -= mean[:, None]
         z /= unit[:, None]
         made = np.empty((len(wanted), samples.n))
@@ -110,6 +123,16 @@ def constraints_of(
     labels = [feature.named(names, mean) for feature in wanted]
     units = np.array([feature.units(mean, unit) for feature in wanted])
     return _standardised(x, values, targets, labels, units, raw, delta)
+
+
+def unconstrained(x: Samples) -> Constraints:
+    """Nothing to reproduce."""
+
+    def of(samples: Samples) -> tuple[Array, NDArray[np.bool_]]:
+        return np.empty((samples.n, 0)), np.ones(samples.n, dtype=bool)
+
+    none = np.empty(0)
+    return Constraints((), of(x)[0], none, none, none, x.masses() > 0, of)
 
 
 def _multiply(z: Array, feature: Feature, made: Array) -> None:
@@ -227,6 +250,7 @@ def _standardised(
         allowed,
         of,
         _emptied(x, made, ends, carrying & ~allowed),
+        (features, aims),
     )
 
 
@@ -252,16 +276,29 @@ def _unreachable(
     made: Constraints, which: NDArray[np.intp], low: Array, high: Array, x: Samples
 ) -> str:
     """Every target that lies outside the values of P's rows, one by one."""
+
+    def reach(k: int) -> str:
+        if "=" in made.names[k] and low[k] == high[k]:
+            return "no row has it" if made.shown(k, high[k]) == "0" else "all rows have it"
+        return f"rows of {x.name} have {made.shown(k, low[k])} .. {made.shown(k, high[k])}"
+
     parts = [
-        f"{made.names[k]} = {made.shown(k, made.targets[k])} "
-        f"(rows of {x.name} have {made.shown(k, low[k])} .. {made.shown(k, high[k])})"
+        f"{made.names[k]} = {made.shown(k, made.targets[k])} ({reach(int(k))})"
         for k in which[:SHOWN]
     ]
     more = f" and {len(which) - SHOWN} more" if len(which) > SHOWN else ""
-    return (
-        f"no weights of {x.name} give {', '.join(parts)}{more}; leave these columns out with --columns, "
-        "or give --delta"
-    )
+    advice = remedy(made, np.flatnonzero(made.allowed))
+    return f"no weights of {x.name} give {', '.join(parts)}{more}; {advice}"
+
+
+def remedy(of: Constraints, rows: NDArray[np.intp], upper: Array | None = None) -> str:
+    """What to do where no weights meet the constraints: the least --delta, two digits, rounded up."""
+    least = least_slack(of.features[rows], of.targets, upper)
+    value = ""
+    if least is not None and least > 0:
+        digits = 10.0 ** (np.floor(np.log10(least)) - 1)
+        value = f" {np.ceil(least / digits * (1 + 1e-6)) * digits:.2g}"
+    return f"give --delta{value}, or leave columns out"
 
 
 def _listed(names: list[str]) -> str:

@@ -36,6 +36,7 @@ COLUMNS = 4096  # target rows of a tile
     "greedy",
     source="Tiulpin & Blaschko 2021 (arXiv 2105.14275); Nemhauser, Wolsey & Fisher 1978",
     candidate="optional",
+    variant="kind",
 )
 def greedy(
     x: Samples,

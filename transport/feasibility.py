@@ -33,3 +33,24 @@ def shortfalls(features: Array, targets: Array, upper: Array | None = None) -> A
         return None
     gap: Array = found.x[n : n + k] - found.x[n + k :]
     return np.where(np.abs(gap) > MET, gap, 0.0)
+
+
+def least_slack(features: Array, targets: Array, upper: Array | None = None) -> float | None:
+    """The smallest δ for which some weights have |Φ'w − m| ≤ δ in every feature; None: unknown."""
+    n, k = features.shape
+    if n * k > LARGEST:
+        return None
+    from scipy.optimize import linprog
+
+    slack = -np.ones((k, 1))
+    most = np.full(n, np.inf) if upper is None else upper
+    found = linprog(
+        np.concatenate([np.zeros(n), [1.0]]),
+        A_ub=np.vstack([np.hstack([features.T, slack]), np.hstack([-features.T, slack])]),
+        b_ub=np.concatenate([targets, -targets]),
+        A_eq=np.concatenate([np.ones(n), [0.0]])[None, :],
+        b_eq=[1.0],
+        bounds=np.column_stack([np.zeros(n + 1), np.concatenate([most, [np.inf]])]),
+        method="highs",
+    )
+    return None if found.x is None else float(found.x[n])

@@ -74,8 +74,8 @@ def herding(
     Returns
     -------
     Fit
-        Row numbers in the order of choice, and weights. `mmd` is the squared MMD to the whole,
-        `mmd_random` its mean over 200 draws of K rows by weight without replacement (fewer above
+        Row numbers in the order of choice, and weights. `mmd2` is the squared MMD to the whole,
+        `mmd2_random` its mean over 200 draws of K rows by weight without replacement (fewer above
         K = 4472), `factor` the ratio of their roots; `gap` bounds what better weights could gain.
 
     Raises

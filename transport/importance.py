@@ -37,8 +37,8 @@ def importance(x: Samples, *, log_p: LogP = None, log_q: LogQ = None, smooth: Sm
     wᵢ ∝ qᵢ p(xᵢ)/q(xᵢ). The largest ones follow a Pareto tail of shape k: they are replaced by its
     quantiles (--no-smooth: not). k-hat above .7 warns: the mean of the weights converges too slowly for
     any number of rows. `log_evidence` = ln mean p/q is low by about χ²/(2n); its standard error is about
-    √(χ²/n), with χ² = E_q (p/q)²/Z² − 1; `log_upper` = ln mean (p/q)² / 2 is never below it: what variational
-    inference with the forward χ² minimises. Both are of the raw weights.
+    √(χ²/n), with χ² = E_q (p/q)²/Z² − 1 = n/ESS − 1; `log_upper` = ln mean (p/q)² / 2 is never below it: what
+    variational inference with the forward χ² minimises. All are of the raw weights.
 
     Use it to turn draws from a proposal into draws from a target, and to learn whether the proposal was
     wide enough: where q has lighter tails than p, χ² is infinite whatever the rows say.

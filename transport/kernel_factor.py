@@ -126,15 +126,29 @@ class LowRank:
         return solve
 
 
-def low_rank(rows: Rows, error: float, most: int) -> tuple[LowRank, float]:
-    """A factor with at most ``most`` columns, and the largest entry that it leaves unexplained."""
+def left_over(rest: Array, masses: Array) -> float:
+    """What weights see of the unexplained E at most: w'Ew ≤ (Σ wᵢ √Eᵢᵢ)²."""
+    return float(masses @ np.sqrt(rest)) ** 2
+
+
+def low_rank(
+    rows: Rows, error: float, most: int, masses: Array | None = None
+) -> tuple[LowRank, float]:
+    """A factor with at most ``most`` columns, and what it leaves unexplained: at most ``error`` if it can.
+
+    That is the largest entry or, with ``masses``, what these weights see of it at most.
+    """
+
+    def left() -> float:
+        return float(rest.max()) if masses is None else left_over(rest, masses)
+
     from scipy.linalg import solve_triangular
     from scipy.linalg.lapack import dpstrf
 
     n, rng = len(rows.points), stream(0, "kernel factor")
     rest = rows.diagonal()
     factor = np.empty((n, 0))
-    while factor.shape[1] < most and float(rest.max()) > error:
+    while factor.shape[1] < most and left() > error:
         size = min(BLOCK, most - factor.shape[1])
         drawn = np.unique(rng.choice(n, size, p=rest / rest.sum()))
         columns = rows.columns(drawn) - factor @ factor[drawn].T
@@ -147,4 +161,4 @@ def low_rank(rows: Rows, error: float, most: int) -> tuple[LowRank, float]:
         factor = np.hstack([factor, part])
         rest = np.maximum(rest - np.einsum("ij,ij->i", part, part), 0.0)
         rest[drawn[kept]] = 0.0
-    return LowRank(factor, rest), float(rest.max())
+    return LowRank(factor, rest), left()

@@ -16,11 +16,11 @@ from divmatch.matcher import Array, Figure, Fit, Watch
 from divmatch.record import Note
 from divmatch.samples import Samples
 from divmatch.settings import Setting
+from divmatch.transport.balancing import MaxWeight
 from divmatch.transport.interior_point import Minimum, minimum
 from divmatch.transport.kernel_factor import BLOCK, SMALL, Dense, LowRank, Rows, low_rank
 from divmatch.transport.reweighting import WEIGHTS
 
-Bound = Annotated[float, Setting("largest weight over the one before", above=1)]
 Ridge = Annotated[float, Setting("share of the kernel's spread added to its diagonal", least=0)]
 Tolerance = Annotated[
     float, Setting("share of the kernel's spread by which MMD² may be above its minimum", above=0)
@@ -35,14 +35,14 @@ def kmm(
     *,
     kernel: Kernel = GAUSSIAN,
     bandwidth: Bandwidth = "median",
-    bound: Bound = 1000.0,
+    max_weight: MaxWeight = float("inf"),
     ridge: Ridge = 1e-8,
     tol: Tolerance = 1e-6,
     watch: Watch,
 ) -> Fit:
     """Weights of P's rows whose mean in a kernel's space is as near to Q's as weights can be.
 
-    min w'Kw/2 − μ'w over w ≥ 0, Σ w = 1, wᵢ ≤ bound · qᵢ, with Kᵢⱼ = k(xᵢ, xⱼ), μᵢ = Σⱼ bⱼ k(xᵢ, yⱼ) and
+    min w'Kw/2 − μ'w over w ≥ 0, Σ w = 1, wᵢ ≤ B · qᵢ, with Kᵢⱼ = k(xᵢ, xⱼ), μᵢ = Σⱼ bⱼ k(xᵢ, yⱼ) and
     q the weights that P came with: half of the squared MMD between weighted P and Q, less a constant. With
     the kernel riesz:1 it is the energy distance: energy balancing.
 
@@ -59,8 +59,8 @@ def kmm(
         gaussian, laplace, imq, matern[:0.5|1.5|2.5], rq, riesz:R, poly or mix, as for mmd.
     bandwidth : float or str
         s, a number; median: of the pooled rows' distances; reference: of those of P alone.
-    bound : float
-        Largest wᵢ/qᵢ, above 1.
+    max_weight : float
+        B, the largest wᵢ/qᵢ, above 1, or inf.
     ridge : float
         Added to K's diagonal, as a share of the mean squared distance of P's rows from their mean in
         the kernel's space.
@@ -99,15 +99,15 @@ def kmm(
     q = x.masses()
     rows = np.flatnonzero(q > 0)
     kept, base = np.ascontiguousarray(x.points[rows]), q[rows]
-    profile, sign, scale, notes = _resolved(kernel, bandwidth, x, y)
+    profile, sign, scale, notes = resolved_kernel(kernel, bandwidth, x, y)
     of = Rows(profile, sign, kept)
-    target = _target(of, y)
-    spread = _spread(of, base)
+    target = target_of(of, y)
+    spread = spread_of(of, base)
     problem, more = _kernel(of, tol * spread)
     found = minimum(
         _Ridged(problem, ridge * spread),
         target.mu,
-        bound * base,
+        np.minimum(max_weight * base, 2.0),  # above 1 there is no bound
         base,
         tolerance=tol * spread,
         told=lambda step, gap: watch.step(step, gap=gap / spread),
@@ -115,7 +115,7 @@ def kmm(
     return _fit(x, rows, base, problem, target, found, scale, (*notes, *more))
 
 
-def _resolved(
+def resolved_kernel(
     kernel: str, bandwidth: float | str, x: Samples, y: Samples
 ) -> tuple[Profile, float, float | None, tuple[Note, ...]]:
     """The kernel as sign times a profile, its scale."""
@@ -141,7 +141,7 @@ class Target:
         return max(float(w @ kernel.times(w) - 2.0 * w @ self.mu) + self.own, 0.0)
 
 
-def _target(of: Rows, y: Samples) -> Target:
+def target_of(of: Rows, y: Samples) -> Target:
     """Sums over the rows of Q, streamed."""
     b = y.masses()
     mu, _ = cross_sums(of.profile, of.points, y.points, np.full(len(of.points), 1.0), b)
@@ -149,7 +149,7 @@ def _target(of: Rows, y: Samples) -> Target:
     return Target(of.sign * mu + of.offset, of.sign * float(b @ own))
 
 
-def _spread(of: Rows, base: Array) -> float:
+def spread_of(of: Rows, base: Array) -> float:
     """Mean squared distance of the rows from their mean in the kernel's space."""
     sums, _ = cross_sums(of.profile, of.points, of.points, base, base)
     diagonal = of.sign * of.profile.own(of.points)

@@ -1,58 +1,71 @@
-"""Weights from a density ratio: a classifier that tells P from Q says how much each row of P stands for."""
+"""Weights from a density ratio: how much each row of P stands for, by a classifier or by kernels."""
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from divmatch.errors import InconclusiveError
+from divmatch.errors import InconclusiveError, SettingError
 from divmatch.kernels.logistic import Problems, Rows, fit
-from divmatch.matcher import Array, Figure, Fit
+from divmatch.matcher import Array, Fit
+from divmatch.record import Note
 from divmatch.samples import Samples
 from divmatch.settings import Setting
-from divmatch.transport.balancing import Interactions, MaxWeight, Moments
-from divmatch.transport.constraints import constraints_of
+from divmatch.transport.balancing import Interactions, MaxWeight, Moments, imbalance
+from divmatch.transport.constraints import Constraints, constraints_of
+from divmatch.transport.ratio_kernels import Ratio, kliep, set_up, ulsif
 from divmatch.transport.reweighting import WEIGHTS
 
-Folds = Annotated[int, Setting("parts of the rows that choose the penalty", least=2, most=50)]
+Model = Annotated[Literal["classifier", "ulsif", "kliep"], Setting("what the ratio is fitted by")]
+Folds = Annotated[
+    int, Setting("parts of the rows that choose penalty, width or ridge", least=2, most=50)
+]
 PENALTIES = (0.01, 0.1, 1.0, 10.0, 100.0, 1000.0)  # of squared slopes, over the rows
 INTERCEPT = 10.0  # so much less is the intercept penalised than a slope of penalty 1
 
 
 @WEIGHTS.method(
-    "ratio", source="Bickel, Brückner & Scheffer 2009, JMLR 10; Qin 1998, Biometrika 85"
+    "ratio",
+    source="Bickel, Brückner & Scheffer 2009, JMLR 10; Kanamori et al. 2009, JMLR 10; Sugiyama et al. 2008",
+    variant="model",
 )
 def ratio(
     x: Samples,
     y: Samples,
     *,
+    model: Model = "classifier",
     moments: Moments = 1,
     interactions: Interactions = False,
     max_weight: MaxWeight = float("inf"),
     folds: Folds = 5,
     rng: "np.random.Generator",
 ) -> Fit:
-    """Weights of P's rows by how much more likely Q is there, as a classifier sees it.
+    """Weights of P's rows by how much more likely Q is there: a fitted density ratio q/p.
 
-    wᵢ ∝ qᵢ exp(−s(xᵢ)), s(x) the score of a logistic regression that tells rows of P (1) from rows of Q: its
-    logarithm of p/q. Features are the columns, their powers up to --moments, products of two with
+    wᵢ ∝ qᵢ r(xᵢ). classifier: r = exp(−s), s(x) the score of a logistic regression that tells rows of P (1)
+    from rows of Q. Features are the columns, their powers up to --moments, products of two with
     --interactions; the penalty of the slopes is the one with the least loss on held-out parts.
+    ulsif and kliep: r = Σ αₗ exp(−|x − cₗ|²/(2h²)) around up to 100 rows of Q, columns standardised. ulsif
+    minimises E_P r²/2 − E_Q r + λ|α|²/2, where rows of negative r get no weight, which W78 tells; kliep
+    maximises E_Q ln r over α ≥ 0 with E_P r = 1. Held-out parts choose h and λ.
 
     Use it where no weights reproduce the moments exactly, or many features make exact ones wild: the
     penalty keeps the weights tame, and the moments are met as far as held-out rows speak for it. With
-    --moments 2 the ratio of two Gaussians is among the scores. Without a penalty it would have the form of
-    the method entropy's weights.
+    --moments 2 the ratio of two Gaussians is among the classifier's scores. Take the kernels in a few
+    columns where the ratio has no simple form, such as several modes; far from Q they are 0.
 
     Parameters
     ----------
     x, y : Samples
         Rows of P, shape (n, d), and of Q, shape (m, d), weighted or not.
+    model : str
+        classifier, ulsif or kliep; `--method ratio:ulsif` is another spelling.
     moments : int
-        As for the method entropy.
+        As for the method entropy; of the classifier alone.
     interactions : bool
-        As for the method entropy.
+        As for the method entropy; of the classifier alone.
     max_weight : float
         Ratios are cut so that no wᵢ/qᵢ is above it.
     folds : int
@@ -63,20 +76,27 @@ def ratio(
     Returns
     -------
     Fit
-        Weights, sum 1; the `penalty` that was chosen, `residual`: the largest moment that is off, in
-        standard deviations.
+        Weights, sum 1; `residual`: the largest moment that is off, in standard deviations. Of the
+        classifier the `penalty` that was chosen; of the kernels the `width`, in standard deviations, the
+        held-out `loss`, and the `ridge` or the `gap` to the largest likelihood.
 
     Raises
     ------
+    SettingError
+        For features of the classifier with another model.
     InconclusiveError
-        With fewer rows in a sample than parts.
+        With fewer rows in a sample than parts; where no row of P has a positive ratio.
 
     Notes
     -----
-    Cost: about ten passes over (n + m) k numbers for k features, for all parts and penalties at once.
+    Cost: about ten passes over (n + m) k numbers for k features, for all parts and penalties at once;
+    ulsif two passes over 400 (n + m) numbers; kliep O(m 100²) a step, about 10 steps for each part and
+    width.
 
     Source: Bickel, Brückner & Scheffer 2009, Discriminative learning under covariate shift, JMLR 10,
-    section 4; Qin 1998, Inferences for case-control data, Biometrika 85.
+    section 4; Qin 1998, Biometrika 85. ulsif: Kanamori, Hido & Sugiyama 2009, JMLR 10, section 2.4, with
+    negative ratios in the place of negative coefficients set to 0. kliep: Sugiyama, Suzuki, Nakajima,
+    Kashima, von Bünau & Kawanabe 2008, Ann. Inst. Stat. Math. 60, eq. (7).
 
     Examples
     --------
@@ -92,6 +112,25 @@ def ratio(
             f"weights --method ratio: n = {x.n}, {y.n}: fewer rows than --folds {folds}"
         )
     wanted = constraints_of(x, y, moments, interactions, None, float("inf"))
+    if model == "classifier":
+        return _by_classifier(x, y, wanted, max_weight, folds, rng)
+    if moments != 1 or interactions:
+        raise SettingError(
+            f"--model {model}: has kernels for features; leave --moments and --interactions out"
+        )
+    found = (ulsif if model == "ulsif" else kliep)(set_up(x, y, folds, rng))
+    return _by_kernels(x, found, wanted, max_weight)
+
+
+def _by_classifier(
+    x: Samples,
+    y: Samples,
+    wanted: Constraints,
+    max_weight: float,
+    folds: int,
+    rng: "np.random.Generator",
+) -> Fit:
+    """The penalty of least held-out loss, then all rows."""
     features = np.vstack([wanted.features, wanted.of(y)[0]])
     pool = np.column_stack([np.ones(len(features)), features])
     mass = np.concatenate([x.masses(), y.masses()]) / 2.0
@@ -105,15 +144,46 @@ def ratio(
         return replace(samples, weights=capped(share, samples.masses(), max_weight), _derived={})
 
     made = weighed(x, wanted.features @ v[1:]).masses()
-    gaps = [np.abs(w @ wanted.features - wanted.targets).max() for w in (x.masses(), made)]
+    facts = {"penalty": penalty}
     return Fit(
         weights=made,
         extend=_extension(weighed, wanted.of, v[1:]),
         converged=converged,
-        facts={"penalty": penalty, "residual": float(gaps[1])},
         arrays={"slopes": v[1:]},
-        figure=Figure("imbalance", float(gaps[0]), float(gaps[1]), "standard deviations"),
+        **_left(x, wanted, made, facts),
     )
+
+
+def _by_kernels(x: Samples, found: Ratio, wanted: Constraints, max_weight: float) -> Fit:
+    """Weights by a ratio at P's rows, negative ones raised to 0."""
+    ratio = found.at(x)
+    top = float(ratio[x.masses() > 0].max())
+
+    def weighed(samples: Samples, values: Array) -> Samples:
+        share = np.clip(values, 0.0, top)  # others: at most the fit's largest
+        if not float(samples.masses() @ share) > 0:
+            raise InconclusiveError(
+                f"{samples.name}: the fitted ratio q/p is not above 0 at any row; no weights"
+            )
+        return replace(samples, weights=capped(share, samples.masses(), max_weight), _derived={})
+
+    made = weighed(x, ratio).masses()
+    below = float(x.masses() @ (ratio < 0))
+    notes = () if below == 0 else (Note("W78", f"{x.name}: {below:.2%} of the weight has a negative fitted "
+                                        "ratio q/p, and got none"),)  # fmt: skip
+    return Fit(
+        weights=made,
+        extend=lambda samples: weighed(samples, found.at(samples)),
+        converged=found.converged,
+        notes=notes,
+        **_left(x, wanted, made, {"width": found.width, **found.facts}),
+    )
+
+
+def _left(x: Samples, wanted: Constraints, made: Array, facts: dict[str, float]) -> dict[str, Any]:
+    """How far means are off with the weights, and were without."""
+    figure = imbalance(wanted, made, x)
+    return {"facts": {**facts, "residual": figure.after}, "figure": figure}
 
 
 def _extension(

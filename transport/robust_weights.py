@@ -15,7 +15,10 @@ from divmatch.transport.reweighting import WEIGHTS
 Column = Annotated[str | None, Setting("column with the loss of every row", shown="COL", parse=str)]
 Family = Annotated[
     Literal["kl", "chi2", "cvar", "extremile", "esrm"],
-    Setting("ball around P (kl, chi2), or spectrum of the sorted losses"),
+    Setting(
+        "ball around P (kl, chi2), or spectrum of the sorted losses (spectral: extremile)",
+        aliases={"spectral": "extremile"},
+    ),
 ]
 Tau = Annotated[float | None, Setting("price of the divergence, in units of the loss", above=0)]
 Radius = Annotated[
@@ -32,6 +35,7 @@ LONGEST = 200  # halvings of an interval
     "dro",
     source="Mehta, Roulet, Pillutla, Liu & Harchaoui 2024, arXiv 2310.13863; arXiv 2308.00311",
     candidate="never",
+    variant="ball",
 )
 def dro(
     x: Samples,
@@ -63,7 +67,7 @@ def dro(
     loss : str
         Name, or position, of the column with the losses; not needed if there is only one column.
     ball : str
-        kl, chi2, cvar, extremile or esrm.
+        kl, chi2, cvar, extremile (spectral is another name for it) or esrm.
     tau : float
         For kl and chi2, above 0; 1 if neither tau nor radius is given.
     radius : float

@@ -36,8 +36,9 @@ SELECT = Task(
     default="herding",
     examples=(
         "divmatch match select real.npy --n 50 -o rows.npy",
-        "divmatch match select gen.npy real.npy --n 50 --unique -o rows.npy",
-        "divmatch match select real.parquet --columns amount,age --n 30 --weighted -o rows.npz",
+        "divmatch match select gen.npy --to real.npy --n 50 --unique -o rows.npy",
+        "divmatch match select real.npy --n 30 --weighted -o rows.npy --weights-out w.npy",
+        "divmatch match select real.parquet --n 40 --method stratified --by device -o rows.npy",
         "divmatch match select real.npy --n 20 --method prototypes --criticisms 5 -o rows.npz",
     ),
 )
@@ -206,8 +207,8 @@ def chosen(
         )
     found |= {
         "distinct": distinct,
-        "mmd": value,
-        "mmd_random": level,
+        "mmd2": value,
+        "mmd2_random": level,
         "factor": factor,
         "random_draws": draws,
     }

@@ -57,6 +57,7 @@ Targets = Annotated[
     "tilt",
     source="Go, Korbak, Kruszewski, Rozen, Ryu & Dymetman 2023, arXiv 2302.08215",
     candidate="never",
+    variant="kind",
 )
 def tilt(
     x: Samples,
@@ -124,13 +125,15 @@ def tilt(
             near = suggestion(name, names)
             raise SettingError(f"--targets {name}: {x.name} has no such column of numbers{near}")
     margins = Margins({}, {name: {"mean": value} for name, value in wanted.items()})
+    kind = "et" if kind is None else kind
     found = balanced(
         x,
         constraints_of(x, None, 1, False, margins, delta),
-        divergence_of("et" if kind is None else kind, max_weight),
+        divergence_of(kind, max_weight),
         delta,
         watch,
     )
+    found = replace(found, params={"kind": kind})
     share = 1.0 / (x.n * float(np.sum(found.applied(x).masses() ** 2)))
     if share >= FEW:
         return found

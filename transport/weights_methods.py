@@ -3,6 +3,7 @@
 from divmatch.transport import (
     balancing,
     importance,
+    kernel_moments,
     mean_matching,
     ratio_weights,
     robust_weights,
@@ -14,9 +15,10 @@ __all__ = [
     "WEIGHTS",
     "balancing",
     "importance",
+    "kernel_moments",
     "mean_matching",
     "ratio_weights",
     "robust_weights",
     "tilting",
 ]
-WEIGHTS.arrange(("entropy", "gel", "kmm", "ratio", "tilt", "dro", "is"))
+WEIGHTS.arrange(("entropy", "gel", "kmm", "mmd", "ratio", "tilt", "dro", "is"))

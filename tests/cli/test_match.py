@@ -172,6 +172,12 @@ def test_trace_has_a_line_for_each_step(here, files):
     assert float(lines[-1].split(",")[1]) <= 1e-10
 
 
+def test_what_has_no_iterations_has_no_trace(here, files):
+    code, _, errors = here("match weights p.npy q.npy --method ratio --trace none.csv")
+    assert (code, "--method ratio has no iterations" in errors) == (2, True)
+    assert not (files / "none.csv").exists()
+
+
 def test_plot_is_drawn_or_refused_before_any_work(here, files):
     code, _, errors = here("match weights p.npy q.npy --plot before-after.png")
     try:
@@ -180,6 +186,56 @@ def test_plot_is_drawn_or_refused_before_any_work(here, files):
         assert (code, "--plot: needs matplotlib" in errors) == (2, True)
     else:
         assert (files / "before-after.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("method", "setting"),
+    [("gel:chi2", "kind"), ("tilt:el", "kind"), ("dro:cvar", "ball"), ("ratio:kliep", "model")],
+)
+def test_a_word_after_the_method_says_which_kind(method, setting):
+    name, _, word = method.partition(":")
+    chosen, given = task("weights").spelled(method, {"delta": 0.1})
+    assert (chosen.method, given) == (name, {"delta": 0.1, setting: word})
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("--method entropy:kl", "entropy is of one kind; words follow gel:, ratio:, tilt:, dro:"),
+        ("--method gel:el --kind chi2", "names what --kind does; leave one out"),
+        ("--method gell:el", "did you mean 'gel'?"),
+        ("--method ratio:ulsfi", "--model ulsfi: expected classifier or ulsif or kliep"),
+    ],
+)
+def test_a_wrong_word_is_one_line(here, files, line, message):
+    code, _, errors = here(f"match weights p.npy q.npy {line}")
+    assert (code, errors.count("\n"), message in errors) == (2, 1, True)
+
+
+def test_spectral_is_extremile():
+    chosen, given = task("weights").spelled("dro:spectral", {})
+    assert chosen.checked(given)["ball"] == "extremile"
+
+
+def test_before_is_known_where_no_half_can_be_fitted(here, files):
+    """All rows meet the constraints, halves do not."""
+    x, y = np.array([0.0] * 7 + [3.0]), np.array([0.0] * 3 + [3.0] * 5)
+    np.save(files / "few.npy", x)
+    np.save(files / "many.npy", y)
+    code, printed, errors = here("match weights few.npy many.npy --max-weight 5.1")
+    assert (code, "warning[W70]: no fit to a half" in errors) == (3, True)
+    assert re.search(r"energy [\d.]+ -> undefined", printed)
+
+
+def test_a_category_that_p_lacks_is_named(here, files):
+    table = parquet.read_table(files / "census.parquet").to_pydict()
+    table["region"][:25] = ["east"] * 25
+    parquet.write_table(pa.table(table), files / "east.parquet")
+    code, _, errors = here(
+        "match weights survey.parquet east.parquet --columns age,region -o w.npy"
+    )
+    assert code == 3
+    assert "no weights of survey.parquet give region=east = 0.1 (no row has it)" in errors
 
 
 def test_unknown_task_is_suggested(here):

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
+from sklearn.datasets import load_diabetes
 
 
 def prepare(folder: Path) -> None:
@@ -41,6 +42,7 @@ def prepare(folder: Path) -> None:
         parquet.write_table(_orders(rng, shift, gaps), folder / f"{name}.parquet")
     _map(folder)
     _visits(rng, folder)
+    _patients(folder)
     for name, rows in (("train", 300), ("test", 200)):
         np.save(folder / f"{name}.npy", rng.normal(size=(rows, 4)))
     _models(folder)
@@ -87,6 +89,17 @@ def _visits(rng: np.random.Generator, folder: Path) -> None:
         session = np.repeat(np.arange(first, first + 40), 3)
         table = {"session": session, "site": session % 2, "seconds": rng.exponential(9.0, 120)}
         parquet.write_table(pa.table(table), folder / f"{name}.parquet")
+
+
+def _patients(folder: Path) -> None:
+    """Real patients: volunteers, the likelier the older and the heavier, and the register of the others."""
+    table = load_diabetes(scaled=False).data[:, [0, 2, 3]]
+    rng = np.random.default_rng(3)
+    age, bmi, _ = ((table - table.mean(0)) / table.std(0)).T
+    came = rng.random(len(table)) < 1 / (1 + np.exp(0.3 - 0.6 * age - 0.5 * bmi))
+    for name, rows in (("volunteers", table[came]), ("register", table[~came])):
+        columns = dict(zip(("age", "bmi", "bp"), rows.T, strict=True))
+        parquet.write_table(pa.table(columns), folder / f"{name}.parquet")
 
 
 def _orders(rng: np.random.Generator, shift: float, gaps: int) -> pa.Table:

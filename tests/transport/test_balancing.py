@@ -178,9 +178,7 @@ def test_no_weight_grows_more_than_allowed():
 
 def test_a_bound_that_leaves_no_weights_names_it():
     x, y = cloud(14, shift=1.0)
-    with pytest.raises(
-        InconclusiveError, match=r"no weights at most 1\.1 times as large of 40 rows"
-    ):
+    with pytest.raises(InconclusiveError, match=r"40 rows of x, each at most 1\.1 times as large"):
         fit(x, y, max_weight=1.1)
 
 
@@ -200,3 +198,23 @@ def test_no_other_row_grows_more_than_those_of_the_fit(kind):
     known = int(np.argmax(found.weights[:20]))
     growth = made[-1] / made[known] * found.weights[known]
     assert growth <= found.weights.max() * (1 + 1e-9)
+
+
+def test_a_delta_that_is_named_is_enough():
+    """For one mean out of reach, and for means that exclude each other."""
+    x = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.5, 0.4]])
+    for y in (np.full((4, 2), 3.0), np.full((4, 2), 0.8)):
+        with pytest.raises(InconclusiveError, match="give --delta") as refused:
+            fit(x, y)
+        least = float(str(refused.value).partition("--delta ")[2].partition(",")[0])
+        with pytest.raises(InconclusiveError):
+            fit(x, y, delta=0.9 * least)
+        assert fit(x, y, delta=least).converged
+
+
+def test_categories_at_their_ends_count_as_constraints():
+    """Rows of 1 alone are allowed: before, the mean was 1/2 (one deviation of 1/2 off)."""
+    x = np.r_[np.zeros(10), np.ones(10)]
+    found = fit(x, np.ones(5))
+    assert (found.before.value, found.after.value) == (1.0, 0.0)
+    assert found.fit.facts["constraints"] == 1

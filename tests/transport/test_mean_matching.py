@@ -40,7 +40,7 @@ def test_weights_are_those_of_another_solver():
     x, y = clouds(1)
     q = np.random.default_rng(2).random(40) + 0.5
     q /= q.sum()
-    found = fit(x, y, bandwidth=1.0, bound=2.0, ridge=1e-3, tol=1e-12, weights_x=q)
+    found = fit(x, y, bandwidth=1.0, max_weight=2.0, ridge=1e-3, tol=1e-12, weights_x=q)
     kernel, mu = gaussian(x, x, 1.0), gaussian(x, y, 1.0).mean(axis=1)
     kernel += 1e-3 * (1 - q @ kernel @ q) * np.eye(40)
     expected = minimize(
@@ -81,7 +81,7 @@ def test_riesz_minimises_the_energy_distance():
 
 def test_no_weight_exceeds_its_bound():
     x, y = clouds(6)
-    assert fit(x, y, bound=1.5).weights.max() <= 1.5 / 40 * (1 + 1e-12)
+    assert fit(x, y, max_weight=1.5).weights.max() <= 1.5 / 40 * (1 + 1e-12)
 
 
 @pytest.mark.parametrize("name", ["gaussian", "distance"])

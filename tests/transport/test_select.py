@@ -16,7 +16,7 @@ from divmatch.transport.covering import CONCAVE, Cover
 from divmatch.transport.halving import exchanged, halved
 from divmatch.transport.selection import Column, whole_of
 from divmatch.transport.simplex import least_norm
-from divmatch.transport.strata import cells_of, drawn
+from divmatch.transport.strata import allocated, cells_of, drawn
 from tests.reference import selection as reference
 from tests.tolerances import LUCK, ROUNDING, SAME
 
@@ -317,6 +317,53 @@ def test_every_row_has_the_same_chance():
     assert hits == pytest.approx(300, abs=LUCK((900 * (1 / 3) * (2 / 3)) ** 0.5, z=4))
 
 
+# ------------------------------------------------------------------------------------- strata
+
+
+def test_strata_have_rows_by_largest_remainders():
+    """Hamilton's method: of 7 seats .46, .36 and .18 ask for 3.22, 2.52 and 1.26."""
+    made = allocated(np.array([0.46, 0.36, 0.18]), np.array([50, 50, 50]), 7)
+    assert made.tolist() == [3, 3, 1]
+
+
+def test_a_stratum_gives_no_more_rows_than_it_has():
+    made = allocated(np.array([0.9, 0.05, 0.05]), np.array([2, 30, 30]), 10)
+    assert made.tolist() == [2, 4, 4]
+
+
+@pytest.mark.parametrize("number", [3, 7, 40, 99])
+def test_all_rows_are_given_out(number):
+    masses = np.random.default_rng(number).random(6)
+    masses /= masses.sum()
+    made = allocated(masses, np.full(6, 50), number)
+    assert made.sum() == number
+    assert np.abs(made - number * masses).max() < 1
+
+
+def test_rows_come_from_every_value_of_a_column():
+    kinds = np.repeat([0.0, 1.0, 5.0], [60, 30, 10])
+    x = np.column_stack([normal(100), kinds])
+    found = select(x, method="stratified", n=10, by="2")
+    assert np.unique(found.points[:, 2], return_counts=True)[1].tolist() == [6, 3, 1]
+    shares = [found.weights[found.points[:, 2] == kind].sum() for kind in (0, 1, 5)]
+    assert shares == pytest.approx([0.6, 0.3, 0.1], abs=ROUNDING(100))
+
+
+def test_weights_of_rows_count_in_their_stratum():
+    x = np.column_stack([normal(40), np.repeat([0.0, 1.0], 20)])
+    weights = np.repeat([3.0, 1.0], 20)
+    found = select(x, method="stratified", n=8, by="2", weights_x=weights)
+    assert (found.points[:, 2] == 0).sum() == 6
+
+
+def test_strata_too_rare_for_a_row_are_named():
+    kinds = np.repeat([0.0, 1.0, 5.0], [50, 48, 2])
+    found = select(np.column_stack([normal(100), kinds]), method="stratified", n=4, by="2")
+    notes = {n.code: n.message for r in found.results for n in r.warnings}
+    assert "--by 2: 5 with 2.00% of the weight" in notes["W79"]
+    assert found.weights.sum() == pytest.approx(1.0, abs=ROUNDING(4))
+
+
 # ---------------------------------------------------------------------------------------- refusals
 
 
@@ -329,6 +376,11 @@ def test_every_row_has_the_same_chance():
         ({"n": 5, "kernel": "round"}, "^--kernel round: expected"),
         ({"n": 28, "method": "prototypes", "criticisms": 5}, "^--n 33: x has 30 rows"),
         ({"n": 3, "method": "greedy", "floor": 1}, "^--floor 1"),
+        (
+            {"n": 3, "method": "stratified", "by": "9"},
+            "^--by 9: is not among the columns read of x",
+        ),
+        ({"n": 3, "method": "stratified", "by": "0"}, "^--by 0: has 30 values, more than --n 3"),
     ],
 )
 def test_bad_settings_are_one_line(settings, message):
@@ -379,6 +431,60 @@ def test_row_numbers_are_of_the_file_where_rows_were_dropped(there):
     made = np.load("r.npz")
     assert min(made["rows"].min(), made["criticisms"].min()) >= 9
     assert parquet.read_table("r.parquet")["id"].to_pylist() == [f"r{k}" for k in made["rows"]]
+
+
+def test_to_is_the_second_argument(there):
+    named, placed = (
+        there(f"match select p.npy {q} --n 6 -f json --no-run -q") for q in ("--to q.npy", "q.npy")
+    )
+    assert named == placed
+    assert named[0] == 0
+
+
+def test_to_beside_the_second_argument_is_one_line(there):
+    code, _, errors = there("match select p.npy q.npy --to q.npy --n 6")
+    assert (code, errors) == (
+        2,
+        "divmatch: error: --to q.npy: Q is q.npy already; leave one of them out\n",
+    )
+
+
+@pytest.mark.parametrize("method", ["herding --weighted", "stratified", "prototypes"])
+def test_weights_of_the_chosen_rows_have_a_file(there, method):
+    line = f"match select p.npy --n 6 --method {method} -o r.npz --weights-out w.npy"
+    assert there(line)[0] == 0
+    assert SAME(np.load("w.npy"), np.load("r.npz")["weights"])
+    assert np.load("w.npy").sum() == pytest.approx(1.0, abs=ROUNDING(6))
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("--weights-out w.csv", "--weights-out w.csv: expected FILE.npy"),
+        ("--weights-out p.npy", "--weights-out p.npy: is the input p.npy"),
+        ("-o w.npy --weights-out w.npy", "--weights-out w.npy: -o writes that file"),
+    ],
+)
+def test_weights_go_to_a_file_of_their_own(there, line, message):
+    code, printed, errors = there(f"match select p.npy --n 6 {line}")
+    assert (code, printed, errors.count("\n")) == (2, "", 1)
+    assert message in errors
+
+
+def test_strata_may_be_words(there):
+    with open("w.csv", "w") as file:
+        file.write("kind,a\n" + "".join(f"{'abc'[k % 4 % 3]},{k}\n" for k in range(80)))
+    line = "match select w.csv --n 8 --method stratified --by kind -o s.parquet"
+    assert there(line)[0] == 0
+    kinds = parquet.read_table("s.parquet")["kind"].to_pylist()
+    assert sorted(kinds) == [*"aaaabbcc"]
+
+
+def test_random_rows_are_told_once(there):
+    printed = there("match select p.npy --n 6")[1]
+    assert printed.count("random rows (mean of 200 draws)") == 1
+    assert printed.count("squared MMD") == 1
+    assert " -> " not in printed
 
 
 def test_sentence_says_how_much_better_than_random(there):
