@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,6 +14,7 @@ from divmatch.matcher import Figure, Fit, Watch
 from divmatch.record import Note
 from divmatch.samples import Samples
 from divmatch.transport.frame import Frame, parted, rms
+from divmatch.transport.inertia import Bath, drifted
 
 Array = NDArray[np.float64]
 Draw = Callable[[], "np.random.Generator"]
@@ -43,12 +44,17 @@ class Objective(Protocol):
 
 
 Make = Callable[[Array, Array | None, Array | None], Objective]  # from Q's rows, its weights, P's
-Family = Callable[[Array, Array, float], Make]  # from the first particles, Q's rows, the unit
+Family = Callable[
+    [Array, Array, float], tuple[Make, ...]
+]  # from first particles, Q's rows, the unit
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A divergence: its name in the record, the power of the data's unit, how it is made."""
+    """A divergence: its name in the record, the power of the data's unit, how it is made.
+
+    A family of several is followed one after the other: the last is the divergence itself.
+    """
 
     name: str
     unit: str
@@ -60,7 +66,7 @@ class Kind:
 class Pace:
     """How steps are taken and when they end.
 
-    ``noise`` is how far off, in reaches, velocities are taken at first.
+    ``noise`` is how far off, in reaches, velocities are taken at first. With a ``bath`` rows have inertia.
     """
 
     steps: int
@@ -69,11 +75,16 @@ class Pace:
     every: int | None
     momentum: float = 0.0
     noise: float = 0.0
+    bath: Bath | None = None
 
 
 @dataclass
 class State:
-    """Where a flow stands. ``best`` is where the objective was lowest, ``mark`` what it must undercut."""
+    """Where a flow stands. ``best`` is where the objective was lowest, ``mark`` what it must undercut.
+
+    ``direction`` is what a step keeps of those before: of descent the direction, of rows with inertia
+    their velocities.
+    """
 
     x: Array
     best: Array
@@ -85,6 +96,7 @@ class State:
     mark: float = math.inf
     since: int = 0
     halvings: int = 0
+    stage: int = 0
     curve: list[tuple[float, float, float]] = field(default_factory=list)
     snapshots: list[Array] = field(default_factory=list)
 
@@ -107,13 +119,21 @@ class State:
         self.step, self.since, self.value = self.step / 2, 0, self.lowest
         self.halvings += 1
 
+    def onward(self, step: float) -> None:
+        """Begin with the next objective at the best place of this one."""
+        self.x, self.direction, self.step = self.best, np.zeros_like(self.best), step
+        self.value = self.lowest = self.mark = math.inf
+        self.since = self.halvings = 0
+        self.stage += 1
+
     @property
     def resting(self) -> bool:
         """Whether halving the steps has not helped."""
         return self.halvings >= HALVINGS
 
 
-NUMBERS = ("step", "k", "value", "lowest", "mark", "since", "halvings")
+WHOLE = ("k", "since", "halvings", "stage")
+NUMBERS = ("step", "value", "lowest", "mark", *WHOLE)
 
 
 def stored(state: State) -> dict[str, Array]:
@@ -131,7 +151,7 @@ def stored(state: State) -> dict[str, Array]:
 def restored(kept: Mapping[str, Any]) -> State:
     """The state from what `stored` made."""
     found = dict(zip(NUMBERS, kept["numbers"].tolist(), strict=True))
-    whole = {name: int(found.pop(name)) for name in ("k", "since", "halvings")}
+    whole = {name: int(found.pop(name)) for name in WHOLE}
     curve = [(row[0], row[1], row[2]) for row in kept["curve"].tolist()]
     return State(
         kept["x"], kept["best"], kept["direction"], **found, **whole, curve=curve,
@@ -156,16 +176,25 @@ def flowed(
     target = frame.inward(y.points)
     draw = partial(_drawn, seed)
     near, moved = _met(start, target, x.masses(), y.masses())
-    make = kind.family(near, target, frame.scale)
-    objective, unit = make(target, y.weights, x.weights), frame.scale**kind.degree
-    before = objective.at(near, near, draw(0))[0]
-    goal = pace.tol * noise_of(make, x, y, target, draw(0)) or FLAT * before
-    start = near
+    stages, unit = kind.family(near, target, frame.scale), frame.scale**kind.degree
+
+    @cache
+    def stage(k: int) -> tuple[Objective, float, float]:
+        objective = stages[k](target, y.weights, x.weights)
+        before = objective.at(near, near, draw(0))[0]
+        noise = noise_of(stages[k], x, y, target, draw(0))
+        return objective, before, pace.tol * noise or FLAT * before
+
     kept = watch.kept()
-    state = State(start, start, np.zeros_like(start), pace.step) if kept is None else restored(kept)
+    state = State(near, near, np.zeros_like(near), pace.step) if kept is None else restored(kept)
     for k, *row in state.curve:
         watch.step(int(k), objective=row[0], moved=row[1])
-    _run(state, objective, x.masses(), goal, pace, draw, watch, (unit, frame.scale))
+    while True:
+        objective, before, goal = stage(state.stage)
+        _run(state, objective, x.masses(), goal, pace, draw, watch, (unit, frame.scale))
+        if state.stage == len(stages) - 1:
+            break
+        state.onward(pace.step)
     points = frame.outward(state.best if state.value > goal else state.x)
     reached = state.value <= goal
     value = unit * (state.value if reached else state.lowest)
@@ -188,9 +217,9 @@ def flowed(
     )
 
 
-def _drawn(seed: int, k: int) -> Draw:
-    """The generator of a step, made where numbers are drawn."""
-    return lambda: np.random.default_rng([seed, 1 + k])
+def _drawn(seed: int, k: int, *purpose: int) -> Draw:
+    """The generator of a step, made where numbers are drawn; what ``purpose`` tells apart is independent."""
+    return lambda: np.random.default_rng([seed, 1 + k, *purpose])
 
 
 def noise_of(make: Make, x: Samples, y: Samples, target: Array, draw: Draw) -> float:
@@ -225,7 +254,7 @@ def _run(
     a: Array,
     goal: float,
     pace: Pace,
-    draw: Callable[[int], Draw],
+    draw: Callable[..., Draw],
     watch: Watch,
     units: tuple[float, float],
 ) -> None:
@@ -238,7 +267,12 @@ def _run(
             state.returned()
             away = _length(state.x, a)
         rng, where = draw(state.k + 1), state.x
-        looking = not pace.noise or state.k % LOOK == 0 or state.k >= pace.steps
+        looking = (
+            not pace.noise
+            or state.k % LOOK == 0
+            or state.k >= pace.steps
+            or not math.isfinite(state.value)
+        )
         if not looking:
             shaken = rng().standard_normal(where.shape)
             where = where + pace.noise * objective.reach / math.sqrt(state.k + 1) * shaken
@@ -248,7 +282,7 @@ def _run(
             return
         if back:
             continue
-        length = _advance(state, velocity, a, pace.momentum, away)
+        length = _advance(state, velocity, a, pace, away, draw(state.k + 1, 1))
         if not length > 0:
             state.halvings = HALVINGS
             return
@@ -259,26 +293,51 @@ def _run(
         watch.keep(partial(stored, state))
 
 
-def _advance(state: State, velocity: Array, a: Array, momentum: float, away: float) -> float:
-    """One step, its length at most ``away``, the particles' distance from Q's mean, and Q's spread.
-
-    As few passes over the rows as can be: beside the sorting they are what a step costs.
-    """
+def _advance(
+    state: State, velocity: Array, a: Array, pace: Pace, away: float, kicks: Draw
+) -> float:
+    """One step, its length at most ``away``, the particles' distance from Q's mean, and Q's spread."""
     size = _length(velocity, a) ** 2
     if not (size > 0 and math.isfinite(size)):
         return 0.0
-    length = math.sqrt(size)
+    share, most = state.step * state.value / size, away + 1.0
+    if pace.bath is None:
+        length = _descended(state, velocity, a, pace.momentum, share, most)
+    else:
+        length = _thrown(state, velocity, a, pace.bath, share, most, kicks)
+    state.k += 1
+    return length
+
+
+def _descended(
+    state: State, velocity: Array, a: Array, momentum: float, share: float, most: float
+) -> float:
+    """Polyak's step. As few passes over the rows as can be: beside the sorting they are what it costs."""
     if momentum > 0:
         state.direction *= momentum
         state.direction += velocity
-        length = _length(state.direction, a)
-    share = state.step * state.value / size
-    share = min(share, (away + 1.0) / length) if length > 0 else share
-    move = (state.direction if momentum > 0 else velocity) * share
-    np.subtract(state.x, move, out=move)
-    state.x = move
-    state.k += 1
+    direction = state.direction if momentum > 0 else velocity
+    length = _length(direction, a)
+    share = min(share, most / length) if length > 0 else share
+    move = direction * share
+    state.x = np.subtract(state.x, move, out=move)
     return share * length
+
+
+def _thrown(
+    state: State, velocity: Array, a: Array, bath: Bath, share: float, most: float, kicks: Draw
+) -> float:
+    """The objective is taken for a parabola of this height and slope: its period sets time and friction."""
+    friction = 2.0 * bath.friction * math.sqrt(state.step / (2.0 * share))
+    heat = 2.0 * bath.temperature * state.value / state.x.shape[1]
+    move, state.direction = drifted(
+        state.direction, -velocity, math.sqrt(2.0 * share), friction, heat, kicks()
+    )
+    length = _length(move, a)
+    if length > most:
+        move, state.direction = (rows * (most / length) for rows in (move, state.direction))
+    state.x = state.x + move
+    return min(length, most)
 
 
 def _length(rows: Array, a: Array) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 from divmatch.matcher import Array, Fit, Watch
 from divmatch.samples import Samples
 from divmatch.transport.descent import Draw, Kind, Make, Pace, flowed
-from divmatch.transport.moving import FLOW, Every, Step, Steps, Tol
+from divmatch.transport.moving import FLOW, Descent, Every, Step, Steps, Tol
 from divmatch.transport.ratio_critic import Critic
 
 MOST = 30.0  # of |ln p/q|, beyond which a ratio says nothing
@@ -62,8 +62,8 @@ class Ratio:
         return self.shape.value(of_x, of_y, a, self.b), self.shape.slope(of_x)[:, None] * pull
 
 
-def _family(shape: Shape, start: Array, target: Array, _: float) -> Make:
-    return lambda y, b, a: Ratio(y, b, a, shape, Critic(start, target))
+def _family(shape: Shape, start: Array, target: Array, _: float) -> tuple[Make, ...]:
+    return (lambda y, b, a: Ratio(y, b, a, shape, Critic(start, target)),)
 
 
 @FLOW.method(
@@ -77,6 +77,7 @@ def kl(
     *,
     steps: Steps = 500,
     step: Step = 1.0,
+    dynamics: Descent = "gradient",
     tol: Tol = 0.5,
     every: Every = None,
     rng: "np.random.Generator",
@@ -99,6 +100,8 @@ def kl(
         As for the method sliced-riesz.
     step : float
         As for the method sliced-riesz.
+    dynamics : str
+        gradient: the ratio knows P's own density, which the noise of langevin would count again.
     tol : float
         As for the method sliced-riesz.
     every : int, optional
@@ -138,6 +141,7 @@ def js(
     *,
     steps: Steps = 500,
     step: Step = 1.0,
+    dynamics: Descent = "gradient",
     tol: Tol = 0.5,
     every: Every = None,
     rng: "np.random.Generator",
@@ -157,6 +161,8 @@ def js(
         As for the method sliced-riesz.
     step : float
         As for the method sliced-riesz.
+    dynamics : str
+        gradient: the ratio knows P's own density, which the noise of langevin would count again.
     tol : float
         As for the method sliced-riesz.
     every : int, optional
@@ -196,6 +202,7 @@ def chi2(
     *,
     steps: Steps = 500,
     step: Step = 1.0,
+    dynamics: Descent = "gradient",
     tol: Tol = 0.5,
     every: Every = None,
     rng: "np.random.Generator",
@@ -214,6 +221,8 @@ def chi2(
         As for the method sliced-riesz.
     step : float
         As for the method sliced-riesz.
+    dynamics : str
+        gradient: the ratio knows P's own density, which the noise of langevin would count again.
     tol : float
         As for the method sliced-riesz.
     every : int, optional

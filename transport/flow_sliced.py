@@ -15,7 +15,19 @@ from divmatch.kernels.sliced_pulls import (
 from divmatch.matcher import Array, Fit, Watch
 from divmatch.samples import Samples
 from divmatch.transport.descent import Draw, Kind, Make, Pace, flowed
-from divmatch.transport.moving import FLOW, Every, Momentum, Projections, Step, Steps, Tol
+from divmatch.transport.inertia import bath_of
+from divmatch.transport.moving import (
+    FLOW,
+    Dynamics,
+    Every,
+    Friction,
+    Momentum,
+    Projections,
+    Step,
+    Steps,
+    Temperature,
+    Tol,
+)
 from divmatch.transport.sliced_riesz import constant
 
 Factors = tuple[float, float]  # of the value, and of the gradient
@@ -42,8 +54,8 @@ class Sliced:
         return own * value, out
 
 
-def _family(pull: Pull, count: int, factors: Factors, *_: object) -> Make:
-    return partial(_made, pull, count, factors)
+def _family(pull: Pull, count: int, factors: Factors, *_: object) -> tuple[Make, ...]:
+    return (partial(_made, pull, count, factors),)
 
 
 def _made(
@@ -63,6 +75,9 @@ def sliced_riesz(
     steps: Steps = 500,
     step: Step = 1.0,
     momentum: Momentum = 0.3,
+    dynamics: Dynamics = "gradient",
+    friction: Friction = None,
+    temperature: Temperature = None,
     tol: Tol = 0.5,
     every: Every = None,
     rng: "np.random.Generator",
@@ -99,6 +114,12 @@ def sliced_riesz(
         Multiple of Polyak's step, above 0, at most 2.
     momentum : float
         Share of the last direction that is added to the new one, in [0, 1).
+    dynamics : str
+        As for the method sliced-riesz.
+    friction : float, optional
+        As for the method sliced-riesz.
+    temperature : float, optional
+        As for the method sliced-riesz.
     tol : float
         Objective at which the flow stops, in units of that of two samples of one distribution.
     every : int, optional
@@ -131,7 +152,14 @@ def sliced_riesz(
     factor = constant(x.d)
     family = partial(_family, riesz_pull, projections, (factor, factor))
     kind = Kind("half the energy distance", "data unit", 1.0, family)
-    return flowed(x, y, kind, Pace(steps, step, tol, every, momentum), rng, watch)
+    return flowed(
+        x,
+        y,
+        kind,
+        Pace(steps, step, tol, every, momentum, bath=bath_of(dynamics, friction, temperature)),
+        rng,
+        watch,
+    )
 
 
 @FLOW.method(
@@ -147,6 +175,9 @@ def sliced_w2(
     projections: Projections = 100,
     steps: Steps = 500,
     step: Step = 1.0,
+    dynamics: Dynamics = "gradient",
+    friction: Friction = None,
+    temperature: Temperature = None,
     tol: Tol = 0.5,
     every: Every = None,
     rng: "np.random.Generator",
@@ -167,6 +198,12 @@ def sliced_w2(
     steps : int
         As for the method sliced-riesz.
     step : float
+        As for the method sliced-riesz.
+    dynamics : str
+        As for the method sliced-riesz.
+    friction : float, optional
+        As for the method sliced-riesz.
+    temperature : float, optional
         As for the method sliced-riesz.
     tol : float
         As for the method sliced-riesz.
@@ -198,4 +235,11 @@ def sliced_w2(
     """
     family = partial(_family, quantile_pull, projections, (1.0, 2.0))
     kind = Kind("squared sliced Wasserstein distance", "data unit^2", 2.0, family)
-    return flowed(x, y, kind, Pace(steps, step, tol, every), rng, watch)
+    return flowed(
+        x,
+        y,
+        kind,
+        Pace(steps, step, tol, every, bath=bath_of(dynamics, friction, temperature)),
+        rng,
+        watch,
+    )

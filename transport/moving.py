@@ -1,6 +1,6 @@
 """`divmatch match flow`: what its methods share."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from divmatch.matcher import Task
 from divmatch.settings import Setting
@@ -10,7 +10,21 @@ Step = Annotated[
     float,
     Setting("length of a step as a multiple of Polyak's, objective / |velocity|²", above=0, most=2),
 ]
-Momentum = Annotated[float, Setting("share of the last step's direction", least=0, below=1)]
+Dynamics = Annotated[
+    Literal["gradient", "langevin"],
+    Setting("descent along the gradient, or rows with inertia, friction and noise"),
+]
+Descent = Annotated[Literal["gradient"], Setting("descent along the gradient")]
+Friction = Annotated[
+    float | None, Setting("friction of langevin as a multiple of the critical one (1)", above=0)
+]
+Temperature = Annotated[
+    float | None,
+    Setting("energy of langevin's noise as a share of the objective (0.1)", least=0, below=1),
+]
+Momentum = Annotated[
+    float, Setting("share of the last step's direction, of gradient", least=0, below=1)
+]
 Tol = Annotated[
     float,
     Setting(
