@@ -171,7 +171,7 @@ def mmd(
     every : int, optional
         As for the method sliced-riesz.
     rng : numpy.random.Generator
-        Draws the noise; unused otherwise.
+        Draws the noise; unused without.
     watch : Watch
         Is told the objective and the length of every step.
 

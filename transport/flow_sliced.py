@@ -99,6 +99,13 @@ def sliced_riesz(
     halvings the particles rest (W87), which is not converged, as running out of --steps is (W86).
     Samples whose means are more than ten spreads apart are brought together by a translation first.
 
+    --dynamics langevin gives rows inertia: dx = v dt, dv = −∇ dt − γ v dt + √(2 γ T) dB, with ∇ the
+    gradient, and each step solved exactly for a ∇ that stays as it is. A step lasts √(2 step F) / |∇|, as
+    long as a row at rest takes for Polyak's; γ is --friction times the critical one, and T such that
+    the noise has --temperature times F as kinetic energy: it cools down as P comes near, so that Q itself
+    is the limit. It takes about twice the steps of gradient; a warm bath of little friction looks around
+    for longer.
+
     Weights of P stay with their rows. Rows of P that are equal would stay together: they are parted by
     1e-9 of Q's spread (W11). Columns count by their scale.
 
@@ -111,21 +118,21 @@ def sliced_riesz(
     steps : int
         Most steps.
     step : float
-        Multiple of Polyak's step, above 0, at most 2.
+        Multiple of Polyak's step, above 0, at most 2; below 1 the flow is slower and smoother.
     momentum : float
         Share of the last direction that is added to the new one, in [0, 1).
     dynamics : str
-        As for the method sliced-riesz.
+        gradient: particle gradient descent; or langevin: underdamped, with inertia, friction and noise.
     friction : float, optional
-        As for the method sliced-riesz.
+        Of langevin: multiple of the critical friction, above 0; 1 unless given.
     temperature : float, optional
-        As for the method sliced-riesz.
+        Of langevin: kinetic energy of the noise as a share of the objective, in [0, 1); 0.1 unless given.
     tol : float
         Objective at which the flow stops, in units of that of two samples of one distribution.
     every : int, optional
         Keep the rows every so many steps; in .npz they stand beside the result.
     rng : numpy.random.Generator
-        Draws the directions.
+        Draws the directions, and langevin's noise.
     watch : Watch
         Is told the objective and the length of every step.
 
@@ -140,7 +147,9 @@ def sliced_riesz(
     O((n + m) d) memory.
 
     Source: Hertrich, Wald, Altekrüger & Hagemann 2024, Generative sliced MMD flows with Riesz kernels
-    (ICLR, arXiv 2305.11463), Theorem 2 and Algorithm 1; step: Polyak 1969 (USSR Comput. Math. 9).
+    (ICLR, arXiv 2305.11463), Theorem 2 and Algorithm 1; step: Polyak 1969 (USSR Comput. Math. 9). Particle
+    gradient descent: Daneshmand, Lee & Jin 2023 (ICML, arXiv 2302.04753). Langevin: Fu & Wilson 2024,
+    Mean-field underdamped Langevin dynamics and its space-time discretization (ICML, arXiv 2312.16360).
 
     Examples
     --------
@@ -210,7 +219,7 @@ def sliced_w2(
     every : int, optional
         As for the method sliced-riesz.
     rng : numpy.random.Generator
-        Draws the directions.
+        Draws the directions, and langevin's noise.
     watch : Watch
         Is told the objective and the length of every step.
 

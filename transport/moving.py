@@ -44,6 +44,8 @@ FLOW = Task(
     examples=(
         "divmatch match flow gen.npy real.npy -o moved.npy",
         "divmatch match flow gen.npy real.npy --divergence mmd --steps 500 -o moved.npz --every 50",
+        "divmatch match flow gen.npy real.npy --divergence mmd --schedule adaptive -o moved.npy",
+        "divmatch match flow gen.npy real.npy --dynamics langevin --temperature 0.2 -o moved.npy",
         "divmatch match flow gen.parquet real.parquet --columns amount,age --trace curve.csv -o m.parquet",
     ),
 )
