@@ -14,7 +14,6 @@ Dynamics = Annotated[
     Literal["gradient", "langevin"],
     Setting("descent along the gradient, or rows with inertia, friction and noise"),
 ]
-Descent = Annotated[Literal["gradient"], Setting("descent along the gradient")]
 Friction = Annotated[
     float | None, Setting("friction of langevin as a multiple of the critical one (1)", above=0)
 ]

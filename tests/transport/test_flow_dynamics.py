@@ -149,7 +149,9 @@ def test_heat_that_does_not_let_rows_settle_is_said():
 
 @pytest.mark.parametrize("method", ["kl", "js", "chi2"])
 def test_ratios_know_no_langevin(method):
-    with pytest.raises(SettingError, match="--dynamics langevin: expected gradient"):
+    with pytest.raises(
+        SettingError, match=f"--dynamics langevin: --divergence {method} follows a ratio"
+    ):
         flow(rows(9, 1), rows(9, 1, 1), method, dynamics="langevin")
 
 
