@@ -1,8 +1,8 @@
 """Particles that follow the gradient of a divergence, with steps that nobody has to tune."""
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any, Protocol
 
@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from divmatch.errors import counted
+from divmatch.kernels.execution import steps_of
 from divmatch.matcher import Figure, Fit, Watch
 from divmatch.record import Note
 from divmatch.samples import Samples
+from divmatch.transport.flow_state import HALVINGS, State, restored, stored
 from divmatch.transport.frame import Frame, parted, rms
 from divmatch.transport.inertia import Bath, drifted
 
@@ -21,12 +23,10 @@ Draw = Callable[[], "np.random.Generator"]
 
 FAR = 10.0  # spreads between the means from which the flow begins with a translation
 PATIENCE = 50  # looks at the objective without a lower one, after which steps are halved
-LOWER = 0.99  # of the lowest objective so far: what counts as lower
-HALVINGS = 3  # after which the particles rest
 FLAT = 1e-9  # of the first objective: the goal where sampling noise is unknown
 LOOK = 10  # steps between two looks at the objective where velocities are taken elsewhere
 FEWEST = 4  # rows that can be halved
-ROOM = 1 << 30  # bytes of rows that are kept on the way, at the most
+BAND = 1 << 15  # numbers that stay in the cache with what is made of them
 
 
 class Objective(Protocol):
@@ -78,87 +78,6 @@ class Pace:
     bath: Bath | None = None
 
 
-@dataclass
-class State:
-    """Where a flow stands. ``best`` is where the objective was lowest, ``mark`` what it must undercut.
-
-    ``direction`` is what a step keeps of those before: of descent the direction, of rows with inertia
-    their velocities.
-    """
-
-    x: Array
-    best: Array
-    direction: Array
-    step: float
-    k: int = 0
-    value: float = math.inf
-    lowest: float = math.inf
-    mark: float = math.inf
-    since: int = 0
-    halvings: int = 0
-    stage: int = 0
-    curve: list[tuple[float, float, float]] = field(default_factory=list)
-    snapshots: list[Array] = field(default_factory=list)
-
-    def looked(self, value: float, patience: int) -> bool:
-        """Note the objective; whether it has not fallen for so long that the best place is taken up."""
-        self.value = value if math.isfinite(value) else math.inf
-        if value < self.lowest:
-            self.lowest, self.best = value, self.x
-        self.since += 1
-        if value < LOWER * self.mark:
-            self.mark, self.since = value, 0
-        if self.since < patience and math.isfinite(value):
-            return False
-        self.returned()
-        return True
-
-    def returned(self) -> None:
-        """Take up the best place with half the step."""
-        self.x, self.direction = self.best, np.zeros_like(self.best)
-        self.step, self.since, self.value = self.step / 2, 0, self.lowest
-        self.halvings += 1
-
-    def onward(self, step: float) -> None:
-        """Begin with the next objective at the best place of this one."""
-        self.x, self.direction, self.step = self.best, np.zeros_like(self.best), step
-        self.value = self.lowest = self.mark = math.inf
-        self.since = self.halvings = 0
-        self.stage += 1
-
-    @property
-    def resting(self) -> bool:
-        """Whether halving the steps has not helped."""
-        return self.halvings >= HALVINGS
-
-
-WHOLE = ("k", "since", "halvings", "stage")
-NUMBERS = ("step", "value", "lowest", "mark", *WHOLE)
-
-
-def stored(state: State) -> dict[str, Array]:
-    """The state as arrays."""
-    return {
-        "x": state.x,
-        "best": state.best,
-        "direction": state.direction,
-        "numbers": np.array([float(getattr(state, name)) for name in NUMBERS]),
-        "curve": np.array(state.curve).reshape(-1, 3),
-        "snapshots": np.array(state.snapshots),
-    }
-
-
-def restored(kept: Mapping[str, Any]) -> State:
-    """The state from what `stored` made."""
-    found = dict(zip(NUMBERS, kept["numbers"].tolist(), strict=True))
-    whole = {name: int(found.pop(name)) for name in WHOLE}
-    curve = [(row[0], row[1], row[2]) for row in kept["curve"].tolist()]
-    return State(
-        kept["x"], kept["best"], kept["direction"], **found, **whole, curve=curve,
-        snapshots=list(kept["snapshots"]),
-    )  # fmt: skip
-
-
 # ------------------------------------------------------------------------------------------ flow
 
 
@@ -186,7 +105,8 @@ def flowed(
         return objective, before, pace.tol * noise or FLAT * before
 
     kept = watch.kept()
-    state = State(near, near, np.zeros_like(near), pace.step) if kept is None else restored(kept)
+    first = near.copy()
+    state = State(first, first, np.zeros_like(near), pace.step) if kept is None else restored(kept)
     for k, *row in state.curve:
         watch.step(int(k), objective=row[0], moved=row[1])
     while True:
@@ -261,8 +181,8 @@ def _run(
     """Steps until the goal is reached, the particles rest, or the steps are used up."""
     patience = PATIENCE if not pace.noise else 2 * LOOK
     furthest = 2.0 * (rms(state.best, a) + 1.0)
+    away = _length(state.x, a)
     while True:
-        away = _length(state.x, a)
         if away > furthest:
             state.returned()
             away = _length(state.x, a)
@@ -281,47 +201,73 @@ def _run(
         if state.resting or state.value <= goal or state.k >= pace.steps:
             return
         if back:
+            away = _length(state.x, a)
             continue
-        length = _advance(state, velocity, a, pace, away, draw(state.k + 1, 1))
+        length, away = _advance(state, velocity, a, pace, away, draw(state.k + 1, 1))
         if not length > 0:
             state.halvings = HALVINGS
             return
         state.curve.append((state.k, units[0] * state.value, units[1] * length))
         watch.step(state.k, objective=state.curve[-1][1], moved=state.curve[-1][2])
         if pace.every and state.k % pace.every == 0:
-            state.snapshots.append(state.x)
+            state.snapshots.append(state.x.copy())
         watch.keep(partial(stored, state))
 
 
 def _advance(
     state: State, velocity: Array, a: Array, pace: Pace, away: float, kicks: Draw
-) -> float:
-    """One step, its length at most ``away``, the particles' distance from Q's mean, and Q's spread."""
-    size = _length(velocity, a) ** 2
+) -> tuple[float, float]:
+    """One step; its length, and the particles' distance from Q's mean after it.
+
+    It is not longer than that distance before it, and Q's spread.
+    """
+    momentum = 0.0 if pace.bath is not None else pace.momentum
+    size, length = _gathered(state.direction, velocity, a, momentum)
     if not (size > 0 and math.isfinite(size)):
-        return 0.0
-    share, most = state.step * state.value / size, away + 1.0
-    if pace.bath is None:
-        length = _descended(state, velocity, a, pace.momentum, share, most)
-    else:
-        length = _thrown(state, velocity, a, pace.bath, share, most, kicks)
+        return 0.0, away
+    share, most = state.step * state.value / size**2, away + 1.0
     state.k += 1
-    return length
-
-
-def _descended(
-    state: State, velocity: Array, a: Array, momentum: float, share: float, most: float
-) -> float:
-    """Polyak's step. As few passes over the rows as can be: beside the sorting they are what it costs."""
-    if momentum > 0:
-        state.direction *= momentum
-        state.direction += velocity
-    direction = state.direction if momentum > 0 else velocity
-    length = _length(direction, a)
+    if pace.bath is not None:
+        length = _thrown(state, velocity, a, pace.bath, share, most, kicks)
+        return length, _length(state.x, a)
     share = min(share, most / length) if length > 0 else share
-    move = direction * share
-    state.x = np.subtract(state.x, move, out=move)
-    return share * length
+    direction = state.direction if momentum > 0 else velocity
+    made = np.empty_like(state.x) if state.spare is None else state.spare
+    state.spare = None
+    away = _moved(state.x, direction, share, a, made)
+    state.come(made)
+    return share * length, away
+
+
+def _gathered(direction: Array, velocity: Array, a: Array, momentum: float) -> tuple[float, float]:
+    """The lengths of the velocity and of the direction, to which it is added in its place."""
+    squares = np.empty((2, len(velocity)))
+    for rows in _bands(velocity):
+        fresh = velocity[rows]
+        np.vecdot(fresh, fresh, out=squares[0, rows])
+        if momentum > 0:
+            part = direction[rows]
+            part *= momentum
+            part += fresh
+            np.vecdot(part, part, out=squares[1, rows])
+    size, length = (math.sqrt(float(a @ one)) for one in (squares[0], squares[int(momentum > 0)]))
+    return size, length
+
+
+def _moved(x: Array, direction: Array, share: float, a: Array, made: Array) -> float:
+    """The rows of x less a share of the direction, into ``made``; the root mean square of their lengths."""
+    squares = np.empty(len(x))
+    for rows in _bands(x):
+        part = made[rows]
+        np.multiply(direction[rows], share, out=part)
+        np.subtract(x[rows], part, out=part)
+        np.vecdot(part, part, out=squares[rows])
+    return math.sqrt(float(a @ squares))
+
+
+def _bands(rows: Array) -> Iterator[slice]:
+    """Rows that stay in the cache while something is done to them."""
+    return steps_of(len(rows), max(1, BAND // rows.shape[1]))
 
 
 def _thrown(
@@ -336,13 +282,13 @@ def _thrown(
     length = _length(move, a)
     if length > most:
         move, state.direction = (rows * (most / length) for rows in (move, state.direction))
-    state.x = state.x + move
+    state.come(state.x + move)
     return min(length, most)
 
 
 def _length(rows: Array, a: Array) -> float:
     """The root mean square of the rows' lengths, of numbers whose squares are numbers."""
-    return math.sqrt(float(a @ np.einsum("ij,ij->i", rows, rows)))
+    return math.sqrt(float(a @ np.vecdot(rows, rows)))
 
 
 def _left(state: State, goal: float, pace: Pace) -> Note:
