@@ -34,7 +34,7 @@ PAIRS = (
     "P and Q: .npy, .npz::key, .parquet, .csv, .tsv, .ndjson or -. -o FILE.parquet, .csv, .tsv or .npz holds "
     "the pairs (row_p, row_q, mass, cost), other suffixes the report; so does -f csv."
 )
-BESIDE = ("trace", "plot")  # files beside -o
+BESIDE = ("trace", "plot", "checkpoint")  # files beside -o
 
 
 class MatchSession(Session):
@@ -191,7 +191,7 @@ def check_files(session: Session) -> None:
     """Refuse files beside -o that could not be written, and a drawing that nobody can draw."""
     from divmatch.outputs import check_writable
 
-    named = [session.options.get(name) for name in BESIDE]
+    named = [*session.options["output"], *map(session.options.get, BESIDE)]
     check_writable([path for path in named if path], session.options["mkdir"])
     if session.options.get("plot") and find_spec("matplotlib") is None:
         raise SettingError("--plot: needs matplotlib; pip install 'divmatch[plot]'")
