@@ -145,8 +145,10 @@ def _drawn(seed: int, k: int, *purpose: int) -> Draw:
 def noise_of(make: Make, x: Samples, y: Samples, target: Array, draw: Draw) -> float:
     """What two samples of these sizes from one distribution would have: from the halves of Q.
 
-    All divergences here fall as 1/n + 1/m there. 0 where Q cannot be halved.
+    All divergences here fall as 1/n + 1/m there. 0 where Q cannot be halved, or has no spread.
     """
+    if (target == target[0]).all():
+        return 0.0
     b = y.masses()
     one, two = b[0::2], b[1::2]
     if y.n < FEWEST or not (one.sum() > 0 and two.sum() > 0):

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 
+from divmatch.errors import SettingError
 from divmatch.kernels.pairwise import Profile, ProfileName
 from divmatch.kernels.pulls import pulls
 from divmatch.matcher import Array, Fit, Watch
@@ -48,6 +49,7 @@ Schedule = Annotated[
     Literal["fixed", "adaptive"],
     Setting("the kernel's width: fixed, or halved whenever what is left is sampling noise"),
 ]
+WIDEST = 1e5  # of Q's spread
 SOME = 500  # rows of each sample that the median is taken of
 
 
@@ -80,6 +82,11 @@ def _fixed(profile: Profile, sign: float, *_: object) -> tuple[Make, ...]:
 def scale_of(bandwidth: float | str, start: Array, target: Array, unit: float) -> float:
     """The bandwidth in the frame's unit; the median is of rows at even steps of both samples."""
     if not isinstance(bandwidth, str):
+        if bandwidth > WIDEST * unit:
+            raise SettingError(
+                f"--bandwidth {bandwidth:g}: rows look the same to a kernel so much wider than Q, by rounding; "
+                f"choose one below {WIDEST * unit:g}"
+            )
         return bandwidth / unit
     some = np.concatenate([rows[:: -(-len(rows) // SOME)] for rows in (start, target)])
     squares = np.einsum("ij,ij->i", some, some)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import divmatch
+from divmatch.errors import SettingError
 from divmatch.matcher import Watch, task
 from divmatch.samples import as_samples
 from divmatch.transport.flow_ratio import SHAPES
@@ -136,6 +137,17 @@ def _passed(found):
 def test_equal_samples_do_not_move():
     x = rows(20, 2)
     assert flow(x, x, "energy").points == pytest.approx(x, abs=ROUNDING(20, scale=10))
+
+
+def test_rows_of_q_that_are_all_the_same_have_no_noise():
+    """The goal is a share of the first objective, not what rounding makes of Q's halves."""
+    found = flow(rows(30, 2), np.full((30, 2), 1.1), "energy", steps=2).fit.facts
+    assert found["goal"] == pytest.approx(1e-9 * found["objective_before"])
+
+
+def test_a_kernel_too_wide_to_tell_rows_apart_is_refused():
+    with pytest.raises(SettingError, match="--bandwidth 1e"):
+        flow(rows(30, 2), rows(30, 2, 1), "mmd", bandwidth=1e7)
 
 
 def test_objective_of_the_record_falls():
