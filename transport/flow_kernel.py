@@ -68,11 +68,9 @@ class Discrepancy:
         """Value and gradient from one pass over the pairs with the particles and with Q's rows."""
         n = len(points)
         a = np.full(n, 1 / n) if self.a is None else self.a
-        pool = np.concatenate([points, self.y])
-        weights = np.zeros((len(pool), 2))
-        weights[:n, 0], weights[n:, 1] = self.sign * a, -self.sign * self.b
-        sums, velocity = pulls(self.profile, where, pool, weights)
-        return float(a @ (0.5 * sums[:, 0] + sums[:, 1])) + self.own, velocity
+        own, apart = pulls(self.profile, where, points, self.sign * a[:, None])
+        across, together = pulls(self.profile, where, self.y, -self.sign * self.b[:, None])
+        return float(a @ (0.5 * own[:, 0] + across[:, 0])) + self.own, apart + together
 
 
 def _fixed(profile: Profile, sign: float, *_: object) -> tuple[Make, ...]:
@@ -84,8 +82,8 @@ def scale_of(bandwidth: float | str, start: Array, target: Array, unit: float) -
     if not isinstance(bandwidth, str):
         if bandwidth > WIDEST * unit:
             raise SettingError(
-                f"--bandwidth {bandwidth:g}: rows look the same to a kernel so much wider than Q, by rounding; "
-                f"choose one below {WIDEST * unit:g}"
+                f"--bandwidth {bandwidth:g}: rows look the same to a kernel so much wider than Q, "
+                f"by rounding; choose one below {WIDEST * unit:g}"
             )
         return bandwidth / unit
     some = np.concatenate([rows[:: -(-len(rows) // SOME)] for rows in (start, target)])
