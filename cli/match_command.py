@@ -1,5 +1,6 @@
 """The commands of `divmatch match`, made from the declarations of their tasks."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib.util import find_spec
@@ -193,6 +194,9 @@ def check_files(session: Session) -> None:
 
     named = [*session.options["output"], *map(session.options.get, BESIDE)]
     check_writable([path for path in named if path], session.options["mkdir"])
+    kept = session.options.get("checkpoint")
+    if kept and (kept == "-" or (os.path.exists(kept) and not os.path.isfile(kept))):
+        raise SettingError(f"--checkpoint {kept}: expected the name of a file, which is read again")
     if session.options.get("plot") and find_spec("matplotlib") is None:
         raise SettingError("--plot: needs matplotlib; pip install 'divmatch[plot]'")
 

@@ -245,6 +245,13 @@ def test_a_checkpoint_that_cannot_be_written_is_refused_before_the_fit(here):
     assert "no such folder" in errors
 
 
+@pytest.mark.parametrize("name", ["-", "/dev/full"])
+def test_a_checkpoint_is_a_file(here, name):
+    code, _, errors = here(f"match flow p.npy q.npy --checkpoint {name}")
+    assert code == 2
+    assert "expected the name of a file" in errors
+
+
 def test_a_checkpoint_is_no_output(here):
     code, _, errors = here("match flow p.npy q.npy --checkpoint m.npz -o m.npz")
     assert code == 2
