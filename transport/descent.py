@@ -131,6 +131,7 @@ def flowed(
             "translation": frame.scale * moved,
             "moved": rms(points - x.points, x.masses()),
         },
+        params={} if pace.bath is None else pace.bath._asdict(),
         arrays=_on_the_way(state, pace, frame),
         notes=notes,
         figure=Figure(kind.name, unit * before, value, kind.unit),

@@ -147,6 +147,11 @@ def test_heat_that_does_not_let_rows_settle_is_said():
     assert np.abs(found.points).max() < 100  # and they have not flown apart
 
 
+def test_the_bath_is_in_the_record():
+    found = flow(rows(20, 1), rows(20, 1, 1), dynamics="langevin", friction=0.5).settings
+    assert (found["friction"], found["temperature"]) == (0.5, 0.1)
+
+
 @pytest.mark.parametrize("method", ["kl", "js", "chi2"])
 def test_ratios_know_no_langevin(method):
     with pytest.raises(
