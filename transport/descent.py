@@ -186,7 +186,7 @@ def _run(
     furthest = 2.0 * (rms(state.best, a) + 1.0)
     away = _length(state.x, a)
     while True:
-        if away > furthest:
+        if not away <= furthest:
             state.returned()
             away = _length(state.x, a)
         rng, where = draw(state.k + 1), state.x

@@ -98,6 +98,6 @@ def restored(kept: Mapping[str, Any]) -> State:
     whole = {name: int(found.pop(name)) for name in WHOLE}
     curve = [(row[0], row[1], row[2]) for row in kept["curve"].tolist()]
     return State(
-        kept["x"], kept["best"], kept["direction"], **found, **whole, curve=curve,
+        kept["x"], kept["best"], kept["direction"], **found, **whole, spare=None, curve=curve,
         snapshots=list(kept["snapshots"]),
     )  # fmt: skip
