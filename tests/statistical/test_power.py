@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.spatial.distance import pdist
 
 from divmatch.inference import function_of
 from tests.tolerances import LUCK
@@ -49,11 +50,13 @@ def ring(rng, n):
     return np.column_stack([columns[0], rows[0]]), np.column_stack([columns[1], rows[2]])
 
 
-def power(draw, runs, name, **settings):
+def power(draw, runs, name, bandwidth=None):
     """Share of runs whose p-value is at most the level."""
     measure, rejected = function_of(name), 0
     for run in range(runs):
         x, y = draw(np.random.default_rng([run, 7]))
+        width = bandwidth(x, y) if callable(bandwidth) else bandwidth
+        settings = {} if width is None else {"bandwidth": width}
         rejected += measure(x, y, permutations=99, seed=run, **settings).test.p_value <= LEVEL
     return rejected / runs
 
@@ -64,8 +67,13 @@ def spread(share, runs):
 
 @pytest.mark.parametrize(("waves", "published"), [(2, 0.790), (3, 0.173), (4, 0.107)])
 def test_one_bandwidth_against_perturbed_uniforms(waves, published):
-    """Rates of 300 independent runs with the median bandwidth, n = 500."""
-    found = power(lambda rng: (rng.random((500, 1)), perturbed(rng, 500, waves)), RUNS, "mmd")
+    """Rates of 300 independent runs of exp(-r^2 / median^2), n = 500."""
+    found = power(
+        lambda rng: (rng.random((500, 1)), perturbed(rng, 500, waves)),
+        RUNS,
+        "mmd",
+        bandwidth=lambda x, y: np.median(pdist(np.concatenate([x, y]))) / 2**0.5,
+    )
     error = (spread(published, RUNS) ** 2 + spread(published, 300) ** 2) ** 0.5
     assert found == pytest.approx(published, abs=LUCK(error, z=3))
 
