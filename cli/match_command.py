@@ -1,5 +1,6 @@
 """The commands of `divmatch match`, made from the declarations of their tasks."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib.util import find_spec
@@ -32,7 +33,7 @@ from divmatch.errors import InconclusiveError, SettingError
 from divmatch.record import Note, Result, finite
 from divmatch.samples import Samples
 
-BESIDE = ("trace", "plot", "fit")  # files beside -o
+BESIDE = ("trace", "plot", "fit", "checkpoint")  # files beside -o
 
 
 class MatchSession(Session):
@@ -155,9 +156,11 @@ def check_files(session: Session) -> None:
     """Refuse files beside -o that could not be written, and a drawing that nobody can draw."""
     from divmatch.outputs import check_writable
 
-    named = [session.options.get(name) for name in BESIDE]
-    every = [*session.options["output"], *(path for path in named if path)]
-    check_writable(every, session.options["mkdir"])
+    named = [*session.options["output"], *map(session.options.get, BESIDE)]
+    check_writable([path for path in named if path], session.options["mkdir"])
+    kept = session.options.get("checkpoint")
+    if kept and (kept == "-" or (os.path.exists(kept) and not os.path.isfile(kept))):
+        raise SettingError(f"--checkpoint {kept}: expected the name of a file, which is read again")
     if session.options.get("plot") and find_spec("matplotlib") is None:
         raise SettingError("--plot: needs matplotlib; pip install 'divmatch[plot]'")
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from divmatch.cli.progress import Progress
 
-BLOCK_NUMBERS = 1 << 19  # of a block: it and its buffers stay small
+BLOCK_NUMBERS = 1 << 20  # of a block: it and its buffers stay small
 
 
 class Totals:

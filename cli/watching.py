@@ -43,10 +43,11 @@ class Watched(Watch):
         """The state in the file, which must be of this very fit."""
         if self.checkpoint is None or not os.path.exists(self.checkpoint):
             return None
+        from zipfile import BadZipFile
+
         try:
-            with np.load(self.checkpoint, allow_pickle=False) as stored:
-                state = {name: stored[name] for name in stored.files}
-        except (OSError, ValueError, EOFError):
+            state = _loaded(self.checkpoint)
+        except (OSError, ValueError, EOFError, BadZipFile):
             raise FileError(
                 f"--checkpoint {self.checkpoint}: is no checkpoint; remove it or choose another name"
             ) from None
@@ -71,6 +72,12 @@ class Watched(Watch):
         """The result is written: nothing to go on from."""
         if self.checkpoint is not None and os.path.exists(self.checkpoint):
             os.unlink(self.checkpoint)
+
+
+def _loaded(path: str) -> dict[str, Any]:
+    """The arrays of an .npz file that is whole."""
+    with open(path, "rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as stored:
+        return {name: stored[name] for name in stored.files}
 
 
 def curve_csv(curve: tuple[Mapping[str, float], ...]) -> str:

@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from divmatch.errors import InconclusiveError, SampleError, SettingError
+from divmatch.kernels.execution import one_blas_thread
 from divmatch.kernels.rows import Rows, distributions
 from divmatch.transport.bregman import Generator, generator_named, price
 from divmatch.transport.cyclic import Convex, Geometry, Simplex, projected
 from divmatch.transport.tempering import limits, tempered
-from divmatch.transport.truncation import Kept, penalised, price_of_all, priced, top_places
+from divmatch.transport.truncation import Kept, penalised, price_of_all, priced, sums, top_places
 
 Array = NDArray[np.float64]
 SOURCES = ("probabilities", "logits", "counts", "numbers")
@@ -120,7 +121,8 @@ def project(
         source=source,
         rows=Rows(source, 1.0 / temperature, allowed),  # type: ignore[arg-type]
     )
-    return applied(block, wanted, "rows", 0, lambda row, rows: "is no distribution")
+    with one_blas_thread(), np.errstate(all="ignore"):  # what is undefined is refused
+        return applied(block, wanted, "rows", 0, lambda row, rows: "is no distribution")
 
 
 def tolerance_of(width: int) -> float:
@@ -187,11 +189,12 @@ def _topped(
 ) -> Projected:
     """The largest are found among the numbers as they are; masses are made of those alone if that will do."""
     of, k = wanted.generator, min(wanted.top_k or 1, block.shape[1])
-    masses, totals = None, np.ones(len(block))
+    numbers, totals = block, np.ones(len(block))
     if wanted.rows.source == "logits":
-        masses, sound = distributions(block, wanted.rows)
+        numbers, sound = distributions(block, wanted.rows)
+        powers = sums(numbers, of)[1]
     else:
-        totals = block.sum(axis=1, dtype=np.float64)
+        totals, powers = sums(block, of)
         sound = block.min(axis=1) >= 0
         if wanted.rows.source == "counts":
             sound &= (totals > 0) & np.isfinite(totals)
@@ -199,9 +202,8 @@ def _topped(
             sound &= np.abs(totals - 1.0) <= wanted.rows.tolerance
     refuse(sound)
     places, tied = top_places(block, k)
-    numbers = block if masses is None else masses
     top = np.take_along_axis(numbers, places, axis=1) / totals[:, None]
-    every = price_of_all(numbers, of, totals)
+    every = price_of_all(numbers, of, totals, powers)
     return _spread(priced(places, top, tied, of, every), top.sum(axis=1), block.shape)
 
 

@@ -18,7 +18,7 @@ Places = NDArray[Any]  # whole numbers: positions of rows
 Pull = Callable[[Array, Array, "Masses"], tuple[float, Array]]
 
 GROUP = 1 << 23  # projections of one sample held at a time
-ROWS = 1024  # rows projected, or whose pulls are added up, at a time
+ROWS = 2048  # rows projected, or whose pulls are added up, at a time
 SEVERAL = 1e4  # walks of a flow, about: directions times steps
 COMPILED_FROM = 1e8  # numbers walked from which loading the compiled twin has paid
 
@@ -110,12 +110,25 @@ def quantile_pull(x: Array, y: Array, masses: Masses) -> tuple[float, Array]:
 
 def _sorted(x: Array, y: Array, masses: Masses) -> tuple[Places, Array, Array, Array, Array]:
     """The order of x, then both sets in their order with their weights; none where all are equal."""
-    order = np.argsort(x)
+    order = ordered(x)
     a = NONE if masses.a is None else masses.a[order]
     if masses.b is None:
         return order, x[order], a, np.sort(y), NONE
-    order_y = np.argsort(y)
+    order_y = ordered(y)
     return order, x[order], a, y[order_y], masses.b[order_y]
+
+
+def ordered(numbers: Array) -> Places:
+    """The order of n finite numbers, in which those nearer than n·2⁻⁵¹ of their size may change places.
+
+    Sorts the numbers with their places in the last bits, which is twice as fast as sorting places.
+    """
+    places = (1 << (len(numbers) - 1).bit_length()) - 1
+    keys = numbers.view(np.int64) & ~places
+    keys |= np.arange(len(numbers))
+    keys.view(np.float64).sort()
+    keys &= places
+    return keys
 
 
 def _upto(values: Array) -> Array:

@@ -70,6 +70,8 @@ def nearest(p: Array, of: Generator) -> Array:
     if of.power == 2.0:
         kept = p > 0
         return np.where(kept, p + (1.0 - total) / kept.sum(axis=1, keepdims=True), 0.0)
+    if of.power == 1.5 and not of.dual:
+        return _of_roots(p, total)
     made = _dual(p, of.power) if of.dual else _primal(p, of.power)
     return np.asarray(made / made.sum(axis=1, keepdims=True))
 
@@ -103,12 +105,22 @@ def price_of_dropped(p: Array, of: Generator) -> Array:
 
 def powered(p: Array, a: float) -> Array:
     """P^a of all classes; halves of small whole numbers by roots and products, twenty times as fast."""
-    if 2.0 * a != int(2.0 * a) or a > 6.0:
+    if 2.0 * a != int(2.0 * a) or not 0 < a <= 6.0:
         return np.asarray(p**a)
-    made = np.sqrt(p) if a != int(a) else np.ones_like(p)
-    for _ in range(int(a)):
+    made = np.sqrt(p) if a != int(a) else p.copy()
+    for _ in range(int(a) if a != int(a) else int(a) - 1):
         made *= p
     return np.asarray(made)
+
+
+def _of_roots(p: Array, total: Array) -> Array:
+    """(√p + ν)² with the sum 1: of a quadratic, the solution that adds mass."""
+    kept, roots = p > 0, np.sqrt(p)
+    first, many = roots.sum(axis=1, keepdims=True), kept.sum(axis=1, keepdims=True)
+    lacking = np.maximum(1.0 - total, 0.0)
+    nu = lacking / (first + np.sqrt(first**2 + many * lacking))
+    made = np.where(kept, (roots + nu) ** 2, 0.0)
+    return np.asarray(made / made.sum(axis=1, keepdims=True))
 
 
 def _primal(p: Array, a: float) -> Array:

@@ -1,31 +1,32 @@
 """Particles that follow the gradient of a divergence, with steps that nobody has to tune."""
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache, partial
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from divmatch.errors import counted
+from divmatch.kernels.execution import steps_of
 from divmatch.matcher import Figure, Fit, Watch
 from divmatch.record import Note
 from divmatch.samples import Samples
+from divmatch.transport.flow_state import HALVINGS, State, restored, stored
 from divmatch.transport.frame import Frame, parted, rms
+from divmatch.transport.inertia import Bath, drifted
 
 Array = NDArray[np.float64]
 Draw = Callable[[], "np.random.Generator"]
 
 FAR = 10.0  # spreads between the means from which the flow begins with a translation
 PATIENCE = 50  # looks at the objective without a lower one, after which steps are halved
-LOWER = 0.99  # of the lowest objective so far: what counts as lower
-HALVINGS = 3  # after which the particles rest
 FLAT = 1e-9  # of the first objective: the goal where sampling noise is unknown
 LOOK = 10  # steps between two looks at the objective where velocities are taken elsewhere
 FEWEST = 4  # rows that can be halved
-ROOM = 1 << 30  # bytes of rows that are kept on the way, at the most
+BAND = 1 << 15  # numbers that stay in the cache with what is made of them
 
 
 class Objective(Protocol):
@@ -43,12 +44,17 @@ class Objective(Protocol):
 
 
 Make = Callable[[Array, Array | None, Array | None], Objective]  # from Q's rows, its weights, P's
-Family = Callable[[Array, Array, float], Make]  # from the first particles, Q's rows, the unit
+Family = Callable[
+    [Array, Array, float], tuple[Make, ...]
+]  # from first particles, Q's rows, the unit
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A divergence: its name in the record, the power of the data's unit, how it is made."""
+    """A divergence: its name in the record, the power of the data's unit, how it is made.
+
+    A family of several is followed one after the other: the last is the divergence itself.
+    """
 
     name: str
     unit: str
@@ -60,7 +66,7 @@ class Kind:
 class Pace:
     """How steps are taken and when they end.
 
-    ``noise`` is how far off, in reaches, velocities are taken at first.
+    ``noise`` is how far off, in reaches, velocities are taken at first. With a ``bath`` rows have inertia.
     """
 
     steps: int
@@ -69,74 +75,7 @@ class Pace:
     every: int | None
     momentum: float = 0.0
     noise: float = 0.0
-
-
-@dataclass
-class State:
-    """Where a flow stands. ``best`` is where the objective was lowest, ``mark`` what it must undercut."""
-
-    x: Array
-    best: Array
-    direction: Array
-    step: float
-    k: int = 0
-    value: float = math.inf
-    lowest: float = math.inf
-    mark: float = math.inf
-    since: int = 0
-    halvings: int = 0
-    curve: list[tuple[float, float, float]] = field(default_factory=list)
-    snapshots: list[Array] = field(default_factory=list)
-
-    def looked(self, value: float, patience: int) -> bool:
-        """Note the objective; whether it has not fallen for so long that the best place is taken up."""
-        self.value = value if math.isfinite(value) else math.inf
-        if value < self.lowest:
-            self.lowest, self.best = value, self.x
-        self.since += 1
-        if value < LOWER * self.mark:
-            self.mark, self.since = value, 0
-        if self.since < patience and math.isfinite(value):
-            return False
-        self.returned()
-        return True
-
-    def returned(self) -> None:
-        """Take up the best place with half the step."""
-        self.x, self.direction = self.best, np.zeros_like(self.best)
-        self.step, self.since, self.value = self.step / 2, 0, self.lowest
-        self.halvings += 1
-
-    @property
-    def resting(self) -> bool:
-        """Whether halving the steps has not helped."""
-        return self.halvings >= HALVINGS
-
-
-NUMBERS = ("step", "k", "value", "lowest", "mark", "since", "halvings")
-
-
-def stored(state: State) -> dict[str, Array]:
-    """The state as arrays."""
-    return {
-        "x": state.x,
-        "best": state.best,
-        "direction": state.direction,
-        "numbers": np.array([float(getattr(state, name)) for name in NUMBERS]),
-        "curve": np.array(state.curve).reshape(-1, 3),
-        "snapshots": np.array(state.snapshots),
-    }
-
-
-def restored(kept: Mapping[str, Any]) -> State:
-    """The state from what `stored` made."""
-    found = dict(zip(NUMBERS, kept["numbers"].tolist(), strict=True))
-    whole = {name: int(found.pop(name)) for name in ("k", "since", "halvings")}
-    curve = [(row[0], row[1], row[2]) for row in kept["curve"].tolist()]
-    return State(
-        kept["x"], kept["best"], kept["direction"], **found, **whole, curve=curve,
-        snapshots=list(kept["snapshots"]),
-    )  # fmt: skip
+    bath: Bath | None = None
 
 
 # ------------------------------------------------------------------------------------------ flow
@@ -156,16 +95,26 @@ def flowed(
     target = frame.inward(y.points)
     draw = partial(_drawn, seed)
     near, moved = _met(start, target, x.masses(), y.masses())
-    make = kind.family(near, target, frame.scale)
-    objective, unit = make(target, y.weights, x.weights), frame.scale**kind.degree
-    before = objective.at(near, near, draw(0))[0]
-    goal = pace.tol * noise_of(make, x, y, target, draw(0)) or FLAT * before
-    start = near
+    stages, unit = kind.family(near, target, frame.scale), frame.scale**kind.degree
+
+    @cache
+    def stage(k: int) -> tuple[Objective, float, float]:
+        objective = stages[k](target, y.weights, x.weights)
+        before = objective.at(near, near, draw(0))[0]
+        noise = noise_of(stages[k], x, y, target, draw(0))
+        return objective, before, pace.tol * noise or FLAT * before
+
     kept = watch.kept()
-    state = State(start, start, np.zeros_like(start), pace.step) if kept is None else restored(kept)
+    first = near.copy()
+    state = State(first, first, np.zeros_like(near), pace.step) if kept is None else restored(kept)
     for k, *row in state.curve:
         watch.step(int(k), objective=row[0], moved=row[1])
-    _run(state, objective, x.masses(), goal, pace, draw, watch, (unit, frame.scale))
+    while True:
+        objective, before, goal = stage(state.stage)
+        _run(state, objective, x.masses(), goal, pace, draw, watch, (unit, frame.scale))
+        if state.stage == len(stages) - 1:
+            break
+        state.onward(pace.step)
     points = frame.outward(state.best if state.value > goal else state.x)
     reached = state.value <= goal
     value = unit * (state.value if reached else state.lowest)
@@ -182,22 +131,25 @@ def flowed(
             "translation": frame.scale * moved,
             "moved": rms(points - x.points, x.masses()),
         },
+        params={} if pace.bath is None else pace.bath._asdict(),
         arrays=_on_the_way(state, pace, frame),
         notes=notes,
         figure=Figure(kind.name, unit * before, value, kind.unit),
     )
 
 
-def _drawn(seed: int, k: int) -> Draw:
-    """The generator of a step, made where numbers are drawn."""
-    return lambda: np.random.default_rng([seed, 1 + k])
+def _drawn(seed: int, k: int, *purpose: int) -> Draw:
+    """The generator of a step, made where numbers are drawn; what ``purpose`` tells apart is independent."""
+    return lambda: np.random.default_rng([seed, 1 + k, *purpose])
 
 
 def noise_of(make: Make, x: Samples, y: Samples, target: Array, draw: Draw) -> float:
     """What two samples of these sizes from one distribution would have: from the halves of Q.
 
-    All divergences here fall as 1/n + 1/m there. 0 where Q cannot be halved.
+    All divergences here fall as 1/n + 1/m there. 0 where Q cannot be halved, or has no spread.
     """
+    if (target == target[0]).all():
+        return 0.0
     b = y.masses()
     one, two = b[0::2], b[1::2]
     if y.n < FEWEST or not (one.sum() > 0 and two.sum() > 0):
@@ -225,20 +177,25 @@ def _run(
     a: Array,
     goal: float,
     pace: Pace,
-    draw: Callable[[int], Draw],
+    draw: Callable[..., Draw],
     watch: Watch,
     units: tuple[float, float],
 ) -> None:
     """Steps until the goal is reached, the particles rest, or the steps are used up."""
     patience = PATIENCE if not pace.noise else 2 * LOOK
     furthest = 2.0 * (rms(state.best, a) + 1.0)
+    away = _length(state.x, a)
     while True:
-        away = _length(state.x, a)
-        if away > furthest:
+        if not away <= furthest:
             state.returned()
             away = _length(state.x, a)
         rng, where = draw(state.k + 1), state.x
-        looking = not pace.noise or state.k % LOOK == 0 or state.k >= pace.steps
+        looking = (
+            not pace.noise
+            or state.k % LOOK == 0
+            or state.k >= pace.steps
+            or not math.isfinite(state.value)
+        )
         if not looking:
             shaken = rng().standard_normal(where.shape)
             where = where + pace.noise * objective.reach / math.sqrt(state.k + 1) * shaken
@@ -247,43 +204,94 @@ def _run(
         if state.resting or state.value <= goal or state.k >= pace.steps:
             return
         if back:
+            away = _length(state.x, a)
             continue
-        length = _advance(state, velocity, a, pace.momentum, away)
+        length, away = _advance(state, velocity, a, pace, away, draw(state.k + 1, 1))
         if not length > 0:
             state.halvings = HALVINGS
             return
         state.curve.append((state.k, units[0] * state.value, units[1] * length))
         watch.step(state.k, objective=state.curve[-1][1], moved=state.curve[-1][2])
         if pace.every and state.k % pace.every == 0:
-            state.snapshots.append(state.x)
+            state.snapshots.append(state.x.copy())
         watch.keep(partial(stored, state))
 
 
-def _advance(state: State, velocity: Array, a: Array, momentum: float, away: float) -> float:
-    """One step, its length at most ``away``, the particles' distance from Q's mean, and Q's spread.
+def _advance(
+    state: State, velocity: Array, a: Array, pace: Pace, away: float, kicks: Draw
+) -> tuple[float, float]:
+    """One step; its length, and the particles' distance from Q's mean after it.
 
-    As few passes over the rows as can be: beside the sorting they are what a step costs.
+    It is not longer than that distance before it, and Q's spread.
     """
-    size = _length(velocity, a) ** 2
+    momentum = 0.0 if pace.bath is not None else pace.momentum
+    size, length = _gathered(state.direction, velocity, a, momentum)
     if not (size > 0 and math.isfinite(size)):
-        return 0.0
-    length = math.sqrt(size)
-    if momentum > 0:
-        state.direction *= momentum
-        state.direction += velocity
-        length = _length(state.direction, a)
-    share = state.step * state.value / size
-    share = min(share, (away + 1.0) / length) if length > 0 else share
-    move = (state.direction if momentum > 0 else velocity) * share
-    np.subtract(state.x, move, out=move)
-    state.x = move
+        return 0.0, away
+    share, most = state.step * state.value / size**2, away + 1.0
     state.k += 1
-    return share * length
+    if pace.bath is not None:
+        length = _thrown(state, velocity, a, pace.bath, share, most, kicks)
+        return length, _length(state.x, a)
+    share = min(share, most / length) if length > 0 else share
+    direction = state.direction if momentum > 0 else velocity
+    made = np.empty_like(state.x) if state.spare is None else state.spare
+    state.spare = None
+    away = _moved(state.x, direction, share, a, made)
+    state.come(made)
+    return share * length, away
+
+
+def _gathered(direction: Array, velocity: Array, a: Array, momentum: float) -> tuple[float, float]:
+    """The lengths of the velocity and of the direction, to which it is added in its place."""
+    squares = np.empty((2, len(velocity)))
+    for rows in _bands(velocity):
+        fresh = velocity[rows]
+        np.vecdot(fresh, fresh, out=squares[0, rows])
+        if momentum > 0:
+            part = direction[rows]
+            part *= momentum
+            part += fresh
+            np.vecdot(part, part, out=squares[1, rows])
+    size, length = (math.sqrt(float(a @ one)) for one in (squares[0], squares[int(momentum > 0)]))
+    return size, length
+
+
+def _moved(x: Array, direction: Array, share: float, a: Array, made: Array) -> float:
+    """The rows of x less a share of the direction, into ``made``; the root mean square of their lengths."""
+    squares = np.empty(len(x))
+    for rows in _bands(x):
+        part = made[rows]
+        np.multiply(direction[rows], share, out=part)
+        np.subtract(x[rows], part, out=part)
+        np.vecdot(part, part, out=squares[rows])
+    return math.sqrt(float(a @ squares))
+
+
+def _bands(rows: Array) -> Iterator[slice]:
+    """Rows that stay in the cache while something is done to them."""
+    return steps_of(len(rows), max(1, BAND // rows.shape[1]))
+
+
+def _thrown(
+    state: State, velocity: Array, a: Array, bath: Bath, share: float, most: float, kicks: Draw
+) -> float:
+    """The objective is taken for a parabola of this height and slope: its period sets time and friction."""
+    friction = 2.0 * bath.friction * math.sqrt(state.step / (2.0 * share))
+    heat = 2.0 * bath.temperature * state.value / state.x.shape[1]
+    move, state.direction = drifted(
+        state.direction, -velocity, math.sqrt(2.0 * share), friction, heat, kicks()
+    )
+    length = _length(move, a)
+    if length > most:
+        move, state.direction = (rows * (most / length) for rows in (move, state.direction))
+    state.come(state.x + move)
+    return min(length, most)
 
 
 def _length(rows: Array, a: Array) -> float:
     """The root mean square of the rows' lengths, of numbers whose squares are numbers."""
-    return math.sqrt(float(a @ np.einsum("ij,ij->i", rows, rows)))
+    return math.sqrt(float(a @ np.vecdot(rows, rows)))
 
 
 def _left(state: State, goal: float, pace: Pace) -> Note:

@@ -1,17 +1,30 @@
 """Flows of kernel discrepancies: over all pairs of rows, with noise against getting stuck."""
 
+import math
 from functools import partial
 from typing import Annotated, Literal
 
 import numpy as np
 
+from divmatch.errors import SettingError
 from divmatch.kernels.pairwise import Profile, ProfileName
 from divmatch.kernels.pulls import pulls
 from divmatch.matcher import Array, Fit, Watch
 from divmatch.samples import Samples
 from divmatch.settings import Setting
 from divmatch.transport.descent import Draw, Kind, Make, Pace, flowed
-from divmatch.transport.moving import FLOW, Every, Momentum, Step, Steps, Tol
+from divmatch.transport.inertia import bath_of
+from divmatch.transport.moving import (
+    FLOW,
+    Dynamics,
+    Every,
+    Friction,
+    Momentum,
+    Step,
+    Steps,
+    Temperature,
+    Tol,
+)
 
 Kernel = Annotated[
     Literal["imq", "gaussian", "rq"], Setting("kernel of the discrepancy, smooth where rows meet")
@@ -32,6 +45,11 @@ Noise = Annotated[
         unit="the bandwidth",
     ),
 ]
+Schedule = Annotated[
+    Literal["fixed", "adaptive"],
+    Setting("the kernel's width: fixed, or halved whenever what is left is sampling noise"),
+]
+WIDEST = 1e5  # of Q's spread
 SOME = 500  # rows of each sample that the median is taken of
 
 
@@ -50,20 +68,23 @@ class Discrepancy:
         """Value and gradient from one pass over the pairs with the particles and with Q's rows."""
         n = len(points)
         a = np.full(n, 1 / n) if self.a is None else self.a
-        pool = np.concatenate([points, self.y])
-        weights = np.zeros((len(pool), 2))
-        weights[:n, 0], weights[n:, 1] = self.sign * a, -self.sign * self.b
-        sums, velocity = pulls(self.profile, where, pool, weights)
-        return float(a @ (0.5 * sums[:, 0] + sums[:, 1])) + self.own, velocity
+        own, apart = pulls(self.profile, where, points, self.sign * a[:, None])
+        across, together = pulls(self.profile, where, self.y, -self.sign * self.b[:, None])
+        return float(a @ (0.5 * own[:, 0] + across[:, 0])) + self.own, apart + together
 
 
-def _fixed(profile: Profile, sign: float, *_: object) -> Make:
-    return lambda y, b, a: Discrepancy(y, b, a, profile, sign)
+def _fixed(profile: Profile, sign: float, *_: object) -> tuple[Make, ...]:
+    return (lambda y, b, a: Discrepancy(y, b, a, profile, sign),)
 
 
 def scale_of(bandwidth: float | str, start: Array, target: Array, unit: float) -> float:
     """The bandwidth in the frame's unit; the median is of rows at even steps of both samples."""
     if not isinstance(bandwidth, str):
+        if bandwidth > WIDEST * unit:
+            raise SettingError(
+                f"--bandwidth {bandwidth:g}: rows look the same to a kernel so much wider than Q, "
+                f"by rounding; choose one below {WIDEST * unit:g}"
+            )
         return bandwidth / unit
     some = np.concatenate([rows[:: -(-len(rows) // SOME)] for rows in (start, target)])
     squares = np.einsum("ij,ij->i", some, some)
@@ -72,10 +93,29 @@ def scale_of(bandwidth: float | str, start: Array, target: Array, unit: float) -
     return found or 1.0
 
 
+def widths(bandwidth: float, start: Array, target: Array) -> list[float]:
+    """From the samples' distance down to the bandwidth, by halves."""
+    gaps = (rows - target.mean(axis=0) for rows in (start, target))
+    apart = math.sqrt(sum(np.einsum("ij,ij->i", rows, rows).mean() for rows in gaps))
+    halvings = max(0, math.ceil(math.log2(apart / bandwidth))) if apart > 0 else 0
+    return [bandwidth * 2.0**k for k in range(halvings, -1, -1)]
+
+
 def _scaled(
-    name: ProfileName, bandwidth: float | str, start: Array, target: Array, unit: float
-) -> Make:
-    return _fixed(Profile(name, scale_of(bandwidth, start, target, unit)), 1.0)
+    name: ProfileName,
+    bandwidth: float | str,
+    schedule: str,
+    start: Array,
+    target: Array,
+    unit: float,
+) -> tuple[Make, ...]:
+    """Wide kernels first where the schedule is adaptive; then the median is that of Q's rows."""
+    if schedule == "fixed":
+        return _fixed(Profile(name, scale_of(bandwidth, start, target, unit)), 1.0)
+    last = scale_of(bandwidth, target, target, unit)
+    return tuple(
+        make for s in widths(last, start, target) for make in _fixed(Profile(name, s), 1.0)
+    )
 
 
 @FLOW.method("mmd", source="Arbel, Korba, Salim & Gretton 2019, arXiv 1906.04370", long=True)
@@ -86,8 +126,12 @@ def mmd(
     kernel: Kernel = "imq",
     bandwidth: Bandwidth = "median",
     noise: Noise = 0.0,
+    schedule: Schedule = "fixed",
     steps: Steps = 500,
     step: Step = 1.0,
+    dynamics: Dynamics = "gradient",
+    friction: Friction = None,
+    temperature: Temperature = None,
     tol: Tol = 0.5,
     every: Every = None,
     rng: "np.random.Generator",
@@ -101,6 +145,10 @@ def mmd(
     the gradient at x + β s u / √t with u normal, at the t-th step, and moves x: it finds Q's mass from
     further away. Then the objective is looked at in every tenth step, which has no noise.
 
+    --schedule adaptive begins with a kernel as wide as the samples are apart, and halves its width down
+    to --bandwidth, each time that the MMD of this width is at the noise of samples or falls no more. The
+    curve has the MMD of each width; what is reported is that of the last.
+
     Parameters
     ----------
     x, y : Samples
@@ -111,16 +159,24 @@ def mmd(
         s, above 0; or median, over rows of both samples as they are at the start.
     noise : float
         β, at least 0, in units of the bandwidth; 0 for none.
+    schedule : str
+        fixed, or adaptive: wide kernels first.
     steps : int
         As for the method sliced-riesz.
     step : float
+        As for the method sliced-riesz.
+    dynamics : str
+        As for the method sliced-riesz.
+    friction : float, optional
+        As for the method sliced-riesz.
+    temperature : float, optional
         As for the method sliced-riesz.
     tol : float
         As for the method sliced-riesz.
     every : int, optional
         As for the method sliced-riesz.
     rng : numpy.random.Generator
-        Draws the noise; unused otherwise.
+        Draws the noise; unused without.
     watch : Watch
         Is told the objective and the length of every step.
 
@@ -143,8 +199,9 @@ def mmd(
     >>> found.converged, found.points[:, 0].round(1).tolist()
     (True, [2.0, 3.0])
     """
-    family = partial(_scaled, kernel, bandwidth)
-    pace = Pace(steps, step, tol, every, noise=noise)
+    family = partial(_scaled, kernel, bandwidth, schedule)
+    bath = bath_of(dynamics, friction, temperature)
+    pace = Pace(steps, step, tol, every, noise=noise, bath=bath)
     return flowed(x, y, Kind("half the squared MMD", "1", 0.0, family), pace, rng, watch)
 
 
@@ -156,6 +213,9 @@ def energy(
     steps: Steps = 500,
     step: Step = 1.0,
     momentum: Momentum = 0.3,
+    dynamics: Dynamics = "gradient",
+    friction: Friction = None,
+    temperature: Temperature = None,
     tol: Tol = 0.5,
     every: Every = None,
     rng: "np.random.Generator",
@@ -176,6 +236,12 @@ def energy(
     step : float
         As for the method sliced-riesz.
     momentum : float
+        As for the method sliced-riesz.
+    dynamics : str
+        As for the method sliced-riesz.
+    friction : float, optional
+        As for the method sliced-riesz.
+    temperature : float, optional
         As for the method sliced-riesz.
     tol : float
         As for the method sliced-riesz.
@@ -211,4 +277,11 @@ def energy(
         1.0,
         partial(_fixed, Profile("distance", 1.0), -1.0),
     )
-    return flowed(x, y, kind, Pace(steps, step, tol, every, momentum), rng, watch)
+    return flowed(
+        x,
+        y,
+        kind,
+        Pace(steps, step, tol, every, momentum, bath=bath_of(dynamics, friction, temperature)),
+        rng,
+        watch,
+    )

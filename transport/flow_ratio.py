@@ -6,10 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from divmatch.errors import SettingError
 from divmatch.matcher import Array, Fit, Watch
 from divmatch.samples import Samples
 from divmatch.transport.descent import Draw, Kind, Make, Pace, flowed
-from divmatch.transport.moving import FLOW, Every, Step, Steps, Tol
+from divmatch.transport.moving import FLOW, Dynamics, Every, Step, Steps, Tol
 from divmatch.transport.ratio_critic import Critic
 
 MOST = 30.0  # of |ln p/q|, beyond which a ratio says nothing
@@ -62,8 +63,8 @@ class Ratio:
         return self.shape.value(of_x, of_y, a, self.b), self.shape.slope(of_x)[:, None] * pull
 
 
-def _family(shape: Shape, start: Array, target: Array, _: float) -> Make:
-    return lambda y, b, a: Ratio(y, b, a, shape, Critic(start, target))
+def _family(shape: Shape, start: Array, target: Array, _: float) -> tuple[Make, ...]:
+    return (lambda y, b, a: Ratio(y, b, a, shape, Critic(start, target)),)
 
 
 @FLOW.method(
@@ -77,6 +78,7 @@ def kl(
     *,
     steps: Steps = 500,
     step: Step = 1.0,
+    dynamics: Dynamics = "gradient",
     tol: Tol = 0.5,
     every: Every = None,
     rng: "np.random.Generator",
@@ -99,6 +101,8 @@ def kl(
         As for the method sliced-riesz.
     step : float
         As for the method sliced-riesz.
+    dynamics : str
+        gradient alone: the ratio has P's own density, which the noise of langevin would count again.
     tol : float
         As for the method sliced-riesz.
     every : int, optional
@@ -128,7 +132,7 @@ def kl(
     >>> found.converged
     True
     """
-    return _along("kl", x, y, Pace(steps, step, tol, every), rng, watch)
+    return _along("kl", x, y, Pace(steps, step, tol, every), dynamics, rng, watch)
 
 
 @FLOW.method("js", source="Gao et al. 2019, arXiv 1901.08469", long=True)
@@ -138,6 +142,7 @@ def js(
     *,
     steps: Steps = 500,
     step: Step = 1.0,
+    dynamics: Dynamics = "gradient",
     tol: Tol = 0.5,
     every: Every = None,
     rng: "np.random.Generator",
@@ -157,6 +162,8 @@ def js(
         As for the method sliced-riesz.
     step : float
         As for the method sliced-riesz.
+    dynamics : str
+        gradient alone: the ratio has P's own density, which the noise of langevin would count again.
     tol : float
         As for the method sliced-riesz.
     every : int, optional
@@ -186,7 +193,7 @@ def js(
     >>> found.converged
     True
     """
-    return _along("js", x, y, Pace(steps, step, tol, every), rng, watch)
+    return _along("js", x, y, Pace(steps, step, tol, every), dynamics, rng, watch)
 
 
 @FLOW.method("chi2", source="Gao et al. 2019, arXiv 1901.08469", long=True)
@@ -196,6 +203,7 @@ def chi2(
     *,
     steps: Steps = 500,
     step: Step = 1.0,
+    dynamics: Dynamics = "gradient",
     tol: Tol = 0.5,
     every: Every = None,
     rng: "np.random.Generator",
@@ -214,6 +222,8 @@ def chi2(
         As for the method sliced-riesz.
     step : float
         As for the method sliced-riesz.
+    dynamics : str
+        gradient alone: the ratio has P's own density, which the noise of langevin would count again.
     tol : float
         As for the method sliced-riesz.
     every : int, optional
@@ -243,12 +253,23 @@ def chi2(
     >>> found.converged
     True
     """
-    return _along("chi2", x, y, Pace(steps, step, tol, every), rng, watch)
+    return _along("chi2", x, y, Pace(steps, step, tol, every), dynamics, rng, watch)
 
 
 def _along(
-    name: str, x: Samples, y: Samples, pace: Pace, rng: "np.random.Generator", watch: Watch
+    name: str,
+    x: Samples,
+    y: Samples,
+    pace: Pace,
+    dynamics: str,
+    rng: "np.random.Generator",
+    watch: Watch,
 ) -> Fit:
+    if dynamics != "gradient":
+        raise SettingError(
+            f"--dynamics {dynamics}: --divergence {name} follows a ratio that has P's own density, which "
+            "noise would count again; choose mmd, energy, sinkhorn, sliced-riesz or sliced-w2"
+        )
     shape = SHAPES[name]
     kind = Kind(shape.title, shape.unit, 0.0, partial(_family, shape))
     return flowed(x, y, kind, pace, rng, watch)

@@ -11,7 +11,8 @@ from divmatch.settings import Setting
 from divmatch.transport import costs
 from divmatch.transport.descent import Draw, Kind, Make, Pace, flowed
 from divmatch.transport.entropic import Effort
-from divmatch.transport.moving import FLOW, Every, Step, Steps, Tol
+from divmatch.transport.inertia import bath_of
+from divmatch.transport.moving import FLOW, Dynamics, Every, Friction, Step, Steps, Temperature, Tol
 from divmatch.transport.problem import Regularised, Support, Term, averaged, between, within
 
 Share = Annotated[
@@ -55,12 +56,12 @@ def sent(points: Array, y: Support, g: Array, eps: float) -> Array:
     return averaged("sqeuclidean", points, y, g, eps)
 
 
-def _family(share: float, start: Array, target: Array, _: float) -> Make:
+def _family(share: float, start: Array, target: Array, _: float) -> tuple[Make, ...]:
     each = np.full(len(target), 1.0 / len(target))
     mean = costs.mean("sqeuclidean", target, target, each, each)
     if not mean > 0:
         mean = float(np.mean((start - target[0]) ** 2) * start.shape[1]) or 1.0
-    return partial(_made, share * mean)
+    return (partial(_made, share * mean),)
 
 
 def _made(eps: float, y: Array, b: Array | None, a: Array | None) -> Divergence:
@@ -75,6 +76,9 @@ def sinkhorn(
     eps: Share = 0.05,
     steps: Steps = 500,
     step: Step = 1.0,
+    dynamics: Dynamics = "gradient",
+    friction: Friction = None,
+    temperature: Temperature = None,
     tol: Tol = 0.5,
     every: Every = None,
     rng: "np.random.Generator",
@@ -96,6 +100,12 @@ def sinkhorn(
     steps : int
         As for the method sliced-riesz.
     step : float
+        As for the method sliced-riesz.
+    dynamics : str
+        As for the method sliced-riesz.
+    friction : float, optional
+        As for the method sliced-riesz.
+    temperature : float, optional
         As for the method sliced-riesz.
     tol : float
         As for the method sliced-riesz.
@@ -125,4 +135,11 @@ def sinkhorn(
     [2.0, 3.0]
     """
     kind = Kind("Sinkhorn divergence", "data unit^2", 2.0, partial(_family, eps))
-    return flowed(x, y, kind, Pace(steps, step, tol, every), rng, watch)
+    return flowed(
+        x,
+        y,
+        kind,
+        Pace(steps, step, tol, every, bath=bath_of(dynamics, friction, temperature)),
+        rng,
+        watch,
+    )

@@ -15,7 +15,19 @@ from divmatch.kernels.sliced_pulls import (
 from divmatch.matcher import Array, Fit, Watch
 from divmatch.samples import Samples
 from divmatch.transport.descent import Draw, Kind, Make, Pace, flowed
-from divmatch.transport.moving import FLOW, Every, Momentum, Projections, Step, Steps, Tol
+from divmatch.transport.inertia import bath_of
+from divmatch.transport.moving import (
+    FLOW,
+    Dynamics,
+    Every,
+    Friction,
+    Momentum,
+    Projections,
+    Step,
+    Steps,
+    Temperature,
+    Tol,
+)
 from divmatch.transport.sliced_riesz import constant
 
 Factors = tuple[float, float]  # of the value, and of the gradient
@@ -42,8 +54,8 @@ class Sliced:
         return own * value, out
 
 
-def _family(pull: Pull, count: int, factors: Factors, *_: object) -> Make:
-    return partial(_made, pull, count, factors)
+def _family(pull: Pull, count: int, factors: Factors, *_: object) -> tuple[Make, ...]:
+    return (partial(_made, pull, count, factors),)
 
 
 def _made(
@@ -63,6 +75,9 @@ def sliced_riesz(
     steps: Steps = 500,
     step: Step = 1.0,
     momentum: Momentum = 0.3,
+    dynamics: Dynamics = "gradient",
+    friction: Friction = None,
+    temperature: Temperature = None,
     tol: Tol = 0.5,
     every: Every = None,
     rng: "np.random.Generator",
@@ -84,6 +99,13 @@ def sliced_riesz(
     halvings the particles rest (W87), which is not converged, as running out of --steps is (W86).
     Samples whose means are more than ten spreads apart are brought together by a translation first.
 
+    --dynamics langevin gives rows inertia: dx = v dt, dv = −∇ dt − γ v dt + √(2 γ T) dB, with ∇ the
+    gradient, and each step solved exactly for a ∇ that stays as it is. A step lasts √(2 step F) / |∇|, as
+    long as a row at rest takes for Polyak's; γ is --friction times the critical one, and T such that
+    the noise has --temperature times F as kinetic energy: it cools down as P comes near, so that Q itself
+    is the limit. It takes about twice the steps of gradient; a warm bath of little friction looks around
+    for longer.
+
     Weights of P stay with their rows. Rows of P that are equal would stay together: they are parted by
     1e-9 of Q's spread (W11). Columns count by their scale.
 
@@ -96,15 +118,21 @@ def sliced_riesz(
     steps : int
         Most steps.
     step : float
-        Multiple of Polyak's step, above 0, at most 2.
+        Multiple of Polyak's step, above 0, at most 2; below 1 the flow is slower and smoother.
     momentum : float
         Share of the last direction that is added to the new one, in [0, 1).
+    dynamics : str
+        gradient: particle gradient descent; or langevin: underdamped, with inertia, friction and noise.
+    friction : float, optional
+        Of langevin: multiple of the critical friction, above 0; 1 unless given.
+    temperature : float, optional
+        Of langevin: kinetic energy of the noise as a share of the objective, in [0, 1); 0.1 unless given.
     tol : float
         Objective at which the flow stops, in units of that of two samples of one distribution.
     every : int, optional
         Keep the rows every so many steps; in .npz they stand beside the result.
     rng : numpy.random.Generator
-        Draws the directions.
+        Draws the directions, and langevin's noise.
     watch : Watch
         Is told the objective and the length of every step.
 
@@ -119,7 +147,9 @@ def sliced_riesz(
     O((n + m) d) memory.
 
     Source: Hertrich, Wald, Altekrüger & Hagemann 2024, Generative sliced MMD flows with Riesz kernels
-    (ICLR, arXiv 2305.11463), Theorem 2 and Algorithm 1; step: Polyak 1969 (USSR Comput. Math. 9).
+    (ICLR, arXiv 2305.11463), Theorem 2 and Algorithm 1; step: Polyak 1969 (USSR Comput. Math. 9). Particle
+    gradient descent: Daneshmand, Lee & Jin 2023 (ICML, arXiv 2302.04753). Langevin: Fu & Wilson 2024,
+    Mean-field underdamped Langevin dynamics and its space-time discretization (ICML, arXiv 2312.16360).
 
     Examples
     --------
@@ -131,7 +161,14 @@ def sliced_riesz(
     factor = constant(x.d)
     family = partial(_family, riesz_pull, projections, (factor, factor))
     kind = Kind("half the energy distance", "data unit", 1.0, family)
-    return flowed(x, y, kind, Pace(steps, step, tol, every, momentum), rng, watch)
+    return flowed(
+        x,
+        y,
+        kind,
+        Pace(steps, step, tol, every, momentum, bath=bath_of(dynamics, friction, temperature)),
+        rng,
+        watch,
+    )
 
 
 @FLOW.method(
@@ -147,6 +184,9 @@ def sliced_w2(
     projections: Projections = 100,
     steps: Steps = 500,
     step: Step = 1.0,
+    dynamics: Dynamics = "gradient",
+    friction: Friction = None,
+    temperature: Temperature = None,
     tol: Tol = 0.5,
     every: Every = None,
     rng: "np.random.Generator",
@@ -168,12 +208,18 @@ def sliced_w2(
         As for the method sliced-riesz.
     step : float
         As for the method sliced-riesz.
+    dynamics : str
+        As for the method sliced-riesz.
+    friction : float, optional
+        As for the method sliced-riesz.
+    temperature : float, optional
+        As for the method sliced-riesz.
     tol : float
         As for the method sliced-riesz.
     every : int, optional
         As for the method sliced-riesz.
     rng : numpy.random.Generator
-        Draws the directions.
+        Draws the directions, and langevin's noise.
     watch : Watch
         Is told the objective and the length of every step.
 
@@ -198,4 +244,11 @@ def sliced_w2(
     """
     family = partial(_family, quantile_pull, projections, (1.0, 2.0))
     kind = Kind("squared sliced Wasserstein distance", "data unit^2", 2.0, family)
-    return flowed(x, y, kind, Pace(steps, step, tol, every), rng, watch)
+    return flowed(
+        x,
+        y,
+        kind,
+        Pace(steps, step, tol, every, bath=bath_of(dynamics, friction, temperature)),
+        rng,
+        watch,
+    )

@@ -9,6 +9,9 @@ from divmatch.matcher import Array
 from divmatch.transport.bregman import Generator, nearest, powered, price, price_of_dropped
 
 Index = NDArray[np.intp]
+GROUPS = (
+    8  # of a row's numbers, times k: the more, the fewer numbers beside the k largest are looked at
+)
 FIRST = 64  # largest classes looked at before it is known how many a row keeps
 
 
@@ -29,7 +32,7 @@ class Kept:
 def top_places(rows: NDArray[np.floating], k: int) -> tuple[Index, NDArray[np.bool_]]:
     """The k largest of every row, in the order of their places, first ones of equals; and who has ties.
 
-    Time: one partial sort and one comparison of a row.
+    Time: two comparisons of a row, and a partial sort of few of its numbers.
     """
     classes = rows.shape[1]
     places = np.empty((len(rows), k), dtype=np.intp)
@@ -38,15 +41,31 @@ def top_places(rows: NDArray[np.floating], k: int) -> tuple[Index, NDArray[np.bo
         places[:] = np.arange(classes)
         return places, tied
     for i, row in enumerate(rows):
-        edge = np.partition(row, classes - k)[classes - k]
-        found = np.flatnonzero(row >= edge)
+        likely = likely_places(row, k)
+        values = row[likely]
+        edge = np.partition(values, len(values) - k)[len(values) - k]
+        within = values >= edge
+        found = likely[within]
         if len(found) > k:
-            above = row[found] > edge
+            above = values[within] > edge
             equals = found[~above][: k - int(above.sum())]
             found = np.sort(np.concatenate([found[above], equals]))
             tied[i] = True
         places[i] = found
     return places, tied
+
+
+def likely_places(row: NDArray[np.floating], k: int) -> Index:
+    """Places with the k largest of a row, and all equals of these, among them: a few more than k.
+
+    The numbers are dealt out to groups; k of their maxima, and so k numbers, reach the k-th largest maximum.
+    """
+    groups = GROUPS * k
+    if len(row) < 4 * groups:
+        return np.arange(len(row))
+    whole = len(row) - len(row) % groups
+    best = row[:whole].reshape(-1, groups).max(axis=0)
+    return np.flatnonzero(row >= np.partition(best, groups - k)[groups - k])
 
 
 def penalised(masses: Array, of: Generator, worth: float) -> Kept:
@@ -77,7 +96,7 @@ def penalised(masses: Array, of: Generator, worth: float) -> Kept:
         k = int(counts[row])
         classes[row, :k], top[row, :k] = place[:k], sizes[:k]
         tied[row] = k < len(sizes) and sizes[k] == sizes[k - 1]
-    return priced(classes, top, tied, of, price_of_all(masses, of))
+    return priced(classes, top, tied, of, price_of_all(masses, of, 1.0, sums(masses, of)[1]))
 
 
 def best_counts(values: Array, of: Generator, worth: float) -> Index:
@@ -102,8 +121,29 @@ def _price_at(values: Array, k: Index, of: Generator) -> Array:
     return price(inside, nearest(inside, of), of) - np.asarray(saved)
 
 
-def price_of_all(masses: NDArray[np.floating], of: Generator, totals: Array | float = 1.0) -> Array:
-    """What dropping every class of rows would cost, (B,), of numbers that sum to ``totals``.
+def sums(rows: NDArray[np.floating], of: Generator) -> tuple[Array, Array]:
+    """Σ p of rows of numbers, and Σ p^a where `price_of_all` wants it; else ones.
+
+    One row at a time stays in the cache, and products add up as they are made.
+    """
+    if of.power == 1.0 or not of.drops:
+        return rows.sum(axis=1, dtype=np.float64), np.ones(len(rows))
+    totals, powers = np.empty(len(rows)), np.empty(len(rows))
+    numbers = np.empty(rows.shape[1])
+    for i, row in enumerate(rows):
+        np.copyto(numbers, row)
+        totals[i] = numbers.sum()
+        if of.power > 1.0:
+            powers[i] = numbers @ powered(numbers, of.power - 1.0)
+        else:
+            powers[i] = powered(numbers, of.power).sum()
+    return totals, powers
+
+
+def price_of_all(
+    masses: NDArray[np.floating], of: Generator, totals: Array | float, powers: Array
+) -> Array:
+    """What dropping every class of rows would cost, (B,), of numbers with these `sums`.
 
     Of a divergence that is infinite for a dropped class, how many there are. With kl it is 1.
     """
@@ -112,9 +152,7 @@ def price_of_all(masses: NDArray[np.floating], of: Generator, totals: Array | fl
     if of.power == 1.0:
         return np.ones(len(masses))
     a = of.power
-    rows = (row.astype(np.float64) for row in masses)  # one at a time stays in the cache
-    every = np.array([_power_sum(row, a) for row in rows])
-    return np.asarray(every / totals**a / (a * (a - 1.0) if of.dual else a))
+    return np.asarray(powers / totals**a / (a * (a - 1.0) if of.dual else a))
 
 
 def priced(
@@ -130,8 +168,3 @@ def priced(
     else:
         cost = np.where(every > (top > 0).sum(axis=1), np.inf, cost)
     return Kept(classes, q, (q > 0).sum(axis=1), cost, int(tied.sum()))
-
-
-def _power_sum(row: Array, a: float) -> float:
-    """Σ p^a, a above 0."""
-    return float(powered(row, a).sum())

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from divmatch.kernels.cpu.jit import compiled
+from divmatch.kernels.cpu.jit import compiled, inlined
 
 Array = NDArray[np.float64]
 
@@ -13,35 +13,51 @@ def riesz_walk(line: Array, nodes: Array, a: Array, b: Array, out: Array) -> flo
     return float(walked(line, nodes, a, b, out))
 
 
+@inlined
+def mass(weights: Array, k: int, each: float) -> float:
+    """Of the k-th number."""
+    return weights[k] if len(weights) else each
+
+
 @compiled
 def walked(line: Array, nodes: Array, a: Array, b: Array, out: Array) -> float:
-    """Masses and moments below and up to each number grow along the line."""
+    """Which line goes on is no branch, for nobody could foresee it."""
     n, m = len(line), len(nodes)
     each_x, each_y = 1.0 / n, 1.0 / m
-    whole = own = value = 0.0
-    for j in range(m):
-        mass = b[j] if len(b) else each_y
-        whole += mass * nodes[j]
-        value -= mass * nodes[j] * (2.0 * own + mass - 1.0)
-        own += mass
-    mass_low = moment_low = mass_high = moment_high = before = 0.0
-    low = high = 0
-    for i in range(n):
-        x, weight = line[i], a[i] if len(a) else each_x
-        while low < m and nodes[low] < x:
-            mass = b[low] if len(b) else each_y
-            mass_low += mass
-            moment_low += mass * nodes[low]
-            low += 1
-        if high < low:
-            high, mass_high, moment_high = low, mass_low, moment_low
-        while high < m and nodes[high] == x:
-            mass = b[high] if len(b) else each_y
-            mass_high += mass
-            moment_high += mass * nodes[high]
-            high += 1
-        pull = (mass_low + mass_high - 1.0) - (2.0 * before + weight - 1.0)
-        value += weight * (x * pull - (moment_low + moment_high))
-        before += weight
-        out[i] = pull
-    return value + whole
+    below_x = below_y = value = equal = 0.0
+    before = min(line[0], nodes[0])
+    met = before - 1.0
+    i = j = 0
+    while i < n and j < m:
+        x, y = line[i], nodes[j]
+        other = int(y < x)
+        here = y if y < x else x
+        gap = below_x - below_y
+        value += (here - before) * gap * gap
+        before = here
+        own = mass(a, i, each_x)
+        out[i] = 2.0 * (below_y - below_x) - own
+        if x == y:
+            if x != met:
+                met, equal, k = x, 0.0, j
+                while k < m and nodes[k] == x:
+                    equal += mass(b, k, each_y)
+                    k += 1
+            out[i] += equal
+        below_x += (1 - other) * own
+        below_y += other * mass(b, j, each_y)
+        i += 1 - other
+        j += other
+    for k in range(i, n):
+        gap = below_x - below_y
+        value += (line[k] - before) * gap * gap
+        before = line[k]
+        own = mass(a, k, each_x)
+        out[k] = 2.0 * (below_y - below_x) - own
+        below_x += own
+    for k in range(j, m):
+        gap = below_x - below_y
+        value += (nodes[k] - before) * gap * gap
+        before = nodes[k]
+        below_y += mass(b, k, each_y)
+    return value

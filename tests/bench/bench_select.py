@@ -11,6 +11,7 @@ from pathlib import Path
 from tests.bench.measure import DIVMATCH, peak_mb, run
 
 ROWS, CLASSES, KEPT = 10_000, 32_000, 50
+BLOCK = 32  # rows at a time, as the command takes them
 GENERATORS = ("kl", "alpha:1.5")
 
 
@@ -86,11 +87,11 @@ def _one(folder: str, generator: str) -> None:
     )
 
     def ours() -> None:
-        for load in matrix.blocks(16):
+        for load in matrix.blocks(BLOCK):
             applied(load(), wanted, "rows", 0, lambda row, rows: "")
 
     def peer() -> None:
-        for load in matrix.blocks(16):
+        for load in matrix.blocks(BLOCK):
             np.partition(load(), CLASSES - KEPT, axis=1)
 
     def timed(work: object) -> float:

@@ -278,6 +278,42 @@ def test_a_checkpoint_of_another_fit_is_refused(tmp_path):
         watch(tmp_path / "c.npz", "b").kept()
 
 
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        lambda whole: b"",
+        lambda whole: whole[: len(whole) // 2],
+        lambda whole: whole[:60] + bytes([whole[60] ^ 255]) + whole[61:],
+        lambda whole: b"\x93NUMPY\x01\x00",
+    ],
+)
+def test_a_spoilt_checkpoint_is_refused(tmp_path, spoilt):
+    path = tmp_path / "c.npz"
+    watch(path).keep(lambda: {"state": np.arange(3.0)})
+    path.write_bytes(spoilt(path.read_bytes()))
+    with pytest.raises(DivmatchError, match="is no checkpoint"):
+        watch(path).kept()
+
+
+def test_a_checkpoint_that_cannot_be_written_is_refused_before_the_fit(here):
+    code, _, errors = here("match flow p.npy q.npy --checkpoint nowhere/c.npz")
+    assert code == 4
+    assert "no such folder" in errors
+
+
+@pytest.mark.parametrize("name", ["-", "/dev/full"])
+def test_a_checkpoint_is_a_file(here, name):
+    code, _, errors = here(f"match flow p.npy q.npy --checkpoint {name}")
+    assert code == 2
+    assert "expected the name of a file" in errors
+
+
+def test_a_checkpoint_is_no_output(here):
+    code, _, errors = here("match flow p.npy q.npy --checkpoint m.npz -o m.npz")
+    assert code == 2
+    assert "named twice" in errors
+
+
 def test_a_checkpoint_is_gone_at_the_end(tmp_path):
     made = watch(tmp_path / "c.npz")
     made.keep(lambda: {"state": np.arange(3.0)})

@@ -8,7 +8,7 @@ from divmatch.kernels import cpu, gpu
 from divmatch.kernels.execution import executing
 from divmatch.kernels.pairwise import Profile
 from divmatch.kernels.pulls import pulls
-from divmatch.kernels.sliced_pulls import Masses, pulled, quantile_pull, riesz_pull
+from divmatch.kernels.sliced_pulls import Masses, ordered, pulled, quantile_pull, riesz_pull
 from tests.reference.flows import KERNELS, half_energy, mean, slopes, w2_on_line
 from tests.tolerances import ROUNDING, SAME
 
@@ -78,6 +78,16 @@ def test_riesz_pull_parts_equal_numbers():
     assert riesz_pull(np.zeros(3), np.zeros(3), Masses(None, None))[1].tolist() == pytest.approx(
         [2 / 3, 0, -2 / 3]
     )
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 1000])
+def test_order_of_numbers_is_that_of_their_sort(n):
+    numbers = np.append(rows(n, 1)[:, 0], 0.0)
+    assert ordered(numbers).tolist() == np.argsort(numbers).tolist()
+
+
+def test_equal_numbers_are_all_there_in_their_order():
+    assert sorted(ordered(np.array([-2.0, 0.0, -2.0, -0.0, 7.0]))[:2].tolist()) == [0, 2]
 
 
 @pytest.mark.parametrize("ties", [False, True])

@@ -14,6 +14,7 @@ from divmatch.errors import DivmatchError
 from divmatch.projection import project
 from divmatch.transport.bregman import generator_named, nearest, price, price_of_dropped
 from divmatch.transport.cyclic import Box, Marginal, Moments
+from divmatch.transport.truncation import top_places
 from tests.tolerances import ROUNDING, SAME, SOLVER
 
 P = np.array([0.4, 0.3, 0.15, 0.1, 0.05])
@@ -333,6 +334,22 @@ def test_contradicting_constraints_decide_nothing(there):
     code, _, errors = there(line)
     assert code == 3
     assert "warning[W83]: 300 rows met the constraints not within" in errors
+
+
+@pytest.mark.parametrize("levels", [3, 40, 10**6])
+def test_largest_of_many_classes_are_those_of_a_stable_sort(levels):
+    """2,000 classes are dealt out to groups; equal masses are kept from the left."""
+    rows = np.random.default_rng(levels).integers(0, levels, size=(5, 2003)) / levels
+    places, tied = top_places(rows.astype(np.float32), 7)
+    order = np.argsort(-rows, axis=1, kind="stable")
+    assert places.tolist() == np.sort(order[:, :7], axis=1).tolist()
+    cut = np.take_along_axis(rows, order[:, 6:8], axis=1)
+    assert tied.tolist() == (cut[:, 0] == cut[:, 1]).tolist()
+
+
+def test_negative_masses_are_refused_before_their_roots_are_taken():
+    with pytest.raises(DivmatchError, match="row 0"):
+        project([[1.5, -0.5]], top_k=1, generator="alpha:1.5")
 
 
 def test_ties_are_told(there):
