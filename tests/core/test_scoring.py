@@ -320,7 +320,7 @@ def test_program_that_answers_while_it_reads_is_not_waited_for(program):
         ("junk", "line 0 of its answer has 1 number, expected 2"),
         ("nan", "the score of row 0, column 1 is nan"),
         ("few", "line 0 of its answer has 1 number, expected 2"),
-        ("many", "more lines than the 4 rows that it was asked for"),
+        ("many", "more lines than"),
         ("early", "more lines than"),
     ],
 )
