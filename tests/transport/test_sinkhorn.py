@@ -121,6 +121,21 @@ def test_gaussian_truth_is_the_published_number():
     assert gaussian.sinkhorn(*moments, 1.0) == pytest.approx(1.246606148, abs=1e-9)
 
 
+def plane(covariance):
+    """Points of a square grid, with the weights of a Gaussian's density."""
+    axis = np.arange(-10.2, 10.3, 0.6)
+    points = np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2)
+    weights = np.exp(-0.5 * np.einsum("ij,ij->i", points @ np.linalg.inv(covariance), points))
+    kept = weights > 1e-9
+    return points[kept], weights[kept]
+
+
+def test_gaussians_on_a_plane():
+    (x, a), (y, b) = plane(np.array([[2.0, 1.0], [1.0, 2.0]])), plane(np.diag([1.0, 3.0]))
+    found = divmatch.sinkhorn(x, y, weights_x=a, weights_y=b, eps=absolute(1.0), debiased=False)
+    assert found.value == pytest.approx(2.836867049, abs=1e-6)
+
+
 @METHODS
 @pytest.mark.parametrize("eps", [10.0, 0.05, 1e-3])
 def test_a_shift_costs_its_square(method, eps):
