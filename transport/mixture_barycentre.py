@@ -129,17 +129,10 @@ def costs(p: Components, q: Components, cost: str) -> Array:
 
 
 def _rooted(covariances: Array) -> tuple[Array, Array]:
-    """Symmetric square roots, and the sorted roots of the eigenvalues."""
+    """Symmetric square roots of one covariance or of many, and the sorted roots of the eigenvalues."""
     values, vectors = np.linalg.eigh(covariances)
     lengths = np.sqrt(np.maximum(values, 0.0))
-    return (vectors * lengths[:, None, :]) @ vectors.transpose(0, 2, 1), lengths
-
-
-def _root(covariances: Array) -> Array:
-    """The symmetric square root of one covariance or of many."""
-    values, vectors = np.linalg.eigh(covariances)
-    lengths = np.sqrt(np.maximum(values, 0.0))
-    return np.asarray((vectors * lengths[..., None, :]) @ np.swapaxes(vectors, -1, -2))
+    return (vectors * lengths[..., None, :]) @ vectors.swapaxes(-1, -2), lengths
 
 
 def check_regular(mixture: Components, cost: str, name: str) -> None:
@@ -193,7 +186,7 @@ def _by_w2(group: Components, start: tuple[Array, Array], rounds: int) -> tuple[
         lengths = np.sqrt(np.where(live, values, 0.0))
         inverse = np.divide(1.0, lengths, out=np.zeros_like(lengths), where=live)
         half, back = ((vectors * by) @ vectors.T for by in (lengths, inverse))
-        middle = np.einsum("k,kij->ij", group.shares, _root(half @ group.covariances @ half))
+        middle = np.einsum("k,kij->ij", group.shares, _rooted(half @ group.covariances @ half)[0])
         turned = back @ middle
         after = turned @ turned.T
         moved = float(np.abs(after - spread).max())
@@ -219,7 +212,7 @@ def _by_jeffreys(group: Components, start: tuple[Array, Array], rounds: int) -> 
     for _ in range(rounds):
         own = np.linalg.inv(spread)
         mean = np.linalg.solve(own + precision, own @ centre + leaned)
-        after = back.T @ _root(lower.T @ _second(group, mean) @ lower) @ back
+        after = back.T @ _rooted(lower.T @ _second(group, mean) @ lower)[0] @ back
         moved = float(np.abs(after - spread).max())
         spread = after
         if moved <= STILL * float(np.abs(after).max()):
