@@ -19,6 +19,7 @@ from divmatch.randomness import stream
 from divmatch.record import UNDECIDED, Interval, Note, Result
 from divmatch.samples import Samples
 from divmatch.transport.gaussian_mixture import shared
+from divmatch.transport.mixture_barycentre import rooted
 from divmatch.transport.mixture_reduction import Reduced, mixture_w2
 
 Array = NDArray[np.float64]
@@ -171,12 +172,11 @@ def drawn(mixture: Components, count: int, rng: "np.random.Generator") -> Array:
     bounds = np.cumsum(mixture.shares)
     places = np.searchsorted(bounds / bounds[-1], rng.random(count), side="right")
     normal = rng.standard_normal((count, mixture.d))
-    values, vectors = np.linalg.eigh(mixture.covariances)
-    roots = vectors * np.sqrt(np.maximum(values, 0.0))[:, None, :]
+    roots, _ = rooted(mixture.covariances)
     made = mixture.means[places]
     for k, root in enumerate(roots):
         mine = places == k
-        made[mine] += normal[mine] @ root.T
+        made[mine] += normal[mine] @ root
     return made
 
 

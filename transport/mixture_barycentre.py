@@ -84,7 +84,7 @@ class Wasserstein(Costs):
 
     def __init__(self, p: Components) -> None:
         super().__init__(p)
-        self.roots, self.lengths = _rooted(p.covariances)
+        self.roots, self.lengths = rooted(p.covariances)
 
     def to(self, q: Components) -> Array:
         """The squared distances."""
@@ -92,7 +92,7 @@ class Wasserstein(Costs):
 
     def under(self, q: Components, limits: Array) -> Array:
         """Lower bounds, and the squared distances where these are below the limit."""
-        return self._under(q, limits, *_rooted(q.covariances))
+        return self._under(q, limits, *rooted(q.covariances))
 
     def _under(self, q: Components, limits: Array, roots: Array, lengths: Array) -> Array:
         made = self._gaps(q) + _squares(self.lengths, lengths)
@@ -106,7 +106,7 @@ class Wasserstein(Costs):
 
     def nearest(self, q: Components) -> tuple[NDArray[np.intp], Array]:
         """Only pairs whose lower bound is below the row's least upper bound are computed."""
-        roots, lengths = _rooted(q.covariances)
+        roots, lengths = rooted(q.covariances)
         flat = self.roots.reshape(len(self.roots), -1)
         most = self._gaps(q) + _squares(flat, roots.reshape(len(roots), -1))
         slack = ROUNDING * float(most.max())
@@ -128,7 +128,7 @@ def costs(p: Components, q: Components, cost: str) -> Array:
     return COSTS[cost](p).to(q)
 
 
-def _rooted(covariances: Array) -> tuple[Array, Array]:
+def rooted(covariances: Array) -> tuple[Array, Array]:
     """Symmetric square roots of one covariance or of many, and the sorted roots of the eigenvalues."""
     values, vectors = np.linalg.eigh(covariances)
     lengths = np.sqrt(np.maximum(values, 0.0))
@@ -186,7 +186,7 @@ def _by_w2(group: Components, start: tuple[Array, Array], rounds: int) -> tuple[
         lengths = np.sqrt(np.where(live, values, 0.0))
         inverse = np.divide(1.0, lengths, out=np.zeros_like(lengths), where=live)
         half, back = ((vectors * by) @ vectors.T for by in (lengths, inverse))
-        middle = np.einsum("k,kij->ij", group.shares, _rooted(half @ group.covariances @ half)[0])
+        middle = np.einsum("k,kij->ij", group.shares, rooted(half @ group.covariances @ half)[0])
         turned = back @ middle
         after = turned @ turned.T
         moved = float(np.abs(after - spread).max())
@@ -212,7 +212,7 @@ def _by_jeffreys(group: Components, start: tuple[Array, Array], rounds: int) -> 
     for _ in range(rounds):
         own = np.linalg.inv(spread)
         mean = np.linalg.solve(own + precision, own @ centre + leaned)
-        after = back.T @ _rooted(lower.T @ _second(group, mean) @ lower)[0] @ back
+        after = back.T @ rooted(lower.T @ _second(group, mean) @ lower)[0] @ back
         moved = float(np.abs(after - spread).max())
         spread = after
         if moved <= STILL * float(np.abs(after).max()):
