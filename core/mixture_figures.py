@@ -14,7 +14,7 @@ from divmatch.inference import infer
 from divmatch.intervals import normal_quantile
 from divmatch.matcher import Watch
 from divmatch.mixture_fits import Made, Plan, made_of, unconverged
-from divmatch.mixtures import Components, StoredMixture, stored
+from divmatch.mixtures import Components, StoredMixture
 from divmatch.randomness import stream
 from divmatch.record import UNDECIDED, Interval, Note, Result
 from divmatch.samples import Samples
@@ -118,8 +118,8 @@ def _compared(made: Made, plan: Plan, rows: Samples) -> Seen:
     """The whole mixture where it was reduced, else one Gaussian, against what was made."""
     first = made.whole
     if plan.reduce is None:
-        held = stored(made.whole)
-        first = Components(np.ones(1), held.mean[None], held.covariance[None])
+        mean = made.whole.mean
+        first = Components(np.ones(1), mean[None], made.whole.spread(mean)[None])
     return Seen(rows, first, made.after)
 
 

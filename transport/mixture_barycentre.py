@@ -137,14 +137,10 @@ def rooted(covariances: Array) -> tuple[Array, Array]:
 
 def check_regular(mixture: Components, cost: str, name: str) -> None:
     """Costs in nats are infinite where a Gaussian has no density."""
-    if cost == "w2":
-        return
-    try:
-        np.linalg.cholesky(mixture.covariances)
-    except np.linalg.LinAlgError:
+    if cost != "w2" and not mixture.regular:
         raise InconclusiveError(
             f"{name}: a covariance is singular, and the cost {cost} infinite or undefined; choose w2"
-        ) from None
+        )
 
 
 # -------------------------------------------------------------------------------------- barycentres
@@ -164,15 +160,7 @@ def barycentre(
 
 def _by_kl(group: Components, start: tuple[Array, Array], rounds: int) -> tuple[Array, Array]:
     """The Gaussian with the group's moments."""
-    mean = group.shares @ group.means
-    return mean, _second(group, mean)
-
-
-def _second(group: Components, mean: Array) -> Array:
-    """Σ w (A + Δ Δ')."""
-    gaps = group.means - mean
-    within = np.einsum("k,kij->ij", group.shares, group.covariances)
-    return np.asarray(within + (gaps.T * group.shares) @ gaps)
+    return group.mean, group.spread(group.mean)
 
 
 def _by_w2(group: Components, start: tuple[Array, Array], rounds: int) -> tuple[Array, Array]:
@@ -193,7 +181,7 @@ def _by_w2(group: Components, start: tuple[Array, Array], rounds: int) -> tuple[
         spread = after
         if moved <= STILL * float(np.abs(after).max()):
             break
-    return group.shares @ group.means, spread
+    return group.mean, spread
 
 
 def _by_jeffreys(group: Components, start: tuple[Array, Array], rounds: int) -> tuple[Array, Array]:
@@ -206,13 +194,13 @@ def _by_jeffreys(group: Components, start: tuple[Array, Array], rounds: int) -> 
     inverses = np.linalg.inv(group.covariances)
     precision = np.einsum("k,kij->ij", group.shares, inverses)
     leaned = np.einsum("k,kij,kj->i", group.shares, inverses, group.means)
-    centre = group.shares @ group.means
+    centre = group.mean
     lower = np.linalg.cholesky(precision)
     back = np.linalg.inv(lower)
     for _ in range(rounds):
         own = np.linalg.inv(spread)
         mean = np.linalg.solve(own + precision, own @ centre + leaned)
-        after = back.T @ rooted(lower.T @ _second(group, mean) @ lower)[0] @ back
+        after = back.T @ rooted(lower.T @ group.spread(mean) @ lower)[0] @ back
         moved = float(np.abs(after - spread).max())
         spread = after
         if moved <= STILL * float(np.abs(after).max()):
