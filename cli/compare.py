@@ -16,7 +16,6 @@ from divmatch.cli.report import Report, drawn, short, verdict_lines
 from divmatch.cli.session import Session, notes_of
 from divmatch.cli.several import (
     chosen_metric,
-    inputs_of,
     metric_option,
     presented,
     read_all,
@@ -149,7 +148,7 @@ def report(session: Session, samples: Sequence[Samples], results: list[Result]) 
     session.settings["nearer"] = nearer(results[-1])
     made = gate.verdict(results[-1:], session.limits())
     return session.report(
-        inputs_of(session, samples, ROLES),
+        session.inputs(samples, ROLES),
         results,
         made and session.overridden(made),
         text=text_of,

@@ -17,7 +17,7 @@ from divmatch.cli.options import (
     option,
     output_options,
 )
-from divmatch.cli.session import Session, labelled, notes_of
+from divmatch.cli.session import Session, labelled, notes_of, with_notes
 from divmatch.declaration import Family, Method
 from divmatch.errors import SampleError, SettingError
 from divmatch.estimator import Estimator, Quantity, quantity
@@ -317,18 +317,12 @@ def finish(
 ) -> int:
     """Units, warnings, verdict, outputs, exit code."""
     from divmatch.inference import in_bits
-    from divmatch.provenance import input_info
 
     if session.options.get("unit") == "bits":
         results = [in_bits(result) for result in results]
     read, x = notes_of(*samples), samples[0]
     results = [
-        replace(
-            result,
-            unit=labelled(result.unit, session.reading(), x),
-            warnings=(*read, *result.warnings),
-            status="warn" if read and result.status == "ok" else result.status,
-        )
+        replace(with_notes(result, read), unit=labelled(result.unit, session.reading(), x))
         for result in results
     ]
     session.settings |= {"level": session.options["level"], "scale": x.origin.get("scale", "none")}
@@ -336,8 +330,5 @@ def finish(
         session.warn(result.warnings if result is results[0] else result.warnings[len(read) :])
         for key, value in result.params.items():
             session.explain(f"{result.metric}: {key} = {value}")
-    roles = list(zip(samples, "pq", strict=False))
-    inputs = [{"role": role, "name": one.name} for one, role in roles]
-    if session.needs_inputs():
-        inputs = [input_info(one, role) for one, role in roles]
+    inputs = session.inputs(samples, "pq"[: len(samples)])
     return session.report(inputs, results, session.verdict(results), text=text, forms=forms)

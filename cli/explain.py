@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from divmatch.cli import gate
 from divmatch.cli.command import Command
 from divmatch.cli.estimate import pair_sections
 from divmatch.cli.explain_rows import check_rows, write_rows
 from divmatch.cli.explain_text import text_of
 from divmatch.cli.options import Number, WholeNumber, option
 from divmatch.cli.render import value_of
-from divmatch.cli.session import Session, notes_of
-from divmatch.cli.test import ALPHA, check_permutations, significance
+from divmatch.cli.session import Session, notes_of, with_notes
+from divmatch.cli.test import ALPHA, check_permutations, decided
 from divmatch.errors import InconclusiveError
 from divmatch.record import Interval, Note, Result, Test
 from divmatch.samples import Samples
@@ -71,27 +70,15 @@ def prepared(options: Mapping[str, Any]) -> Session:
 
 def reported(session: Session, results: list[Result], x: Samples, y: Samples) -> int:
     """Warnings, outputs, exit code; limits are of the whole."""
-    from divmatch.provenance import input_info
-
     options, read = session.options, notes_of(x, y)
-    first = results[0]
-    status = "warn" if read and first.status == "ok" else first.status
-    results[0] = replace(first, warnings=(*read, *first.warnings), status=status)
+    results[0] = with_notes(results[0], read)
     for one in results:
         session.warn(one.warnings)
     names = ("level", "bins", "top", "alpha")
     session.settings |= {name: options[name] for name in names}
-    roles = list(zip((x, y), "pq", strict=True))
-    inputs = [{"role": role, "name": one.name} for one, role in roles]
-    if session.needs_inputs():
-        inputs = [input_info(one, role) for one, role in roles]
-    made = gate.verdict(results[:1], session.limits())
-    rules = [] if made is None else made["rules"]
-    if options["alpha"] is not None:
-        rules = [*rules, significance(results[0], options["alpha"])]
-    verdict = session.overridden(gate.combined(rules)) if rules else None
+    verdict = decided(session, results[0], results[0])
     forms = {"value": lambda report: value_of(replace(report, results=report.results[:1]))}
-    return session.report(inputs, results, verdict, text=text_of, forms=forms)
+    return session.report(session.inputs((x, y), "pq"), results, verdict, text=text_of, forms=forms)
 
 
 def undecided(x: Samples, y: Samples, error: Exception) -> Result:

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from divmatch.cli.plans import archive
 from divmatch.cli.score_rows import column_of, scaled
 from divmatch.errors import SettingError
 from divmatch.samples import Samples
@@ -31,8 +32,7 @@ def write_rows(path: str, x: Samples, y: Samples, *, mkdir: bool) -> None:
             arrays = {
                 f"{what}_{k}": v for k, r, w in both for what, v in (("row", r), ("witness", w))
             }
-            named: Any = arrays
-            np.savez(file, **named)
+            file.write(archive(arrays))
             return
         table: dict[str, Any] = {
             "sample": np.repeat([x.name, y.name], [x.n, y.n]).tolist(),

@@ -161,7 +161,7 @@ def moved(block: Any, passage: Any, stored: Any, totals: Totals) -> NDArray[np.f
     made = stored.made(points)
     own = stored.scaling.undone(made)
     if not np.isfinite(own).all():
-        row = block.start + int(np.flatnonzero(~np.isfinite(own).all(axis=1))[0])
+        row = block.number(int(np.flatnonzero(~np.isfinite(own).all(axis=1))[0]))
         raise SampleError(
             f"{passage.name}: numbers {at_row(row)} are too large for this map; correct or remove it"
         )

@@ -28,7 +28,7 @@ from divmatch.cli.options import (
     progress_option,
 )
 from divmatch.cli.progress import Progress
-from divmatch.cli.session import Session, labelled, notes_of
+from divmatch.cli.session import Session, labelled, notes_of, with_notes
 from divmatch.errors import InconclusiveError, SettingError
 from divmatch.record import Note, Result, finite
 from divmatch.samples import Samples
@@ -292,12 +292,6 @@ def report(session: Session, of: Any, found: Any, watch: Any, x: Samples, y: Sam
     return code
 
 
-def with_notes(result: Result, notes: tuple[Note, ...]) -> Result:
-    """The result with what reading the files had to say."""
-    status = "warn" if notes and result.status == "ok" else result.status
-    return replace(result, warnings=(*notes, *result.warnings), status=status)
-
-
 def settings_of(session: Session, of: Any, found: Any, x: Samples) -> dict[str, Any]:
     """What the record says about the fit."""
     from divmatch.match import sizes
@@ -357,9 +351,4 @@ def undecided(
 
 def inputs_of(session: Session, x: Samples, y: Samples | None) -> list[dict[str, Any]]:
     """The files; fingerprints only for the format that carries them."""
-    from divmatch.provenance import input_info
-
-    roles = [(one, role) for one, role in ((x, "p"), (y, "q")) if one is not None]
-    if session.needs_inputs():
-        return [input_info(one, role) for one, role in roles]
-    return [{"role": role, "name": one.name, "rows_used": one.n} for one, role in roles]
+    return session.inputs([x], "p") if y is None else session.inputs([x, y], "pq")

@@ -9,7 +9,7 @@ import click
 from divmatch.catalogue import QUANTITIES
 from divmatch.cli.command import Command
 from divmatch.cli.match_command import check_files
-from divmatch.cli.match_options import shown_options
+from divmatch.cli.match_options import checkpoint_option, shown_options
 from divmatch.cli.options import (
     WholeNumber,
     choice,
@@ -161,24 +161,10 @@ def identity(session: Session, plan: Any, inputs: Sequence[Any], held_out: Any) 
 # ----------------------------------------------------------------------------------------- command
 
 
-def mixture_output_options() -> list[click.Parameter]:
-    """The shared ones; -o takes the mixture too."""
-    made = output_options()
-    for parameter in made:
-        if isinstance(parameter, click.Option) and parameter.name == "output":
-            parameter.help = (
-                "Write FILE: the mixture as .npz, the report as .json .ndjson .csv .tsv .md .txt .xml "
-                ".parquet."
-            )
-    shown = shown_options(watched=True)
-    for parameter in shown:
-        if isinstance(parameter, click.Option) and parameter.name == "plot":
-            parameter.help = (
-                "Draw the mixture, before and after, column by column (needs matplotlib)."
-            )
-    return [*made, *shown]
-
-
+PRODUCT = (
+    "Write FILE: the mixture as .npz, the report as .json .ndjson .csv .tsv .md .txt .xml .parquet."
+)
+PLOT = "Draw the mixture, before and after, column by column (needs matplotlib)."
 SECTIONS: dict[str, list[click.Parameter]] = {
     "Reading": [p for p in input_options(pair=False) if p.name not in ("scale", "categorical")],
     "Before and after": [
@@ -200,15 +186,11 @@ SECTIONS: dict[str, list[click.Parameter]] = {
         *(p for p in inference_options() if p.name != "permutations"),
     ],
     "Limits of the figure after": gate_options(),
-    "Output": mixture_output_options(),
+    "Output": [*output_options(PRODUCT), *shown_options(PLOT, watched=True)],
     "Machine": [
         *compute_options(),
         progress_option(),
-        option(
-            "--checkpoint",
-            metavar="FILE",
-            help="Keep the state of a long fit there, and go on from it; removed at the end.",
-        ),
+        checkpoint_option(),
     ],
 }
 

@@ -9,6 +9,9 @@ from divmatch.cli.options import option, output_options
 from divmatch.cli.session import Session
 from divmatch.errors import SettingError
 
+PRODUCT = "Write FILE: the result as .npy .npz .parquet, the report as .json .ndjson .csv .tsv .md .txt .xml."
+PLOT = "Draw P before, P after and Q, column by column (needs matplotlib)."
+
 
 def to_option() -> click.Option:
     """Q by name."""
@@ -32,34 +35,16 @@ def output_options_of(of: Any, *, watched: bool) -> list[click.Parameter]:
         from divmatch.cli.pairs import pairs_options
 
         return pairs_options()
-    made = [*product_options(), *shown_options(watched=watched)]
+    made = [*output_options(PRODUCT), *shown_options(PLOT, watched=watched)]
     if of.product == "rows":
         text = "Write the weights of the rows chosen, in their order; sum 1."
         made.insert(1, option("--weights-out", metavar="FILE.npy", help=text))
     return made
 
 
-def product_options() -> list[click.Parameter]:
-    """The shared ones; -o takes the product too."""
-    made = output_options()
-    for parameter in made:
-        if isinstance(parameter, click.Option) and parameter.name == "output":
-            parameter.help = (
-                "Write FILE: the result as .npy .npz .parquet, the report as .json .ndjson .csv .tsv "
-                ".md .txt .xml."
-            )
-    return made
-
-
-def shown_options(*, watched: bool) -> list[click.Parameter]:
+def shown_options(plot: str, *, watched: bool) -> list[click.Parameter]:
     """What shows how it went."""
-    made: list[click.Parameter] = [
-        option(
-            "--plot",
-            metavar="FILE.png",
-            help="Draw P before, P after and Q, column by column (needs matplotlib).",
-        )
-    ]
+    made: list[click.Parameter] = [option("--plot", metavar="FILE.png", help=plot)]
     if watched:
         text = "Write a line for each iteration: how far it was."
         made.append(option("--trace", metavar="FILE.csv", help=text))
@@ -68,10 +53,13 @@ def shown_options(*, watched: bool) -> list[click.Parameter]:
 
 def kept_options(of: Any) -> list[click.Parameter]:
     """Where long methods go on."""
-    if not any(one.long for one in of.methods.values()):
-        return []
+    return [checkpoint_option()] if any(one.long for one in of.methods.values()) else []
+
+
+def checkpoint_option() -> click.Option:
+    """Where a fit goes on."""
     text = "Keep the state of a long fit there, and go on from it; removed at the end."
-    return [option("--checkpoint", metavar="FILE", help=text)]
+    return option("--checkpoint", metavar="FILE", help=text)
 
 
 def with_to(options: dict[str, Any]) -> dict[str, Any]:

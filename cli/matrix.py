@@ -16,7 +16,6 @@ from divmatch.cli.report import Report, columns, short, verdict_lines
 from divmatch.cli.session import Session, labelled, notes_of
 from divmatch.cli.several import (
     chosen_metric,
-    inputs_of,
     metric_option,
     numbered,
     read_all,
@@ -135,7 +134,7 @@ def report(session: Session, samples: Sequence[Samples], results: list[Result]) 
         "scale": samples[0].origin.get("scale", "none"),
         "names": names,
     }
-    inputs = inputs_of(session, samples, ["sample"] * len(samples))
+    inputs = session.inputs(samples, ["sample"] * len(samples))
     return session.report(inputs, made, session.verdict(made), text=text_of, forms=FORMS)
 
 

@@ -7,21 +7,21 @@ from typing import Any
 import click
 
 from divmatch.catalogue import QUANTITIES
-from divmatch.cli import gate
 from divmatch.cli.command import Command
 from divmatch.cli.estimate import pair_sections
 from divmatch.cli.main import printable
 from divmatch.cli.options import Number, option
 from divmatch.cli.report import Report, columns, short, verdict_lines
-from divmatch.cli.session import Session, labelled, notes_of
-from divmatch.cli.test import check_permutations, significance
+from divmatch.cli.session import Session, labelled, notes_of, with_notes
+from divmatch.cli.test import check_permutations, decided
 from divmatch.errors import InconclusiveError, SettingError
 from divmatch.estimator import Estimator, parse_metric
 from divmatch.generalisation import ALPHA, STATISTIC, Memorisation, compared
-from divmatch.record import Note, Result
+from divmatch.record import Result
 from divmatch.samples import Samples
 
 PERMUTATIONS = 199
+ROLES = ("p", "q", "train")
 SHOWN = ("D(gen, train)", "D(gen, test)", "D(train, test)", "gap", "ratio")
 HELP = """Has a generator memorised its training rows? Train, test and generated compared.
 
@@ -47,10 +47,7 @@ def run(**options: Any) -> int:
     check_readable(paths)
     session.spare(paths)
     reading = session.reading()
-    tables = [
-        read_table(path, reading, role=role)
-        for path, role in zip(paths, ("p", "q", "train"), strict=True)
-    ]
+    tables = [read_table(path, reading, role=role) for path, role in zip(paths, ROLES, strict=True)]
     samples = encode(*tables, reading=reading)
     with session.running():
         try:
@@ -87,7 +84,7 @@ def report(session: Session, found: Memorisation, samples: tuple[Samples, ...]) 
         replace(one, unit=labelled(one.unit, session.reading(), samples[0]))
         for one in found.results
     ]
-    results[0] = warned(results[0], read)
+    results[0] = with_notes(results[0], read)
     session.warn(read)
     for one in results:
         fresh = one.warnings[len(read) :] if one is results[0] else one.warnings
@@ -98,23 +95,9 @@ def report(session: Session, found: Memorisation, samples: tuple[Samples, ...]) 
         "scale": samples[0].origin.get("scale", "none"),
         "memorised": found.memorised,
     }
-    verdict = decided(session, results)
-    return session.report(inputs_of(session, samples), results, verdict, text=text_of)
-
-
-def decided(session: Session, results: list[Result]) -> dict[str, Any] | None:
-    """Limits of the ratio, and --alpha of the gap's p-value."""
-    made, alpha = gate.verdict(results[-1:], session.limits()), session.options["alpha"]
-    rules = [] if made is None else made["rules"]
-    if alpha is not None:
-        rules = [*rules, significance(results[-2], alpha)]
-    return session.overridden(gate.combined(rules)) if rules else None
-
-
-def warned(result: Result, read: tuple[Note, ...]) -> Result:
-    """The result with what reading the files had to say."""
-    status = "warn" if read and result.status == "ok" else result.status
-    return replace(result, warnings=(*read, *result.warnings), status=status)
+    gap, ratio = results[-2:]
+    verdict = decided(session, ratio, gap)
+    return session.report(session.inputs(samples, ROLES), results, verdict, text=text_of)
 
 
 def undecided(
@@ -127,17 +110,7 @@ def undecided(
     """The data allow no number: exit 3."""
     result = session.undecided_result(estimator, samples[0], samples[1], settings, error)
     session.warn(result.warnings)
-    return session.report(inputs_of(session, samples), [result], session.verdict([result]))
-
-
-def inputs_of(session: Session, samples: tuple[Samples, ...]) -> list[dict[str, Any]]:
-    """The three files; fingerprints only for the format that carries them."""
-    from divmatch.provenance import input_info
-
-    roles = zip(samples, ("p", "q", "train"), strict=True)
-    if session.needs_inputs():
-        return [input_info(one, role) for one, role in roles]
-    return [{"role": role, "name": one.name} for one, role in roles]
+    return session.report(session.inputs(samples, ROLES), [result], session.verdict([result]))
 
 
 def text_of(report: Report) -> str:

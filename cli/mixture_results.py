@@ -1,13 +1,12 @@
 """What `divmatch match mixture` reports: one sentence, the intervals, how the fits went."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from divmatch.cli.main import printable
 from divmatch.cli.plans import archive
 from divmatch.cli.report import Report, interval, measured, short, verdict_lines
-from divmatch.cli.session import Session, notes_of
+from divmatch.cli.session import Session, notes_of, with_notes
 from divmatch.errors import counted
 from divmatch.record import Note, Result
 
@@ -24,9 +23,7 @@ def report(session: Session, found: Any, inputs: Sequence[Any], held_out: Any) -
 
     read = notes_of(*inputs)
     results = list(found.results)
-    first = results[0]
-    status = "warn" if read and first.status == "ok" else first.status
-    results[0] = replace(first, warnings=(*read, *first.warnings), status=status)
+    results[0] = with_notes(results[0], read)
     for result in results:
         session.warn(result.warnings)
     for key, value in found.facts.items():
@@ -64,13 +61,10 @@ def settings_of(found: Any, level: float) -> dict[str, Any]:
 
 def inputs_of(session: Session, inputs: Sequence[Any], held_out: Any) -> list[dict[str, Any]]:
     """The files; fingerprints only for the format that carries them."""
-    from divmatch.provenance import input_info
-
-    roles = [(one, "p") for one in inputs]
-    roles += [] if held_out is None else [(held_out, "held-out")]
-    if session.needs_inputs():
-        return [input_info(one, role) for one, role in roles]
-    return [{"role": role, "name": one.name, "rows_used": one.n} for one, role in roles]
+    roles = ["p"] * len(inputs)
+    if held_out is None:
+        return session.inputs(inputs, roles)
+    return session.inputs([*inputs, held_out], [*roles, "held-out"])
 
 
 def undecided(session: Session, plan: Any, inputs: Sequence[Any], error: Exception) -> int:

@@ -167,8 +167,11 @@ def gate_options() -> list[click.Parameter]:
     ]
 
 
-def output_options() -> list[click.Parameter]:
-    """Where results go and in which format."""
+REPORT = "Also write FILE, format by suffix (.json .ndjson .csv .tsv .md .txt .xml .parquet)."
+
+
+def output_options(written: str = REPORT) -> list[click.Parameter]:
+    """Where results go and in which format; ``written`` says what -o takes."""
     return [
         option(
             "-f",
@@ -185,7 +188,7 @@ def output_options() -> list[click.Parameter]:
             "--output",
             metavar="FILE",
             multiple=True,
-            help="Also write FILE, format by suffix (.json .ndjson .csv .tsv .md .txt .xml .parquet).",
+            help=written,
         ),
         option("--mkdir", is_flag=True, help="Create missing folders of -o."),
         option(

@@ -21,11 +21,7 @@ WRITTEN = (
 
 def pairs_options() -> list[click.Parameter]:
     """The shared ones; -o takes the pairs too."""
-    made = output_options()
-    for parameter in made:
-        if isinstance(parameter, click.Option) and parameter.name == "output":
-            parameter.help = WRITTEN
-    return made
+    return output_options(WRITTEN)
 
 
 def pair_forms(found: Matched, x: Samples, y: Samples | None) -> dict[str, Callable[[Report], Any]]:

@@ -1,6 +1,7 @@
 """Drawings of a match: P before, P after and Q, one panel a column. Needs matplotlib."""
 
 import io
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,19 +18,12 @@ BINS = 40
 
 def drawn(found: Matched, y: Samples | None) -> bytes:
     """A PNG of histograms, all with the same bins; columns beyond the ninth are left out."""
-    from matplotlib.figure import Figure
-
     x, after = found.x, found.fit.applied(found.x)
     shown = [("P before", x, "0.6"), ("P after", after, "C0")]
     shown += [] if y is None else [("Q", y, "C3")]
-    d = min(x.d, PANELS)
-    across = min(d, 3)
-    down = -(-d // across)
-    figure = Figure(figsize=(4.0 * across, 3.0 * down), layout="constrained")
     points = [own_units(samples) for _, samples, _ in shown]
-    names = x.columns or tuple(map(str, range(x.d)))
-    for j in range(d):
-        axes: Any = figure.add_subplot(down, across, j + 1)
+
+    def panel(axes: Any, j: int) -> None:
         edges = _edges([block[:, j] for block in points])
         for (label, samples, colour), block in zip(shown, points, strict=True):
             axes.hist(
@@ -41,6 +35,21 @@ def drawn(found: Matched, y: Samples | None) -> bytes:
                 color=colour,
                 linewidth=1.5,
             )
+
+    return panels(panel, x.d, x.columns)
+
+
+def panels(draw: Callable[[Any, int], None], d: int, columns: Sequence[str]) -> bytes:
+    """A PNG of one panel a column; columns beyond the ninth are left out."""
+    from matplotlib.figure import Figure
+
+    across = min(d, 3)
+    down = -(-min(d, PANELS) // across)
+    figure = Figure(figsize=(4.0 * across, 3.0 * down), layout="constrained")
+    names = columns or tuple(map(str, range(d)))
+    for j in range(min(d, PANELS)):
+        axes: Any = figure.add_subplot(down, across, j + 1)
+        draw(axes, j)
         axes.set_title(printable(names[j]).replace("$", r"\$"), fontsize=10)
         axes.set_yticks([])
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)

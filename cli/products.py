@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from divmatch.cli.plans import archive
 from divmatch.cli.report import Report
 from divmatch.errors import SettingError
 from divmatch.match import Matched
@@ -31,7 +32,7 @@ def forms_of(found: Matched, task: Task, path: str | None) -> dict[str, Callable
     first = next(iter(arrays))
     return {
         "npy": lambda _: saved(arrays[first]),
-        "npz": lambda _: _written(np.savez, **arrays),
+        "npz": lambda _: archive(arrays),
         "product": lambda _: _table(found, task, path, arrays),
     }
 
@@ -87,12 +88,8 @@ def _places(found: Matched) -> NDArray[np.intp]:
 
 def saved(array: NDArray[Any]) -> bytes:
     """A .npy file."""
-    return _written(np.save, array)
-
-
-def _written(write: Callable[..., None], *arrays: Any, **named: Any) -> bytes:
     buffer = io.BytesIO()
-    write(buffer, *arrays, **named)
+    np.save(buffer, array)
     return buffer.getvalue()
 
 

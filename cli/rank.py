@@ -17,7 +17,6 @@ from divmatch.cli.report import Report, columns, short, verdict_lines
 from divmatch.cli.session import Session, notes_of
 from divmatch.cli.several import (
     chosen_metric,
-    inputs_of,
     metric_option,
     presented,
     read_all,
@@ -149,7 +148,7 @@ def report(session: Session, samples: Sequence[Samples], results: list[Result]) 
         session.warn(result.warnings, f"{result.sample}: " if result.sample else "")
     results = presented(session, samples, results)
     made = gate.verdict(league_of(results), session.limits())
-    inputs = inputs_of(session, samples, roles(samples))
+    inputs = session.inputs(samples, roles(samples))
     return session.report(
         inputs, results, made and session.overridden(made), text=text_of, forms=FORMS
     )

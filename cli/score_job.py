@@ -8,7 +8,7 @@ from typing import Any
 from divmatch.cli.journal import Journal
 from divmatch.cli.score_groups import Groups
 from divmatch.cli.score_rows import RowScores
-from divmatch.cli.session import Session, labelled, notes_of
+from divmatch.cli.session import Session, labelled, notes_of, with_notes
 from divmatch.errors import DivmatchError
 from divmatch.estimator import Estimate, Estimator
 from divmatch.record import Note, Result
@@ -211,13 +211,11 @@ class Job:
         )
         self.session.warn(tuple(notes), f"{where}{name}: ")
         return replace(
-            result,
+            with_notes(result, read),
             id=name,
             sample=sample.name,
             unit=labelled(result.unit, self.reading, reference),
             direction="ref->sample" if result.direction == "P||Q" else result.direction,
-            warnings=(*read, *result.warnings),
-            status="warn" if read and result.status == "ok" else result.status,
         )
 
     def _failed(
@@ -248,12 +246,7 @@ class Job:
         )
 
     def _describe(self, samples: Samples, role: str) -> None:
-        from divmatch.provenance import input_info
-
-        if self.session.needs_inputs():
-            self.inputs.append(input_info(samples, role))
-        else:
-            self.inputs.append({"role": role, "name": samples.name})
+        self.inputs += self.session.inputs([samples], [role])
 
 
 def bundled(metrics: Sequence[Metric]) -> list[list[Metric]]:

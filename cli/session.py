@@ -5,9 +5,9 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from divmatch.cli import gate, render
@@ -184,6 +184,15 @@ class Session:
         files = any(self.form_of(path) == "json" for path in self.options["output"])
         return files or self.options["output_format"] == "json"
 
+    def inputs(self, samples: Iterable[Any], roles: Iterable[str]) -> list[dict[str, Any]]:
+        """The inputs of the document."""
+        both = zip(samples, roles, strict=True)
+        if not self.needs_inputs():
+            return [{"role": role, "name": one.name, "rows_used": one.n} for one, role in both]
+        from divmatch.provenance import input_info
+
+        return [input_info(one, role) for one, role in both]
+
     def limits(self) -> gate.Limits:
         """The limits of the options."""
         return gate.Limits(
@@ -340,3 +349,9 @@ def labelled(unit: str, reading: Reading, samples: Samples) -> str:
 def notes_of(*samples: Samples) -> tuple[Note, ...]:
     """What reading a file had to say."""
     return tuple(Note(*note) for one in samples for note in one.origin.get("notes", ()))
+
+
+def with_notes(result: Result, read: tuple[Note, ...]) -> Result:
+    """The result with what reading the files had to say."""
+    status = "warn" if read and result.status == "ok" else result.status
+    return replace(result, warnings=(*read, *result.warnings), status=status)

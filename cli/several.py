@@ -99,18 +99,6 @@ def numbered(names: Sequence[str]) -> list[str]:
     return [name if n == 1 else f"{name} ({n})" for name, n in zip(shown, times, strict=True)]
 
 
-def inputs_of(
-    session: Session, samples: Sequence[Samples], roles: Sequence[str]
-) -> list[dict[str, Any]]:
-    """The inputs of the document; fingerprints only for the format that carries them."""
-    from divmatch.provenance import input_info
-
-    both = zip(samples, roles, strict=True)
-    if session.needs_inputs():
-        return [input_info(one, role) for one, role in both]
-    return [{"role": role, "name": one.name} for one, role in both]
-
-
 def presented(
     session: Session, samples: Sequence[Samples], results: Sequence[Result]
 ) -> list[Result]:

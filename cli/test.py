@@ -138,6 +138,15 @@ def rules_of(
     return rules
 
 
+def decided(session: Session, limited: Result, tested: Result) -> dict[str, Any] | None:
+    """Limits of one result, and --alpha of the p-value of one."""
+    made, alpha = gate.verdict([limited], session.limits()), session.options["alpha"]
+    rules = [] if made is None else made["rules"]
+    if alpha is not None:
+        rules = [*rules, significance(tested, alpha)]
+    return session.overridden(gate.combined(rules)) if rules else None
+
+
 def significance(result: Result, alpha: float) -> dict[str, Any]:
     """The rule that fails when the test rejects."""
     if result.test is None:

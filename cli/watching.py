@@ -1,6 +1,5 @@
 """What a long match shows and keeps while it runs: a line of progress, its curve, its checkpoint."""
 
-import io
 import os
 import re
 import time
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from divmatch.cli.plans import archive
 from divmatch.cli.progress import Progress
 from divmatch.errors import FileError, SettingError
 from divmatch.matcher import Watch
@@ -62,10 +62,8 @@ class Watched(Watch):
         """Write the state, not more often than every 20 seconds."""
         if self.checkpoint is None or time.monotonic() - self.written < PERIOD:
             return
-        buffer = io.BytesIO()
-        arrays: dict[str, Any] = {**state(), "identity": np.array(self.identity)}
-        np.savez(buffer, **arrays)
-        write_whole(self.checkpoint, buffer.getvalue())
+        arrays = {**state(), "identity": np.array(self.identity)}
+        write_whole(self.checkpoint, archive(arrays))
         self.written = time.monotonic()
 
     def finished(self) -> None:

@@ -259,10 +259,9 @@ class Quantity(Family[Estimator]):
     its estimators is the only one that is no setting. ``scales`` are the values of --scale that a
     quantity of one sample allows. ``unplanned`` says of settings why there is no one transport plan
     behind the number, nothing where there is; quantities without plans have none. ``directed`` says of
-    settings whether a symmetric quantity is one from P to Q with them.
-    Where the inputs have a shape of their own, ``packed`` makes the
-    samples of them; ``paired`` are rows that stand in two files: one sample, with the other file's
-    numbers beside its rows.
+    settings whether a symmetric quantity is one from P to Q with them. Where the inputs have a shape of
+    their own, ``packed`` makes the samples of them; ``paired`` are rows that stand in two files: one
+    sample, with the other file's numbers beside its rows.
     """
 
     name: str
@@ -337,8 +336,7 @@ class Quantity(Family[Estimator]):
 
     def direction_of(self, settings: Mapping[str, Any]) -> str:
         """The direction with its settings: whether P and Q may change places."""
-        directed = self.directed is not None and self.directed(settings)
-        return "P||Q" if directed else self.direction
+        return "P||Q" if self.directed and self.directed(settings) else self.direction
 
     def titled(self, settings: Mapping[str, Any]) -> str:
         """The title with its settings filled in: Renyi(2)."""

@@ -14,11 +14,12 @@ from divmatch.inference import infer
 from divmatch.intervals import normal_quantile
 from divmatch.matcher import Watch
 from divmatch.mixture_fits import Made, Plan, made_of, unconverged
-from divmatch.mixtures import Components, StoredMixture, stored
+from divmatch.mixtures import Components, StoredMixture
 from divmatch.randomness import stream
 from divmatch.record import UNDECIDED, Interval, Note, Result
 from divmatch.samples import Samples
 from divmatch.transport.gaussian_mixture import shared
+from divmatch.transport.mixture_barycentre import rooted
 from divmatch.transport.mixture_reduction import Reduced, mixture_w2
 
 Array = NDArray[np.float64]
@@ -117,8 +118,8 @@ def _compared(made: Made, plan: Plan, rows: Samples) -> Seen:
     """The whole mixture where it was reduced, else one Gaussian, against what was made."""
     first = made.whole
     if plan.reduce is None:
-        held = stored(made.whole)
-        first = Components(np.ones(1), held.mean[None], held.covariance[None])
+        mean = made.whole.mean
+        first = Components(np.ones(1), mean[None], made.whole.spread(mean)[None])
     return Seen(rows, first, made.after)
 
 
@@ -171,12 +172,11 @@ def drawn(mixture: Components, count: int, rng: "np.random.Generator") -> Array:
     bounds = np.cumsum(mixture.shares)
     places = np.searchsorted(bounds / bounds[-1], rng.random(count), side="right")
     normal = rng.standard_normal((count, mixture.d))
-    values, vectors = np.linalg.eigh(mixture.covariances)
-    roots = vectors * np.sqrt(np.maximum(values, 0.0))[:, None, :]
+    roots, _ = rooted(mixture.covariances)
     made = mixture.means[places]
     for k, root in enumerate(roots):
         mine = places == k
-        made[mine] += normal[mine] @ root.T
+        made[mine] += normal[mine] @ root
     return made
 
 

@@ -33,6 +33,26 @@ class Components:
         """Number of columns."""
         return int(self.means.shape[1])
 
+    @property
+    def mean(self) -> Array:
+        """The mean of the mixture, (d,)."""
+        return np.asarray(self.shares @ self.means)
+
+    @property
+    def regular(self) -> bool:
+        """Whether every component has a density."""
+        try:
+            np.linalg.cholesky(self.covariances)
+        except np.linalg.LinAlgError:
+            return False
+        return True
+
+    def spread(self, centre: Array) -> Array:
+        """Σ w (A + Δ Δ') with the gaps Δ of the means from a centre, (d, d): the covariance at the mean."""
+        gaps = self.means - centre
+        within = np.einsum("k,kij->ij", self.shares, self.covariances)
+        return np.asarray(within + (gaps.T * self.shares) @ gaps)
+
 
 @dataclass(frozen=True, eq=False)
 class StoredMixture(Moments):
@@ -61,14 +81,10 @@ def stored(
     components: Components, rows: int = 0, name: str = "mixture", columns: tuple[str, ...] = ()
 ) -> StoredMixture:
     """The mixture with the moments that it has."""
-    shares, means = components.shares, components.means
-    centre = shares @ means
-    gaps = means - centre
-    spread = np.einsum("k,kij->ij", shares, components.covariances) + (gaps.T * shares) @ gaps
-    origin = {"kind": "npz", "rows": rows}
+    centre = components.mean
     return StoredMixture(
-        centre[None], None, name, columns, origin, {"covariance": spread}, rows=rows,
-        components=components,
+        centre[None], None, name, columns, {"kind": "npz", "rows": rows},
+        {"covariance": components.spread(centre)}, rows=rows, components=components,
     )  # fmt: skip
 
 

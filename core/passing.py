@@ -29,11 +29,16 @@ class Block:
     start: int
     points: Array
     table: Any
+    places: NDArray[np.intp] | None = None  # of the rows that were kept, from ``start`` on
 
     def kept(self, rows: NDArray[np.bool_]) -> "Block":
         """Some of the rows."""
         mask = load_arrow("").array(rows)
-        return Block(self.start, self.points[rows], self.table.filter(mask))
+        return Block(self.start, self.points[rows], self.table.filter(mask), np.flatnonzero(rows))
+
+    def number(self, row: int) -> int:
+        """Which row of the file one of these rows is."""
+        return self.start + (row if self.places is None else int(self.places[row]))
 
 
 @dataclass(frozen=True, eq=False)

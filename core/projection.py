@@ -19,7 +19,6 @@ from divmatch.transport.tempering import limits, tempered
 from divmatch.transport.truncation import Kept, penalised, price_of_all, priced, sums, top_places
 
 Array = NDArray[np.float64]
-SOURCES = ("probabilities", "logits", "counts", "numbers")
 KL = Generator("kl", 1.0)
 TOLERANCES = {2: 1e-2, 4: 1e-4, 8: 1e-6}  # what rounding may do to a sum of 1
 

@@ -108,7 +108,7 @@ class Program(Target):
                 if not events:
                     raise self._error(
                         f"gave {counted(len(lines), 'line')} for {counted(n, 'row')} within "
-                        f"{self.timeout:g} seconds (--timeout); it must flush its output"
+                        f"{self.timeout:g} s (--timeout); it must flush its output"
                     )
                 for key, _ in events:
                     if key.fd == self.output:

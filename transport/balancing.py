@@ -111,7 +111,7 @@ def entropy(
     >>> found.weights.round(4).tolist()
     [0.1162, 0.2676, 0.6162]
     """
-    wanted = _wanted(x, y, moments, interactions, margins, delta)
+    wanted = wanted_of(x, y, moments, interactions, margins, delta)
     return balanced(x, wanted, Divergence(0.0, upper=max_weight), delta, watch)
 
 
@@ -185,7 +185,7 @@ def gel(
     >>> found.weights.round(4).tolist()
     [0.0833, 0.3333, 0.5833]
     """
-    wanted = _wanted(x, y, moments, interactions, margins, delta)
+    wanted = wanted_of(x, y, moments, interactions, margins, delta)
     kind = "el" if kind is None else kind
     found = balanced(x, wanted, divergence_of(kind, max_weight), delta, watch)
     return replace(found, params={"kind": kind})
@@ -197,7 +197,7 @@ def divergence_of(kind: str | float, max_weight: float) -> Divergence:
     return Divergence(gamma, upper=max_weight)
 
 
-def _wanted(
+def wanted_of(
     x: Samples,
     y: Samples | None,
     moments: int,
@@ -205,6 +205,7 @@ def _wanted(
     margins: str | None,
     delta: float,
 ) -> Constraints:
+    """Moments of Q, and margins."""
     if y is None and margins is None:
         raise SettingError("weights: missing Q; give its rows, or known totals with --margins")
     known = None if margins is None else read_margins(margins)

@@ -16,6 +16,7 @@ from divmatch.samples import Samples
 from divmatch.settings import Setting
 from divmatch.transport.frechet import FRECHET
 from divmatch.transport.gaussian_mixture import Mixture, fit
+from divmatch.transport.mixture_barycentre import check_regular
 from divmatch.transport.mixture_cost import Gradient, transported
 
 Count = Annotated[
@@ -129,22 +130,10 @@ class Side:
 
 def _side(samples: Samples, count: int, cost: str) -> Side:
     if isinstance(samples, StoredMixture):
-        if cost != "w2" and not _regular(samples.components):
-            raise InconclusiveError(
-                f"{samples.name}: a covariance is singular, and --mixture-cost {cost} infinite or "
-                "undefined; choose w2"
-            )
+        check_regular(samples.components, cost, samples.name)
         return Side(samples.components)
     kept, places = _weighing(samples)
     return Side(fit(kept.points, kept.masses(), count, samples.name), kept, places)
-
-
-def _regular(mixture: Components) -> bool:
-    try:
-        np.linalg.cholesky(mixture.covariances)
-    except np.linalg.LinAlgError:
-        return False
-    return True
 
 
 def _likelihood(name: str, mixture: Components) -> dict[str, float]:

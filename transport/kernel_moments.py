@@ -12,7 +12,6 @@ from divmatch.errors import InconclusiveError, SettingError, counted
 from divmatch.kernel_names import Kernel
 from divmatch.kernels.execution import execution
 from divmatch.kernels.pairwise import cross_sums
-from divmatch.margins import read_margins
 from divmatch.matcher import Array, Figure, Fit, Watch
 from divmatch.record import Note
 from divmatch.samples import Samples
@@ -24,8 +23,9 @@ from divmatch.transport.balancing import (
     Moments,
     imbalance,
     refuse,
+    wanted_of,
 )
-from divmatch.transport.constraints import Constraints, constraints_of, unconstrained
+from divmatch.transport.constraints import Constraints, unconstrained
 from divmatch.transport.kernel_factor import BLOCK, SMALL, LowRank, Rows, left_over, low_rank
 from divmatch.transport.mean_matching import (
     GAUSSIAN,
@@ -186,12 +186,9 @@ def _wanted(
     delta: float,
 ) -> Constraints:
     """Moments of Q and margins; none where none are asked for."""
-    if y is None and margins is None:
-        raise SettingError("weights: missing Q; give its rows, or known totals with --margins")
-    known = None if margins is None else read_margins(margins)
-    if known is None and moments == 0 and not interactions:
+    if y is not None and margins is None and moments == 0 and not interactions:
         return unconstrained(reference)
-    return constraints_of(reference, y, moments, interactions, known, delta)
+    return wanted_of(reference, y, moments, interactions, margins, delta)
 
 
 @dataclass(frozen=True, eq=False)

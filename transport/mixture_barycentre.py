@@ -84,7 +84,7 @@ class Wasserstein(Costs):
 
     def __init__(self, p: Components) -> None:
         super().__init__(p)
-        self.roots, self.lengths = _rooted(p.covariances)
+        self.roots, self.lengths = rooted(p.covariances)
 
     def to(self, q: Components) -> Array:
         """The squared distances."""
@@ -92,7 +92,7 @@ class Wasserstein(Costs):
 
     def under(self, q: Components, limits: Array) -> Array:
         """Lower bounds, and the squared distances where these are below the limit."""
-        return self._under(q, limits, *_rooted(q.covariances))
+        return self._under(q, limits, *rooted(q.covariances))
 
     def _under(self, q: Components, limits: Array, roots: Array, lengths: Array) -> Array:
         made = self._gaps(q) + _squares(self.lengths, lengths)
@@ -106,7 +106,7 @@ class Wasserstein(Costs):
 
     def nearest(self, q: Components) -> tuple[NDArray[np.intp], Array]:
         """Only pairs whose lower bound is below the row's least upper bound are computed."""
-        roots, lengths = _rooted(q.covariances)
+        roots, lengths = rooted(q.covariances)
         flat = self.roots.reshape(len(self.roots), -1)
         most = self._gaps(q) + _squares(flat, roots.reshape(len(roots), -1))
         slack = ROUNDING * float(most.max())
@@ -128,30 +128,19 @@ def costs(p: Components, q: Components, cost: str) -> Array:
     return COSTS[cost](p).to(q)
 
 
-def _rooted(covariances: Array) -> tuple[Array, Array]:
-    """Symmetric square roots, and the sorted roots of the eigenvalues."""
+def rooted(covariances: Array) -> tuple[Array, Array]:
+    """Symmetric square roots of one covariance or of many, and the sorted roots of the eigenvalues."""
     values, vectors = np.linalg.eigh(covariances)
     lengths = np.sqrt(np.maximum(values, 0.0))
-    return (vectors * lengths[:, None, :]) @ vectors.transpose(0, 2, 1), lengths
-
-
-def _root(covariances: Array) -> Array:
-    """The symmetric square root of one covariance or of many."""
-    values, vectors = np.linalg.eigh(covariances)
-    lengths = np.sqrt(np.maximum(values, 0.0))
-    return np.asarray((vectors * lengths[..., None, :]) @ np.swapaxes(vectors, -1, -2))
+    return (vectors * lengths[..., None, :]) @ vectors.swapaxes(-1, -2), lengths
 
 
 def check_regular(mixture: Components, cost: str, name: str) -> None:
     """Costs in nats are infinite where a Gaussian has no density."""
-    if cost == "w2":
-        return
-    try:
-        np.linalg.cholesky(mixture.covariances)
-    except np.linalg.LinAlgError:
+    if cost != "w2" and not mixture.regular:
         raise InconclusiveError(
             f"{name}: a covariance is singular, and the cost {cost} infinite or undefined; choose w2"
-        ) from None
+        )
 
 
 # -------------------------------------------------------------------------------------- barycentres
@@ -171,15 +160,7 @@ def barycentre(
 
 def _by_kl(group: Components, start: tuple[Array, Array], rounds: int) -> tuple[Array, Array]:
     """The Gaussian with the group's moments."""
-    mean = group.shares @ group.means
-    return mean, _second(group, mean)
-
-
-def _second(group: Components, mean: Array) -> Array:
-    """Σ w (A + Δ Δ')."""
-    gaps = group.means - mean
-    within = np.einsum("k,kij->ij", group.shares, group.covariances)
-    return np.asarray(within + (gaps.T * group.shares) @ gaps)
+    return group.mean, group.spread(group.mean)
 
 
 def _by_w2(group: Components, start: tuple[Array, Array], rounds: int) -> tuple[Array, Array]:
@@ -193,14 +174,14 @@ def _by_w2(group: Components, start: tuple[Array, Array], rounds: int) -> tuple[
         lengths = np.sqrt(np.where(live, values, 0.0))
         inverse = np.divide(1.0, lengths, out=np.zeros_like(lengths), where=live)
         half, back = ((vectors * by) @ vectors.T for by in (lengths, inverse))
-        middle = np.einsum("k,kij->ij", group.shares, _root(half @ group.covariances @ half))
+        middle = np.einsum("k,kij->ij", group.shares, rooted(half @ group.covariances @ half)[0])
         turned = back @ middle
         after = turned @ turned.T
         moved = float(np.abs(after - spread).max())
         spread = after
         if moved <= STILL * float(np.abs(after).max()):
             break
-    return group.shares @ group.means, spread
+    return group.mean, spread
 
 
 def _by_jeffreys(group: Components, start: tuple[Array, Array], rounds: int) -> tuple[Array, Array]:
@@ -213,13 +194,13 @@ def _by_jeffreys(group: Components, start: tuple[Array, Array], rounds: int) -> 
     inverses = np.linalg.inv(group.covariances)
     precision = np.einsum("k,kij->ij", group.shares, inverses)
     leaned = np.einsum("k,kij,kj->i", group.shares, inverses, group.means)
-    centre = group.shares @ group.means
+    centre = group.mean
     lower = np.linalg.cholesky(precision)
     back = np.linalg.inv(lower)
     for _ in range(rounds):
         own = np.linalg.inv(spread)
         mean = np.linalg.solve(own + precision, own @ centre + leaned)
-        after = back.T @ _root(lower.T @ _second(group, mean) @ lower) @ back
+        after = back.T @ rooted(lower.T @ group.spread(mean) @ lower)[0] @ back
         moved = float(np.abs(after - spread).max())
         spread = after
         if moved <= STILL * float(np.abs(after).max()):

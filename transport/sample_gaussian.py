@@ -145,7 +145,7 @@ def _drawn(
 ) -> Fit:  # fmt: skip
     law = state.law
     points = law.mean + rng.standard_normal((x.n, x.d)) @ np.linalg.cholesky(law.covariance).T
-    figure, scale = figure_of(x, points, density, fresh=True)
+    figure, scale = figure_of(x, points, density.scores(points), density, fresh=True)
     notes: tuple[Note, ...] = () if converged else (unfinished(state.k, law.size, tol),)
     if not state.convex:
         notes += (

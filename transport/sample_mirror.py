@@ -27,6 +27,7 @@ from divmatch.transport.sampling import (
     Tol,
     check_start,
     particles,
+    squared_gaps,
     unfinished,
 )
 
@@ -108,15 +109,12 @@ def eigenfunctions(own: Array, a: Array) -> tuple[Array, Array, Array]:
 
     Of the kernel (1 + r²/h)^(−1/2) with h = med r² over weighted rows, by Nyström's extension.
     """
-    n = len(own)
     centred = own - own.mean(axis=0)
-    squares = np.einsum("ij,ij->i", centred, centred)
-    distances = np.maximum(squares[:, None] + squares - 2.0 * centred @ centred.T, 0.0)
-    h = float(np.median(distances[np.triu_indices(n, 1)])) if n > 1 else 0.0
-    h = h or 1.0
-    kernel = 1.0 / np.sqrt(1.0 + distances / h)
+    gaps, middle = squared_gaps(centred)
+    h = middle or 1.0
+    kernel = 1.0 / np.sqrt(1.0 + gaps / h)
     cubes = -(kernel**3) / h  # ∇k(x, y) by x is this times x − y
-    kernel += JITTER * np.eye(n)
+    kernel += JITTER * np.eye(len(own))
     roots = np.sqrt(a)
     values, vectors = np.linalg.eigh(roots[:, None] * kernel * roots)
     values, vectors = values[::-1], vectors[:, ::-1]

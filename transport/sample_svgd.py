@@ -24,10 +24,10 @@ from divmatch.transport.sampling import (
     TargetName,
     Timeout,
     Tol,
-    above_diagonal,
     check_start,
     level,
     particles,
+    squared_gaps,
     unfinished,
 )
 
@@ -94,10 +94,7 @@ def scale_of(bandwidth: float | str, x: Array) -> float:
     if not isinstance(bandwidth, str):
         return bandwidth
     some = x[:: -(-len(x) // SOME)]
-    some = some - some.mean(axis=0)
-    squares = np.einsum("ij,ij->i", some, some)
-    gaps = (squares[:, None] + squares - 2.0 * some @ some.T).take(above_diagonal(len(some)))
-    middle = float(np.median(gaps)) if len(gaps) else 0.0
+    _, middle = squared_gaps(some - some.mean(axis=0))
     return math.sqrt(middle / (2.0 * math.log(len(x) + 1))) if middle > 0 else 1.0
 
 

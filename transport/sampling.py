@@ -117,9 +117,7 @@ def discrepancy(points: Array, scores: Array, a: Array, scale: float) -> float:
 def level(points: Array, scores: Array, a: Array) -> float:
     """KSD² of some hundred particles by whole matrices, its bandwidth their median distance."""
     centred = points - a @ points
-    squares = np.einsum("ij,ij->i", centred, centred)
-    gaps = np.maximum(squares[:, None] + squares - 2.0 * centred @ centred.T, 0.0)
-    middle = float(np.median(gaps.take(above_diagonal(len(gaps))))) if len(gaps) > 1 else 1.0
+    gaps, middle = squared_gaps(centred)
     kernel = 1.0 / np.sqrt((middle or 1.0) + gaps)
     lean = scores @ centred.T
     own = np.diagonal(lean)
@@ -129,8 +127,17 @@ def level(points: Array, scores: Array, a: Array) -> float:
     return float(a @ (stein - 3.0 * cubes * kernel**2 * gaps) @ a)
 
 
+def squared_gaps(centred: Array) -> tuple[Array, float]:
+    """|xᵢ − xⱼ|² of all pairs of some hundred rows, and their median: 0 for one row."""
+    squares = np.einsum("ij,ij->i", centred, centred)
+    gaps = np.maximum(squares[:, None] + squares - 2.0 * centred @ centred.T, 0.0)
+    if len(gaps) < 2:
+        return gaps, 0.0
+    return gaps, float(np.median(gaps.take(_above_diagonal(len(gaps)))))
+
+
 @lru_cache(maxsize=1)
-def above_diagonal(n: int) -> NDArray[np.intp]:
+def _above_diagonal(n: int) -> NDArray[np.intp]:
     """Places above the diagonal of an n × n matrix."""
     return np.flatnonzero(np.triu(np.ones((n, n), dtype=bool), 1))
 
@@ -144,14 +151,14 @@ def bandwidth_of(points: Array, a: Array | None) -> float:
 
 
 def figure_of(
-    x: Samples, points: Array, target: Target, *, fresh: bool = False
+    x: Samples, points: Array, scores: Array, target: Target, *, fresh: bool = False
 ) -> tuple[Figure, float]:
     """KSD² before and after, by one kernel: its bandwidth is the median distance after."""
     weights = None if fresh else x.weights
     a = np.full(len(points), 1 / len(points)) if weights is None else weights
     scale = bandwidth_of(points, weights)
     before = discrepancy(x.points, target.scores(x.points), x.masses(), scale)
-    after = discrepancy(points, target.scores(points), a, scale)
+    after = discrepancy(points, scores, a, scale)
     if not np.isfinite(before + after):
         raise InconclusiveError(
             f"{x.name}: scores are so large that KSD is no number; start nearer to the target"
@@ -198,8 +205,9 @@ def particles(
     x: Samples, points: Array, target: Target, *, facts: Mapping[str, Any], **rest: Any
 ) -> Fit:
     """The fit that moved particles make."""
-    figure, scale = figure_of(x, points, target)
-    share = share_of_spread(points, target.scores(points), x.masses())
+    scores = target.scores(points)
+    figure, scale = figure_of(x, points, scores, target)
+    share = share_of_spread(points, scores, x.masses())
     moved = points - x.points
     notes = (*rest.pop("notes", ()), *spread_notes(share, x.n))
     return Fit(

@@ -219,6 +219,13 @@ def refused(here, line, *words):
     assert all(word in errors for word in words), errors
 
 
+def test_row_without_an_image_is_counted_as_in_the_file(here, files):
+    points = np.ones((5, 2))
+    points[1], points[3] = np.nan, 1.7e308
+    np.save(files / "huge.npy", points)
+    refused(here, "match map --apply kept.npz huge.npy --na drop", "numbers at row 3 (from 0)")
+
+
 @pytest.mark.parametrize(
     ("line", "words"),
     [

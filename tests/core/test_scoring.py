@@ -316,7 +316,7 @@ def test_program_that_answers_while_it_reads_is_not_waited_for(program):
     ("mode", "message"),
     [
         ("dies", "ended before it had answered (exit 1): out of luck"),
-        ("hangs", "within 1 seconds (--timeout); it must flush its output"),
+        ("hangs", "within 1 s (--timeout); it must flush its output"),
         ("junk", "line 0 of its answer has 1 number, expected 2"),
         ("nan", "the score of row 0, column 1 is nan"),
         ("few", "line 0 of its answer has 1 number, expected 2"),
