@@ -66,9 +66,7 @@ def match_command_of(name: str) -> click.Command:
 
     beside = [to_option()] if of.product == "rows" else []
     optional = of.reusable or any(one.candidate != "always" for one in of.methods.values())
-    q = click.Argument(
-        ["candidate"], metavar="[Q]" if optional else "Q", required=not optional
-    )
+    q = click.Argument(["candidate"], metavar="[Q]" if optional else "Q", required=not optional)
     return Command(
         name,
         callback=run,

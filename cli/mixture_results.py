@@ -102,7 +102,10 @@ def text_of(report: Report) -> str:
     lines = [f"{subject(report)}: {', '.join(made(settings))}"]
     if "after" in found:
         lines += likelihoods(settings, found)
-    if "divergence" in found and settings["fit"]["components"] < settings["fit"]["components_before"]:
+    if (
+        "divergence" in found
+        and settings["fit"]["components"] < settings["fit"]["components_before"]
+    ):
         lines.append(distances(settings, found))
     lines.append(convergence(settings))
     return "\n".join([*lines, *verdict_lines(report), ""])
@@ -153,7 +156,7 @@ def convergence(settings: dict[str, Any]) -> str:
     steps = [
         f"{name} {fit[key]}"
         for name, key in (("fit", "fit_steps"), ("reduction", "reduction_steps"))
-        if key in fit
+        if fit.get(key)
     ]
     return f"{how}: steps of the {', of the '.join(steps)}" if steps else "nothing to fit"
 

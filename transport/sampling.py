@@ -189,7 +189,9 @@ def _advice(x: Samples, wider: str) -> str:
     """Rows in one place get one direction at every step; else what the method knows."""
     apart = len(np.unique(x.points, axis=0))
     if apart < x.n:
-        return f"{counted(x.n, 'row')} of {x.name} start in {counted(apart, 'place')} and never part"
+        return (
+            f"{counted(x.n, 'row')} of {x.name} start in {counted(apart, 'place')} and never part"
+        )
     return wider if x.d > 1 else "more particles keep more of it"
 
 
