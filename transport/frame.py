@@ -12,8 +12,7 @@ from divmatch.samples import Samples
 
 Array = NDArray[np.float64]
 
-ROUNDED = 1e-13  # of Q's mean: a spread that rounding has made
-NOTHING = 1e-30  # of P's distance: a spread beside which it has no square
+ROUNDED = 1e-13  # of Q's mean or P's distance: a spread that rounding may have made
 JITTER = 1e-9  # of the spread, which parts rows that coincide
 
 
@@ -29,7 +28,7 @@ class Frame:
         """Q's mean and spread, or the distance of P where Q has none."""
         centre = y.masses() @ y.points
         spread, away = (rms(one.points - centre, one.masses()) for one in (y, x))
-        if not spread > max(ROUNDED * np.abs(centre).max(), NOTHING * away):
+        if not spread > ROUNDED * max(float(np.abs(centre).max()), away):
             spread = away
         return cls(centre, 2.0 ** round(math.log2(spread)) if spread > 0 else 1.0)
 
