@@ -69,6 +69,8 @@ def _decided(result: Result, limit: float, decide: str, *, above: bool) -> tuple
     word, value = _compared(result, decide, above=above)
     if result.status == "inconclusive":
         return "inconclusive", f"{word} {_shown(value)} ? {limit:g}: not converged"
+    if value is None and math.isfinite(result.value):
+        return "inconclusive", f"{word} undefined ? {limit:g}: no interval, see --decide point"
     if value is None or math.isnan(value) or not math.isfinite(result.value):
         return "inconclusive", f"{word} {_shown(value)} ? {limit:g}"
     status = "fail" if _beyond(value, limit, above=above) else "pass"

@@ -160,13 +160,14 @@ def moved(block: Any, passage: Any, stored: Any, totals: Totals) -> NDArray[np.f
     points = stored.scaling.applied(block.points)
     made = stored.made(points)
     own = stored.scaling.undone(made)
-    if not np.isfinite(own).all():
-        row = block.number(int(np.flatnonzero(~np.isfinite(own).all(axis=1))[0]))
+    paid = costs.ground_of(stored.cost, 1.0).pairs(points, made)
+    whole = np.isfinite(own).all(axis=1) & np.isfinite(paid)
+    if not whole.all():
+        row = block.number(int(np.flatnonzero(~whole)[0]))
         raise SampleError(
             f"{passage.name}: numbers {at_row(row)} are too large for this map; correct or remove it"
         )
     ones = np.ones(len(points))
-    paid = costs.ground_of(stored.cost, 1.0).pairs(points, made)
     totals.cost.add(paid, ones, np.arange(totals.moved, totals.moved + len(points)))
     totals.moved += len(points)
     totals.outside += int(((points < stored.low) | (points > stored.high)).any(axis=1).sum())

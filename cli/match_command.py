@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, ClassVar
 
 import click
 
@@ -39,6 +39,8 @@ BESIDE = ("trace", "plot", "fit", "checkpoint")  # files beside -o
 class MatchSession(Session):
     """A session whose outputs may be the product itself; pairs are a table, in any form of one."""
 
+    own: ClassVar[tuple[str, ...]] = (".npz",)
+
     def form_of(self, path: str) -> str:
         """The product's form, or that of a report."""
         from divmatch.cli.products import product_form
@@ -64,7 +66,7 @@ def match_command_of(name: str) -> click.Command:
 
     beside = [to_option()] if of.product == "rows" else []
     optional = of.reusable or any(one.candidate != "always" for one in of.methods.values())
-    q = click.Argument(["candidate"], metavar="Q", required=not optional)
+    q = click.Argument(["candidate"], metavar="[Q]" if optional else "Q", required=not optional)
     return Command(
         name,
         callback=run,

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import click
 
@@ -88,6 +88,8 @@ def run(**options: Any) -> int:
 
 class MixtureSession(Session):
     """A session whose -o FILE.npz is the mixture."""
+
+    own: ClassVar[tuple[str, ...]] = (".npz",)
 
     def form_of(self, path: str) -> str:
         """The mixture's form, or that of a report."""

@@ -1,5 +1,6 @@
 """What `divmatch match` prints: one sentence, then what stands behind it."""
 
+import math
 from typing import Any
 
 from divmatch.cli.main import printable
@@ -32,7 +33,7 @@ NEAR = ("mmd2", "mmd2_random", "random_draws")  # of chosen rows and of random o
 HELD = {
     "both": "held out: fits to one half of both files, measured on the other, and back",
     "Q": "held out: fits to one half of Q, measured on the other, and back; P's rows are the same",
-    "none": "nothing held out: no rows of Q are looked at, or no divergence was asked for",
+    "none": "nothing held out: the figure is the method's own, of all rows",
 }
 
 
@@ -51,7 +52,8 @@ def text_of(report: Report) -> str:
     lines = []
     if "fit" in settings:
         lines.append(sentence(report, found))
-        lines += [details(settings, before, after)] if after is not None else []
+        line = details(settings, before, after) if after is not None else ""
+        lines += [line] if line else []
         lines.append(convergence(settings))
         lines += gap_line(settings["fit"])
         lines += facts_line(settings["fit"]) if settings["product"] != "pairs" else []
@@ -107,7 +109,9 @@ def details(settings: dict[str, Any], before: Result | None, after: Result) -> s
             parts.append(f"{name} {result.ci.level * 100:g}% CI {bounds}")
     if after.params.get("told_from_zero") is False:
         parts.append("after is not told from 0 by these rows")
-    return "   ".join([*parts, HELD[settings["held_out"]]])
+    if not math.isnan(after.value) and "ksd_bandwidth" not in settings["fit"]:
+        parts.append(HELD[settings["held_out"]])  # a target's particles have none to hold out
+    return "   ".join(parts)
 
 
 def pairs_line(fit: dict[str, Any]) -> str:
@@ -128,7 +132,10 @@ def convergence(settings: dict[str, Any]) -> str:
     steps = settings["fit"].get("steps")
     how = "converged" if settings["converged"] else "NOT CONVERGED"
     number = f" in {counted(int(steps), 'step')}" if steps is not None else ""
-    told = " ".join([settings["method"], *shown(settings["params"])])
+    params = dict(settings["params"])
+    if params.get("score_command") is None:
+        params.pop("timeout", None)  # of the program alone
+    told = " ".join([settings["method"], *shown(params)])
     return f"{told}   {how}{number}"
 
 

@@ -1,5 +1,6 @@
 """What `divmatch match mixture` reports: one sentence, the intervals, how the fits went."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -95,7 +96,10 @@ def text_of(report: Report) -> str:
     lines = [f"{subject(report)}: {', '.join(made(settings))}"]
     if "after" in found:
         lines += likelihoods(settings, found)
-    if "divergence" in found:
+    if (
+        "divergence" in found
+        and settings["fit"]["components"] < settings["fit"]["components_before"]
+    ):
         lines.append(distances(settings, found))
     lines.append(convergence(settings))
     return "\n".join([*lines, *verdict_lines(report), ""])
@@ -128,7 +132,8 @@ def likelihoods(settings: dict[str, Any], found: dict[str, Result]) -> list[str]
     gain = found.get("gain")
     if gain is not None:
         parts.append(f"gain {short(gain.value)}" + (f", {interval(gain)}" if gain.ci else ""))
-    return [first, "   ".join([*parts, HELD[settings["held_out"]]])]
+    told = [] if math.isnan(after.value) else [HELD[settings["held_out"]]]
+    return [first, "   ".join([*parts, *told])] if parts or told else [first]
 
 
 def distances(settings: dict[str, Any], found: dict[str, Result]) -> str:
@@ -145,7 +150,7 @@ def convergence(settings: dict[str, Any]) -> str:
     steps = [
         f"{name} {fit[key]}"
         for name, key in (("fit", "fit_steps"), ("reduction", "reduction_steps"))
-        if key in fit
+        if fit.get(key)
     ]
     return f"{how}: steps of the {', of the '.join(steps)}" if steps else "nothing to fit"
 

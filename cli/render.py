@@ -29,8 +29,13 @@ def rendered(report: Report, form: str) -> str | bytes:
     return (report.forms.get(form) or FORMS[form])(report)
 
 
-def form_of(path: str, *, arrays: bool = False, plans: bool = False) -> str:
-    """The format that a file name asks for; ``arrays`` allows .npy, ``plans`` .npz."""
+def form_of(
+    path: str, *, arrays: bool = False, plans: bool = False, own: Sequence[str] = ()
+) -> str:
+    """The format that a file name asks for; ``arrays`` allows .npy, ``plans`` .npz.
+
+    ``own`` are suffixes of the command's own, which a refusal names too.
+    """
     if path in ("-", "/dev/stdout"):
         return "text"
     suffix = os.path.splitext(path)[1].lower()
@@ -40,7 +45,7 @@ def form_of(path: str, *, arrays: bool = False, plans: bool = False) -> str:
     if suffix not in SUFFIXES and os.path.exists(path) and not os.path.isfile(path):
         return "text"  # a pipe or a device has no suffix
     if suffix not in SUFFIXES:
-        known = " ".join([*SUFFIXES, *binary])
+        known = " ".join(dict.fromkeys([*SUFFIXES, *binary, *own]))
         raise SettingError(
             f"-o {path}: no format has the suffix '{suffix}'; expected one of {known}"
         )

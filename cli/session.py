@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from divmatch.cli import gate, render
 from divmatch.cli.main import GATE, INCONCLUSIVE, OK, OUTPUT, USAGE, say
@@ -43,6 +43,7 @@ class Session:
     settings: dict[str, Any] = field(default_factory=dict)
     arrays: bool = False  # -o FILE.npy is possible
     plans: bool = False  # -o FILE.npz is possible
+    own: ClassVar[tuple[str, ...]] = ()  # suffixes of -o that the command alone has
     said: set[str] = field(default_factory=set)  # lines on standard error
 
     def __post_init__(self) -> None:
@@ -62,7 +63,7 @@ class Session:
 
     def form_of(self, path: str) -> str:
         """The format that the name of an output asks for."""
-        return render.form_of(path, arrays=self.arrays, plans=self.plans)
+        return render.form_of(path, arrays=self.arrays, plans=self.plans, own=self.own)
 
     def spare(self, inputs: Sequence[str]) -> None:
         """Refuse outputs that would replace an input, or become a part of one."""

@@ -32,7 +32,7 @@ def file_named(text: str) -> str:
     path, name = _parts(text)
     if not name.isidentifier():
         raise SettingError(
-            f"--target {text}: '{name}' is no name of a function, expected {path}:NAME"
+            f"--target '{text}': '{name}' is no name of a function, expected {path}:NAME"
         )
     if not os.path.isfile(path):
         raise FileError(f"--target {text}: {path}: no such file")

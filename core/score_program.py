@@ -119,7 +119,8 @@ class Program(Target):
                         ready.unregister(self.input)
         if len(lines) > n or self.rest.strip():
             raise self._error(
-                f"wrote more lines than the {counted(n, 'row')} that it was asked for"
+                f"wrote more lines than the {counted(n, 'row')} that it was asked for; the empty line after "
+                "them has no answer"
             )
         return lines
 

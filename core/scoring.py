@@ -12,6 +12,8 @@ from divmatch.target_kinds import Target
 
 def sampled_named(text: str) -> str:
     """Refuse what names neither a family nor a function in a Python file; nothing is run."""
+    if text.endswith(".py"):
+        raise SettingError(f"--target {text}: name a function of the file, {text}:NAME")
     return file_named(text) if is_file(text) else targets.target_named(text)
 
 

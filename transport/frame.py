@@ -12,6 +12,7 @@ from divmatch.samples import Samples
 
 Array = NDArray[np.float64]
 
+ROUNDED = 1e-13  # of Q's mean or P's distance: a spread that rounding may have made
 JITTER = 1e-9  # of the spread, which parts rows that coincide
 
 
@@ -26,9 +27,9 @@ class Frame:
     def of(cls, x: Samples, y: Samples) -> "Frame":
         """Q's mean and spread, or the distance of P where Q has none."""
         centre = y.masses() @ y.points
-        spread = rms(y.points - centre, y.masses())
-        if not spread > 1e-13 * np.abs(centre).max():
-            spread = rms(x.points - centre, x.masses())
+        spread, away = (rms(one.points - centre, one.masses()) for one in (y, x))
+        if not spread > ROUNDED * max(float(np.abs(centre).max()), away):
+            spread = away
         return cls(centre, 2.0 ** round(math.log2(spread)) if spread > 0 else 1.0)
 
     def inward(self, points: Array) -> Array:

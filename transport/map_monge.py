@@ -171,7 +171,8 @@ def monge(
     made = Series(centre, np.zeros(x.d), frequencies, np.zeros((x.d + 2 * features, x.d)), spread)
     basis = Basis.of(made.features(p.points), p.weights)
     least = costs.mean("sqeuclidean", q.points, q.points, q.weights, q.weights)
-    absolute = _absolute(eps, least or spread**2 * x.d, frame.scale)
+    own = spread**2 * x.d
+    absolute = _absolute(eps, least if least > FLAT * own else own, frame.scale)
     home = Support(p.points - centre, p.weights, p.rows)
     objective = Objective(home, q, absolute, penalty)
     found = _descended(objective, basis, _start(x, y, frame, basis), steps, fall, watch)

@@ -172,8 +172,8 @@ def share_of_spread(points: Array, scores: Array, a: Array) -> float:
     return -float(a @ np.einsum("ij,ij->i", scores, centred)) / points.shape[1]
 
 
-def spread_notes(share: float, n: int) -> tuple[Note, ...]:
-    """What to say of particles that are narrower than their target."""
+def spread_notes(share: float, n: int, advice: str) -> tuple[Note, ...]:
+    """What to say of particles that are narrower than their target, and what may help."""
     if not share < NARROW or n < 2:
         return ()
     if share < 0:
@@ -186,10 +186,20 @@ def spread_notes(share: float, n: int) -> tuple[Note, ...]:
     return (
         Note(
             "W69",
-            f"particles are narrower than the target: {abs(share):.2f} of its spread, by Stein's identity; "
-            "in many columns --kernel imq keeps more of it than gaussian",
+            f"particles are narrower than the target: {abs(share):.2f} of its spread, by Stein's identity"
+            + (f"; {advice}" if advice else ""),
         ),
     )
+
+
+def _advice(x: Samples, wider: str) -> str:
+    """Rows in one place get one direction at every step; else what the method knows."""
+    apart = len(np.unique(x.points, axis=0))
+    if apart < x.n:
+        return (
+            f"{counted(x.n, 'row')} of {x.name} start in {counted(apart, 'place')} and never part"
+        )
+    return wider if x.d > 1 else "more particles keep more of it"
 
 
 def unfinished(k: int, size: float, tol: float) -> Note:
@@ -202,14 +212,20 @@ def unfinished(k: int, size: float, tol: float) -> Note:
 
 
 def particles(
-    x: Samples, points: Array, target: Target, *, facts: Mapping[str, Any], **rest: Any
+    x: Samples,
+    points: Array,
+    target: Target,
+    *,
+    facts: Mapping[str, Any],
+    wider: str = "",
+    **rest: Any,
 ) -> Fit:
-    """The fit that moved particles make."""
+    """The fit that moved particles make; ``wider`` says what keeps more of the target's spread."""
     scores = target.scores(points)
     figure, scale = figure_of(x, points, scores, target)
     share = share_of_spread(points, scores, x.masses())
     moved = points - x.points
-    notes = (*rest.pop("notes", ()), *spread_notes(share, x.n))
+    notes = (*rest.pop("notes", ()), *spread_notes(share, x.n, _advice(x, wider)))
     return Fit(
         points=points,
         facts={

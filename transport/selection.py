@@ -28,6 +28,7 @@ WIDE, NEAR = (
     16,
     0.0625,
 )  # columns from which a product pays; of |x|² + |y|², below it digits are lost
+CLOSER = 1 - 1e-6  # of the factor: what is nearer than that is nearer by rounding
 DRAWS, PAIRS = 200, 4e9  # random subsets compared with, and pairs of rows that they may cost
 
 SELECT = Task(
@@ -198,7 +199,7 @@ def chosen(
                 "W80", f"{again} of {len(rows)} fell on rows chosen before; --unique chooses others"
             )
         )
-    if factor is not None and factor < 1:
+    if factor is not None and factor < CLOSER:
         notes.append(
             Note(
                 "W81",

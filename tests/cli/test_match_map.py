@@ -322,3 +322,20 @@ def test_memory_does_not_grow_with_the_file(run, files):
         assert done.returncode == 0, done.stderr
         peaks.append(json.loads(done.stdout)["run"]["peak_rss_mb"])
     assert peaks[1] < peaks[0] + 40
+
+
+def test_rows_whose_cost_is_no_number_are_refused(here, data):
+    points = np.random.default_rng(3).normal(size=(40, 2))
+    np.save(data / "near.npy", points)
+    np.save(data / "beyond.npy", points * 1e300)
+    here(f"match map near.npy near.npy --fit affine.npz {FAST}")
+    code, _, errors = here("match map --apply affine.npz beyond.npy -o none.npy")
+    assert (code, (data / "none.npy").exists()) == (2, False)
+    assert "beyond.npy: numbers at row 0 (from 0) are too large for this map" in errors
+
+
+def test_nothing_is_held_out_of_two_rows(here, data):
+    np.save(data / "pair.npy", np.array([[0.0, 1.0], [2.0, 0.0]]))
+    np.save(data / "many.npy", np.random.default_rng(4).normal(size=(20, 2)))
+    _, printed, _ = here("match map pair.npy many.npy -q")
+    assert "held out" not in printed

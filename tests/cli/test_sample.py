@@ -152,3 +152,49 @@ def test_signal_ends_the_program_too_and_leaves_nothing(folder):
     with pytest.raises(ProcessLookupError):
         os.kill(int((folder / "pid").read_text()), 0)
     assert sorted(one.name for one in folder.iterdir()) == ["p.npy", "pid", "s.py", "t.py"]
+
+
+def test_only_what_is_true_of_particles_is_said(inside):
+    _, printed, _ = inside("match sample --target gaussian:0,1 --n 20 --dim 2")
+    assert "held out" not in printed
+    assert "timeout" not in printed
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("--target t.py", "name a function of the file, t.py:NAME"),
+        ("--target gaussian:0,1 -o x.foo", ".npy .npz"),
+    ],
+)
+def test_refusal_says_what_can_be_given(inside, line, said):
+    code, _, errors = inside(f"match sample --n 5 --dim 2 {line}")
+    assert code == 2
+    assert said in errors
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("--dim 2", "--kernel imq"),
+        ("--dim 2 --kernel imq", None),
+        ("--dim 1", "more particles"),
+        ("--dim 2 --method svng", None),
+    ],
+)
+def test_advice_to_narrow_particles_is_one_that_can_be_followed(inside, options, said):
+    _, _, errors = inside(f"match sample --target gaussian:0,1 --n 12 {options}")
+    assert "W69" in errors
+    assert (said or "spread, by Stein's identity\n") in errors
+
+
+def test_rows_in_one_place_are_told(inside, folder):
+    np.save(folder / "same.npy", np.ones((6, 2)))
+    _, _, errors = inside("match sample same.npy --target gaussian:0,1")
+    assert "6 rows of same.npy start in 1 place and never part" in errors
+
+
+def test_limit_of_a_figure_without_interval_says_what_decides(inside):
+    code, printed, _ = inside("match sample --target gaussian:0,1 --n 9 --dim 2 --max 1 -q")
+    assert code == 3
+    assert "no interval, see --decide point" in printed

@@ -170,3 +170,12 @@ def test_fit_goes_on_from_what_was_kept():
 def test_rounding_is_no_gap_far_from_zero():
     x = rows(50, 2) + 1e8
     assert gap(x, 2 * x).value <= ROUNDING(50, scale=1e16)
+
+
+@pytest.mark.parametrize("spread", [0.0, 1e-17, 1e-300])
+def test_rows_without_a_spread_of_their_own_are_one_place(spread):
+    rng = np.random.default_rng(6)
+    x, y = rng.normal(size=(12, 2)), spread * rng.normal(size=(10, 2))
+    found = divmatch.match.map(x, y, method="monge", metric="none")
+    assert found.converged
+    assert found.points.mean(axis=0) == pytest.approx([0.0, 0.0], abs=1e-3)
