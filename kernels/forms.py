@@ -52,7 +52,9 @@ def quadratic_forms(
     chosen, weights = grid.moved(marks), grid.moved(w.astype(points.dtype, copy=False))
 
     def vectors(rows: slice) -> Any:
-        return chosen[rows] * weights[rows, None]  # made where they are used: marks are small
+        made = chosen[rows].astype(weights.dtype)  # where they are used: marks are small
+        made *= weights[rows, None]
+        return made
 
     def panel(rows: slice) -> tuple[NDArray[Any], NDArray[Any], float]:
         left, own_weights = vectors(rows), weights[rows]
