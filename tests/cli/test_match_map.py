@@ -326,9 +326,9 @@ def test_memory_does_not_grow_with_the_file(run, files):
 
 def test_rows_whose_cost_is_no_number_are_refused(here, data):
     points = np.random.default_rng(3).normal(size=(40, 2))
-    np.save(data / "near.npy", points)
+    np.save(data / "cloud.npy", points)
     np.save(data / "beyond.npy", points * 1e300)
-    here(f"match map near.npy near.npy --fit affine.npz {FAST}")
+    here(f"match map cloud.npy cloud.npy --fit affine.npz {FAST}")
     code, _, errors = here("match map --apply affine.npz beyond.npy -o none.npy")
     assert (code, (data / "none.npy").exists()) == (2, False)
     assert "beyond.npy: numbers at row 0 (from 0) are too large for this map" in errors
