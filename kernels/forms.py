@@ -46,8 +46,7 @@ def quadratic_forms(
             along(line.distance_sums(z[:, 0], z[:, 0], w) * w, marks),
             float(forms[-1]),
         )
-    single = _in_single(profile, z)
-    points = np.subtract(z, np.median(z, axis=0), dtype=np.float32) if single else z
+    points = _narrowed(profile, z)
     grid = Grid(profile, points, points, extra=marks.shape[1] + 1)
     chosen, weights = grid.moved(marks), grid.moved(w.astype(points.dtype, copy=False))
 
@@ -70,7 +69,7 @@ def quadratic_forms(
         return to_host(forms), to_host(mixed), float(own_weights @ (summed + 2.0 * beyond))
 
     forms, mixed, total = np.zeros(marks.shape[1]), np.zeros(marks.shape[1]), 0.0
-    blocks = steps_of(len(z), SINGLE_ROWS) if single else grid.rows()
+    blocks = grid.rows() if points is z else steps_of(len(z), SINGLE_ROWS)
     for part, mixed_part, own_total in in_order(panel, blocks, work=grid.work):
         forms += part
         mixed += mixed_part
@@ -93,13 +92,12 @@ def rounding(rows: int) -> float:
     return 64 * float(np.finfo(float).eps) * rows**0.5
 
 
-def _in_single(profile: Profile, z: Array) -> bool:
-    """Whether single precision holds all that the entries say."""
-    if len(z) < SINGLE_FROM:
-        return False
-    reach = float(np.abs(z - np.median(z, axis=0)).max())
-    if not REACHES[0] < reach < REACHES[1]:
-        return False
-    if profile.name == "distance":
-        return profile.scale >= FLATTEST
-    return profile.name in SINGLE and profile.scale >= NARROWEST * reach
+def _narrowed(profile: Profile, z: Array) -> NDArray[Any]:
+    """The rows less their medians in single precision; as they are where that loses what K says."""
+    fits = profile.scale >= FLATTEST if profile.name == "distance" else profile.name in SINGLE
+    if len(z) < SINGLE_FROM or not fits:
+        return z
+    centred = z - np.median(z, axis=0)  # in double: rows far from zero keep their differences
+    reach = float(np.abs(centred).max())
+    wide = profile.name == "distance" or profile.scale >= NARROWEST * reach
+    return centred.astype(np.float32) if wide and REACHES[0] < reach < REACHES[1] else z

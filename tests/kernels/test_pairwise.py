@@ -387,6 +387,13 @@ def test_single_precision_keeps_seven_digits_of_forms(monkeypatch, engine, profi
     assert found == pytest.approx(double, abs=1e-6)
 
 
+def test_rows_far_from_zero_keep_their_differences_in_single_precision(monkeypatch, engine):
+    z, marks = rows(600, 3), np.random.default_rng(0).random((600, 4)) < 0.5
+    near = shares(Profile("gaussian", 1.0), z, marks)
+    monkeypatch.setattr(forms, "SINGLE_FROM", 500)
+    assert shares(Profile("gaussian", 1.0), z + 1e8, marks) == pytest.approx(near, abs=1e-6)
+
+
 @IN_SINGLE
 def test_equal_splits_are_equal_in_single_precision(monkeypatch, engine, profile):
     """Halves exchanged, or at other places among the columns: within the rounding of a tie."""
