@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from divmatch.errors import InconclusiveError
 from divmatch.matcher import Array, Watch
+from divmatch.transport.frame import rms
 
 LOOK = 10  # steps between two looks at the discrepancy
 PATIENCE = 20  # looks without a lower one, after which it has reached its level
@@ -103,9 +104,9 @@ def followed(
             return swarm, False
         move = rule(swarm, way, a, direction.reach)
         reached = swarm.x + move
-        length = math.sqrt(float(a @ np.einsum("ij,ij->i", move, move)))
-        if not np.isfinite(reached).all():
+        if not math.isfinite(np.vdot(reached, reached)):  # distances would overflow
             raise _lost(swarm)
+        length = rms(move, a)
         swarm.x, swarm.k = reached, swarm.k + 1
         swarm.curve.append((swarm.k, value, length))
         watch.step(swarm.k, ksd=value, moved=length)
@@ -146,7 +147,7 @@ def _adapted(
         memory["lengths"] = memory["lengths"] * np.where(agree, GROWN, HALVED)
     memory["last"] = way
     move = memory["lengths"] * way
-    length = math.sqrt(float(a @ np.einsum("ij,ij->i", move, move)))
+    length = rms(move, a)
     return move * min(1.0, reach / length) if length > 0 else move
 
 

@@ -13,9 +13,10 @@ from divmatch.matcher import Array, Fit, Watch
 from divmatch.samples import Samples
 from divmatch.scoring import known
 from divmatch.settings import Setting
+from divmatch.transport.frame import rms
 from divmatch.transport.mirrors import Mirror, Mirrored, Simplex, domain_named, mirror_of
 from divmatch.transport.particles import by_column, followed
-from divmatch.transport.sample_svgd import Stein, length_of, scale_of
+from divmatch.transport.sample_svgd import Stein, scale_of
 from divmatch.transport.sampling import (
     SAMPLE,
     Dim,
@@ -47,12 +48,16 @@ KEPT = 0.98  # of the trace of the kernel matrix: eigenfunctions that are kept
 RIDGE = 1e-5  # on the diagonal of the kernel matrix, as in the published algorithm
 
 
-class ByRows(Stein):
-    """SVGD of mirrored rows with a kernel of the rows: its gradient goes through the map."""
+class InDomain(Stein):
+    """A direction of mirrored rows that looks at the rows themselves."""
 
     def __init__(self, target: Mirrored, a: Array) -> None:
         super().__init__(target, a)
         self.mirror = target.mirror
+
+
+class ByRows(InDomain):
+    """SVGD of mirrored rows with a kernel of the rows: its gradient goes through the map."""
 
     def at(self, x: Array, last: float = 0.0) -> tuple[Array, float]:
         """Σ aⱼ [k sⱼ + (∇²ψ)⁻¹(θⱼ) ∇k(θⱼ, θᵢ)]."""
@@ -68,16 +73,11 @@ class ByRows(Stein):
         pushed = np.einsum("nij,nj->ni", sums[:, 2 * d : -1].reshape(n, d, d), own)
         away = (pushed - sums[:, d : 2 * d]) / scale**2
         way = sums[:, :d] + away
-        forces = length_of(sums[:, -1:] * scores, self.a) + length_of(away, self.a)
-        return way, length_of(way, self.a) / forces if forces > 0 else 0.0
+        return self.among(way, rms(sums[:, -1:] * scores, self.a) + rms(away, self.a))
 
 
-class Descent(Stein):
+class Descent(InDomain):
     """Stein variational mirror descent: a kernel of matrices made of ∇²ψ and eigenfunctions."""
-
-    def __init__(self, target: Mirrored, a: Array) -> None:
-        super().__init__(target, a)
-        self.mirror = target.mirror
 
     def at(self, x: Array, last: float = 0.0) -> tuple[Array, float]:
         """Σᵢⱼ (λᵢ λⱼ)^½ uᵢ(θ) Γᵢⱼ bⱼ with bⱼ = E [uⱼ s + (∇²ψ)⁻¹ ∇uⱼ] and Γᵢⱼ = E uᵢ uⱼ ∇²ψ."""
@@ -94,8 +94,7 @@ class Descent(Stein):
             (functions * roots) @ _by_metric(weighted, functions, hessians, part)
             for part in (drawn + driven, drawn)
         )
-        forces = 2.0 * length_of(only, self.a) + length_of(scores, self.a) / len(x)
-        return way, length_of(way, self.a) / forces if forces > 0 else 0.0
+        return self.among(way, 2.0 * rms(only, self.a) + rms(scores, self.a) / len(x))
 
 
 def _by_metric(weighted: Array, functions: Array, hessians: Array, parts: Array) -> Array:
@@ -141,7 +140,7 @@ def _mirrored(
         notes = () if converged else (unfinished(swarm.k, swarm.size, tol),)
         fit = particles(free, swarm.x, dual, facts=facts, converged=converged, notes=notes)
     points = mirror.rows(swarm.x)
-    moved = length_of(points - x.points, a)
+    moved = rms(points - x.points, a)
     return replace(fit, points=points, facts={**fit.facts, "moved": moved})
 
 

@@ -11,6 +11,7 @@ from divmatch.matcher import Array, Fit, Watch
 from divmatch.samples import Samples
 from divmatch.scoring import known
 from divmatch.target_kinds import Target
+from divmatch.transport.frame import rms
 from divmatch.transport.particles import Rule, adagrad, by_column, coins, followed
 from divmatch.transport.sampling import (
     SAMPLE,
@@ -65,15 +66,18 @@ class Stein:
         profile = Profile("gaussian" if self.kernel == "gaussian" else "imq", scale)
         way, masses = steered(profile, x, scores, self.a, rough=last > ROUGH)
         forces = masses * (np.sqrt(np.einsum("ij,ij->i", scores, scores)) + 1.0 / scale)
-        return way, length_of(way, self.a) / math.sqrt(float(self.a @ forces**2))
+        return way, rms(way, self.a) / math.sqrt(float(self.a @ forces**2))
 
     def _linear(self, x: Array, scores: Array) -> tuple[Array, float]:
         """K = x·y + 1: an affine direction."""
-        self.reach = max(length_of(x, self.a), 1e-300)
+        self.reach = max(rms(x, self.a), 1e-300)
         drawn = x @ ((self.a[:, None] * x).T @ scores) + self.a @ scores
         way = drawn + x
-        forces = length_of(drawn, self.a) + length_of(x, self.a)
-        return way, length_of(way, self.a) / forces if forces > 0 else 0.0
+        return self.among(way, rms(drawn, self.a) + rms(x, self.a))
+
+    def among(self, way: Array, forces: float) -> tuple[Array, float]:
+        """The direction, and its size as a share of the forces in it."""
+        return way, rms(way, self.a) / forces if forces > 0 else 0.0
 
     def discrepancy(self, x: Array) -> float:
         """KSD² of at most 500 particles, with their own bandwidth."""
@@ -83,11 +87,6 @@ class Stein:
             return math.inf
         weights = weights / weights.sum()
         return level(points, self.scores(x)[some], weights)
-
-
-def length_of(rows: Array, a: Array) -> float:
-    """The root mean square of the rows' lengths."""
-    return math.sqrt(float(a @ np.einsum("ij,ij->i", rows, rows)))
 
 
 def scale_of(bandwidth: float | str, x: Array) -> float:

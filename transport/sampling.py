@@ -17,6 +17,7 @@ from divmatch.record import Note
 from divmatch.samples import Samples, as_samples
 from divmatch.settings import Setting
 from divmatch.target_kinds import Target
+from divmatch.transport.frame import rms
 
 TargetName = Annotated[
     str | None,
@@ -224,13 +225,12 @@ def particles(
     scores = target.scores(points)
     figure, scale = figure_of(x, points, scores, target)
     share = share_of_spread(points, scores, x.masses())
-    moved = points - x.points
     notes = (*rest.pop("notes", ()), *spread_notes(share, x.n, _advice(x, wider)))
     return Fit(
         points=points,
         facts={
             **facts,
-            "moved": float(np.sqrt(x.masses() @ np.einsum("ij,ij->i", moved, moved))),
+            "moved": rms(points - x.points, x.masses()),
             "spread": share,
             "ksd_bandwidth": scale,
         },

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from divmatch.kernels.cpu.elementary import bounded_exponential, exponential
+from divmatch.kernels.cpu.elementary import exponential
 from divmatch.kernels.cpu.jit import compiled, inlined
 from divmatch.kernels.cpu.pairwise import PRODUCT_COLUMNS, prepared, squared_distances
 
@@ -192,4 +192,4 @@ def exponential_rows(exponents: NDArray[np.float32]) -> None:
     for i in range(exponents.shape[0]):
         row = exponents[i]
         for j in range(len(row)):
-            row[j] = bounded_exponential(min(row[j], np.float32(0.0)))
+            row[j] = exponential(min(row[j], np.float32(0.0)))

@@ -489,10 +489,15 @@ def test_numbers_that_contradict_the_rows_are_refused():
         sample(start(3, 2), target="gaussian:0,1", n=4)
 
 
-def test_particles_that_leave_the_numbers_are_an_error(tmp_path, monkeypatch):
+def test_particles_that_leave_the_numbers_are_an_error():
+    with pytest.raises(DivmatchError, match="left the range of numbers in step 1"):
+        sample(target="gaussian:0,1", n=10, dim=1, method="svgd", step=1e160)
+
+
+def test_scores_too_large_for_a_discrepancy_are_an_error(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "wrong.py").write_text("def score(x):\n    return 1e300 * x\n")
-    with pytest.raises(DivmatchError, match="left the range of numbers in step 1"):
+    with pytest.raises(DivmatchError, match="start: scores are so large that KSD is no number"):
         sample(target="wrong.py:score", n=10, dim=1, method="coin")
 
 
