@@ -69,7 +69,8 @@ def subsampled(
         return [estimator(*parts, **settings).value for settings in several]
 
     try:
-        found = np.array(list(in_order(values, zip(*drawn, strict=True))))
+        work = math.prod(fraction * one.n for one in given) * given[0].d
+        found = np.array(list(in_order(values, zip(*drawn, strict=True), work=work)))
     except (SampleError, InconclusiveError):
         return none
     spread = found.std(axis=0, ddof=1) * math.sqrt(fraction / (1 - fraction))

@@ -121,13 +121,15 @@ Across = tuple[Samples, tuple[Array, Array]]  # x is kept too, so that its addre
 
 
 def _share(profile: Profile, x: Samples, y: Samples) -> None:
-    """What two candidates were compared with a reference by, a third will be: all in one pass."""
+    """What every candidate so far was compared with a reference by, the next will be: in one pass."""
     if x.d == 1 or not profile.of_distance or y.knows((profile, None, id(x))):
         return
     asked: dict[Profile, int] = x.once("profiles", dict)
-    asked[profile] = asked.get(profile, 0) + 1
-    wanted = [p for p, times in asked.items() if p == profile or times > 1]
-    wanted = [p for p in wanted if not y.knows((p, None, id(x)))]
+    candidates = max(asked.values(), default=0)
+    others = [p for p, times in asked.items() if p != profile and times == candidates]
+    wanted = [profile, *(p for p in others if not y.knows((p, None, id(x))))]
+    for one in wanted:
+        asked[one] = asked.get(one, 0) + 1
     if len(wanted) < 2:
         return
     a, b = x.masses(), y.masses()
