@@ -40,7 +40,7 @@ def command_of(name: str) -> click.Command:
     if of.unit == "nats" or callable(of.unit):
         extra.append(unit_option())
     sections = pair_sections()
-    if of.unplanned is not None:
+    if callable(of.unplanned):
         plans.offer(sections["Output"])
     shared = name == "ot"
     if shared:
@@ -182,7 +182,8 @@ def prepared(
     of: Quantity, options: Mapping[str, Any]
 ) -> tuple[Session, Estimator, list[dict[str, Any]]]:
     """What can be said before any data are read: the session, the method, its settings."""
-    session = Session(of.name, options, plans=of.unplanned is not None)
+    plans.refuse_never(of, options["output"])
+    session = Session(of.name, options, plans=callable(of.unplanned))
     given = {name: options[name] for name in of.settings() if options[name] not in (None, ())}
     if options.get("log_q") is None:
         chosen = of.chosen(options["method"], given)

@@ -30,9 +30,17 @@ def wanted(session: Session) -> str | None:
 def refuse_unplanned(session: Session, of: Quantity, settings: Mapping[str, Any]) -> None:
     """Before any work: settings under which there is no one plan."""
     path = wanted(session)
-    why = of.unplanned(settings) if path is not None and of.unplanned is not None else ""
+    why = of.unplanned(settings) if path is not None and callable(of.unplanned) else ""
     if why:
         raise SettingError(f"-o {path}: {why}")
+
+
+def refuse_never(of: Quantity, outputs: Sequence[str]) -> None:
+    """A plan asked of what never has one, but of which one might be expected."""
+    if isinstance(of.unplanned, str):
+        for path in outputs:
+            if path.lower().endswith(f".{PLAN}"):
+                raise SettingError(f"-o {path}: {of.unplanned}")
 
 
 def planned(

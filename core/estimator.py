@@ -258,7 +258,7 @@ class Quantity(Family[Estimator]):
     The direction says of how many: P alone is a quantity of one sample, and the first parameter of
     its estimators is the only one that is no setting. ``scales`` are the values of --scale that a
     quantity of one sample allows. ``unplanned`` says of settings why there is no one transport plan
-    behind the number, nothing where there is; quantities without plans have none. ``directed`` says of
+    behind the number, nothing where there is; a text says why there never is. ``directed`` says of
     settings whether a symmetric quantity is one from P to Q with them. Where the inputs have a shape of
     their own, ``packed`` makes the samples of them; ``paired`` are rows that stand in two files: one
     sample, with the other file's numbers beside its rows.
@@ -278,7 +278,7 @@ class Quantity(Family[Estimator]):
     scales: tuple[str, ...] = ("none",)
     packed: Callable[..., tuple[Samples, Samples | None]] | None = None
     paired: bool = False
-    unplanned: Callable[[Mapping[str, Any]], str] | None = None
+    unplanned: Callable[[Mapping[str, Any]], str] | str | None = None
     directed: Callable[[Mapping[str, Any]], bool] | None = None
     methods: dict[str, Estimator] = field(default_factory=dict)
     known: dict[str, Estimator] = field(default_factory=dict)  # methods for a known density of Q

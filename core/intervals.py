@@ -168,6 +168,8 @@ def interval_of(
         se, resamples = found.se if found else None, estimator.subsamples
         if estimator.standard_error:
             se = estimator.standard_error(estimate, found, x, y)
+    if se is not None and math.isnan(se) and estimate.notes:
+        return None, None, estimate.bias, ()  # the estimator has said why there is none
     if se is None or not math.isfinite(se):
         sizes = ", ".join(str(samples.n) for samples in (x, y) if samples is not None)
         few = Note("W10", f"n = {sizes}: too few rows for a standard error")

@@ -40,7 +40,6 @@ Columnwise = Annotated[bool, Setting("the mean over columns of the distance of e
 
 UNPLANNED = {
     "debias": "--debias takes six plans between halves; leave one of them out",
-    "orlicz": "--orlicz has no plan to be saved; leave one of them out",
     "columnwise": "--columnwise takes a plan for each column; leave one of them out",
 }
 
@@ -72,6 +71,7 @@ OT = Quantity(
         "divmatch ot real.npy gen.npy --debias",
         "divmatch ot real.npy gen.npy --orlicz exp2",
         "divmatch ot real.npy gen.npy -o plan.npz",
+        "divmatch ot real.npy gen.npy --orlicz exp -o plan.npz",
         "divmatch ot real.npy gen.npy --federated --support 50",
     ),
 )
@@ -306,13 +306,13 @@ def _influence(terms: Array, samples: Samples, by: Solver, root: float) -> Array
     return by.unit * (centred / slope if slope > 0 else centred)
 
 
-def biased(x: Samples, y: Samples) -> Note:
+def biased(x: Samples, y: Samples, advice: str = "see --debias") -> Note:
     """The curse of dimension, aloud."""
     size = min(x.effective_size(), y.effective_size()) ** (-1.0 / x.d)
     return Note(
         "W53",
         f"in {x.d} columns samples of one distribution are about n^(-1/{x.d}) = {size:.2g} of their "
-        "spread apart: value and interval are too large by up to that; see --debias",
+        f"spread apart: value and interval are too large by up to that; {advice}",
     )
 
 

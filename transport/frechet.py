@@ -61,12 +61,19 @@ FRECHET = Quantity(
     default="gaussian",
     degenerate=True,
     moments=True,
+    unplanned=lambda settings: (
+        ""
+        if "mixture" in settings
+        else "one Gaussian goes onto another by a map, which divmatch match map --method gaussian "
+        "makes; --mixture K has a plan between components"
+    ),
     examples=(
         "divmatch frechet real.npy gen.npy",
         "divmatch frechet real.npy gen.npy --correction none",
         "divmatch frechet real.npy gen.npy --permutations 199 -f json",
         "divmatch frechet real.npy gen.npy --mixture 5",
         "divmatch frechet mixture.npz other-mixture.npz --mixture",
+        "divmatch frechet real.npy gen.npy --mixture 3 -o plan.npz",
     ),
 )
 

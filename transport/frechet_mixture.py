@@ -18,6 +18,7 @@ from divmatch.transport.frechet import FRECHET
 from divmatch.transport.gaussian_mixture import Mixture, fit
 from divmatch.transport.mixture_barycentre import check_regular
 from divmatch.transport.mixture_cost import Gradient, transported
+from divmatch.transport.mixture_plan import MixturePlan
 
 Count = Annotated[
     int,
@@ -65,6 +66,9 @@ def frechet_mixture(
     fixed point), and holds where mixtures are only an approximation; where the fit does not settle,
     because no components are distinct, there is none (W18).
 
+    -o FILE.npz saves the plan between the components: `row`, `col` and `mass`, the potentials `f` and
+    `g`, and both mixtures, whose shares are `weights_p` and `weights_q`.
+
     Parameters
     ----------
     x, y : Samples
@@ -103,10 +107,11 @@ def frechet_mixture(
     9.0
     """
     p, q = (_side(samples, mixture, mixture_cost) for samples in (x, y))
-    value, by_p, by_q = transported(p.mixture, q.mixture, mixture_cost)
-    (first, said), (second, told) = _influences(x, p, by_p), _influences(y, q, by_q)
+    found = transported(p.mixture, q.mixture, mixture_cost)
+    first, said = _influences(x, p, found.by_p)
+    second, told = _influences(y, q, found.by_q)
     return Estimate(
-        max(value, 0.0),
+        max(found.value, 0.0),
         first,
         second,
         params={
@@ -116,6 +121,7 @@ def frechet_mixture(
             **_likelihood("q", q.mixture),
         },
         notes=tuple(said + told),
+        plan=lambda: MixturePlan.between(p.mixture, q.mixture, found, mixture_cost),
     )
 
 
@@ -249,7 +255,7 @@ def frechet_mixture_plan(pool: Samples, *, mixture: int, mixture_cost: str, **_:
                 fit(part.points, part.masses(), mixture, part.name)
                 for part in (kept.take(labels), kept.take(~labels))
             )
-            return max(transported(p, q, mixture_cost)[0], 0.0)
+            return max(transported(p, q, mixture_cost).value, 0.0)
         except InconclusiveError:
             return math.nan
 

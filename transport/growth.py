@@ -45,6 +45,13 @@ class Growth:
         """What makes `ground` Φ(c / k)."""
         return 1.0 if self.exponential else k**-self.power
 
+    def at(self, gaps: Array, k: float) -> Array:
+        """Φ(r / k); at k = 0, which is the norm of gaps of 0, these cost nothing and others all."""
+        if k == 0.0:
+            return np.where(gaps > 0, np.inf, 0.0)
+        with np.errstate(over="ignore"):
+            return self.of(gaps / k)
+
     def norm(self, gaps: Array, masses: Array) -> float:
         """The k with Σ w Φ(r / k) = 1, 0 where all gaps are: the Luxemburg norm.
 

@@ -63,7 +63,18 @@ def kullback_leibler(m1: Array, a: Array, m2: Array, b: Array) -> Move:
 COSTS = {"w2": wasserstein, "jeffreys": jeffreys, "kl": kullback_leibler}
 
 
-def transported(p: Components, q: Components, cost: str) -> tuple[float, Gradient, Gradient]:
+@dataclass(frozen=True, eq=False)
+class Carried:
+    """Least cost of moving one mixture onto another, its derivatives, and the plan behind it."""
+
+    value: float
+    by_p: Gradient
+    by_q: Gradient
+    plan: Array
+    costs: Array
+
+
+def transported(p: Components, q: Components, cost: str) -> Carried:
     """Least cost of moving the shares of p onto those of q, and its derivatives."""
     moves = [
         [
@@ -82,7 +93,7 @@ def transported(p: Components, q: Components, cost: str) -> tuple[float, Gradien
         by_q.means[j] -= mass * move.mean
         by_p.covariances[k] += mass * move.first
         by_q.covariances[j] += mass * move.second
-    return float(np.sum(plan * costs)), by_p, by_q
+    return Carried(float(np.sum(plan * costs)), by_p, by_q, plan, costs)
 
 
 def plan_of(costs: Array, a: Array, b: Array) -> tuple[Array, Array, Array]:

@@ -1,25 +1,33 @@
 """Orlicz-Wasserstein distance: the smallest scale k at which a plan costs no more than 1."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Annotated, Any
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from divmatch.errors import InconclusiveError
 from divmatch.estimator import Array, Estimate, Labels, Pooled
+from divmatch.kernels import transport
 from divmatch.kernels.execution import in_order
-from divmatch.kernels.quantiles import cumulated, equal_turns, weighted_turns
 from divmatch.kernels.transport import comonotone
 from divmatch.record import Note
 from divmatch.samples import Samples
 from divmatch.settings import Setting
 from divmatch.transport import costs
 from divmatch.transport.exact import OT, Cost, biased, rounding
-from divmatch.transport.exact_costs import Posed, check_room, on_sphere, scale_of
+from divmatch.transport.exact_costs import (
+    Arcs,
+    Moved,
+    Posed,
+    check_room,
+    on_sphere,
+    scale_of,
+)
 from divmatch.transport.exact_line import keeping_order
 from divmatch.transport.growth import Growth, growth_of, parse_growth
+from divmatch.transport.orlicz_plan import OrliczPlan, keeping_potentials
 
 Phi = Annotated[
     str,
@@ -55,6 +63,9 @@ def orlicz(x: Samples, y: Samples, *, orlicz: Phi = "exp2", cost: Cost = "euclid
     The interval is the delta method's: Φ of the moves must have a variance, which it lacks for exp2
     where moves grow with Gaussian tails, as from N(0, 1) to N(0, s²). It is not reliable where few pairs
     make up the value (W49). With many columns the value of samples is too large (W53).
+
+    -o FILE.npz saves the plan at the value k (`norm`): `row`, `col` and `mass` of its pairs, whose cost
+    Σ π Φ(c / k) is 1, and the potentials `f` and `g` of this cost that prove it the smallest.
 
     Parameters
     ----------
@@ -95,19 +106,23 @@ def orlicz(x: Samples, y: Samples, *, orlicz: Phi = "exp2", cost: Cost = "euclid
     params["gap"] = (found.value - found.lower) / found.value if found.value > 0 else 0.0
     notes = [] if found.proven else [Note("W18", f"not proven: the gap is {params['gap']:.2g}")]
     if x.d > 1:
-        notes.append(biased(x, y))
+        notes.append(biased(x, y, "--permutations can tell"))
     return Estimate(
         found.value,
         found.f - x.masses() @ found.f,
         found.g - y.masses() @ found.g,
         params={**params, "evaluations": found.evaluations},
         notes=(*notes, *_few(found)),
+        plan=lambda: OrliczPlan.at(x, y, found.moved(), cost, orlicz, found.value),
     )
 
 
 @dataclass(frozen=True, eq=False)
 class _Found:
-    """The distance, a proven bound below it, influences, and the shares of 1 that pairs make up."""
+    """The distance, a proven bound below it, influences, and the shares of 1 that pairs make up.
+
+    ``moved`` is the plan at the distance, whose cost there is 1.
+    """
 
     value: float
     lower: float
@@ -115,7 +130,14 @@ class _Found:
     g: Array
     shares: Array
     evaluations: int
+    moved: Callable[[], Moved]
     proven: bool = True
+
+    @classmethod
+    def nothing(cls, x: Samples, y: Samples, arcs: Callable[[], Arcs]) -> Self:
+        """Equal samples: who is equal to whom is all there is to say."""
+        f, g = np.zeros(x.n), np.zeros(y.n)
+        return cls(0.0, 0.0, f, g, np.empty(0), 0, lambda: Moved(0.0, 0.0, f, g, arcs))
 
 
 def _few(found: _Found) -> tuple[Note, ...]:
@@ -148,44 +170,24 @@ def _on_line(x: Samples, y: Samples, cost: str, growth: Growth, scale: float) ->
     gaps = np.abs(left[rows] - right[columns]) ** power
     k = growth.norm(gaps, masses)
     if k == 0.0:
-        return _Found(0.0, 0.0, np.zeros(x.n), np.zeros(y.n), np.empty(0), 0)
+        return _Found.nothing(x, y, lambda: (rows, columns, masses))
     steep = k / float(masses @ growth.steepness(gaps / k))
 
     def cost_of(moves: Array) -> Array:
         return growth.of(np.minimum(np.abs(moves) ** power / k, _most(growth)))
 
-    f = _potential(left, right, x, y, cost_of) * steep
-    g = _potential(right, left, y, x, cost_of) * steep
-    unit = scale**power
+    arcs, room = (rows, columns, masses), 2.0 * max(x.n, y.n)
+    f, g = keeping_potentials(left, right, arcs, cost_of, room)
     shares = masses * growth.of(gaps / k)
-    return _Found(unit * k, unit * k, unit * f, unit * g, shares, 1)
+    unit, total = scale**power, float(shares.sum())
+    found = Moved(total, total, f, g, lambda: arcs)
+    f, g = unit * steep * f, unit * steep * g
+    return _Found(unit * k, unit * k, f, g, shares, 1, lambda: found)
 
 
 def _most(growth: Growth) -> float:
     """The largest t whose Φ is a number with room to spare."""
     return float(growth.inverse(np.asarray(1e280)))
-
-
-def _potential(
-    left: Array, right: Array, x: Samples, y: Samples, cost_of: Callable[[Array], Array]
-) -> Array:
-    """The potential of one column: from one x to the next it grows by c(x', y) − c(x, y) at the partner y.
-
-    Where a level ends a partner's mass it is the mean of both ways.
-    """
-    order, other = np.argsort(left, kind="stable"), np.sort(right)
-    if x.weights is None and y.weights is None:
-        turns = equal_turns(len(left), len(right))
-    else:
-        by_rank = np.argsort(right, kind="stable")
-        turns = weighted_turns(cumulated(x.masses()[order]), cumulated(y.masses()[by_rank]))
-    low, high = left[order][:-1], left[order][1:]
-    steps = np.zeros(len(low))
-    for partners in turns:
-        steps += 0.5 * (cost_of(high - other[partners]) - cost_of(low - other[partners]))
-    made = np.zeros(len(left))
-    made[order[1:]] = np.cumsum(steps)
-    return made
 
 
 def _by_plans(
@@ -200,7 +202,8 @@ def _by_plans(
     rows, columns, masses = comonotone(one, other, posed.a, posed.b)
     k = growth.norm(ground.pairs(one[rows], other[columns]), masses)
     if k == 0.0:
-        return _Found(0.0, 0.0, np.zeros(x.n), np.zeros(y.n), np.empty(0), 0)
+        same = transport.Plan(rows, columns, masses, 0 * posed.a, 0 * posed.b, 0.0, 0.0, True)
+        return _Found.nothing(x, y, posed.moved(same).arcs)
     room = 2.0 * max(len(one), len(other))  # masses of 1 / n cost no more than n where all cost 1
     solver: Any = None
     lower = 0.0
@@ -229,7 +232,17 @@ def _by_plans(
     steep = unit * k * factor / float(plan.masses @ growth.steepness(gaps / k))
     f, g = steep * posed.x.of_rows(plan.f), steep * posed.y.of_rows(plan.g)
     proven = plan.proven and k - lower <= 1e-6 * k
-    return _Found(unit * k, unit * min(lower, k), f, g, shares, evaluations, proven)
+
+    def moved() -> Moved:
+        """Potentials of a larger k prove as much at this one, where all moves cost more."""
+        found, factor = posed.moved(plan), growth.factor(k)
+        total = float(shares.sum())
+        return replace(
+            found, cost=total, lower=min(factor * found.lower, total),
+            f=factor * found.f, g=factor * found.g,
+        )  # fmt: skip
+
+    return _Found(unit * k, unit * min(lower, k), f, g, shares, evaluations, moved, proven)
 
 
 @orlicz.pooled

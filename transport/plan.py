@@ -3,6 +3,7 @@
     from divmatch.transport import plan
 
     exact = plan.exact(x, y)              # the cheapest plan: at most n + m - 1 pairs of rows
+    far = plan.orlicz(x, y)               # that of an Orlicz distance, for the cost Φ(c / far.norm)
     soft = plan.entropic(x, y, eps=0.01)  # all pairs, by two potentials: never stored
     exact.pairs()                         # rows, columns, masses
     soft.top(3)                           # the three heaviest of every row, streamed
@@ -10,7 +11,7 @@
     soft.lower, soft.upper                # hold the cost without regularisation
     exact.save("plan.npz")                # opens with numpy.load
 
-Both kinds are `divmatch.transport.plans.Plan`: f, g, total_cost, mass, marginals(), matrix(), arrays().
+All kinds are `divmatch.transport.plans.Plan`: f, g, total_cost, mass, marginals(), matrix(), arrays().
 """
 
 import numpy as np
@@ -22,11 +23,15 @@ from divmatch.samples import as_samples, check_partners
 from divmatch.transport.entropic import Effort
 from divmatch.transport.entropic_plan import EntropicPlan
 from divmatch.transport.exact import exact as exact_distance
+from divmatch.transport.orlicz import orlicz as orlicz_distance
+from divmatch.transport.orlicz_plan import OrliczPlan
 from divmatch.transport.plans import Pairs, Plan
 from divmatch.transport.solution import solved
 from divmatch.transport.sparse_plan import SparsePlan
 
-__all__ = ["EntropicPlan", "Pairs", "Plan", "SparsePlan", "entropic", "exact"]
+__all__ = [
+    "EntropicPlan", "OrliczPlan", "Pairs", "Plan", "SparsePlan", "entropic", "exact", "orlicz",
+]  # fmt: skip
 
 
 def exact(
@@ -66,6 +71,46 @@ def exact(
     with one_blas_thread(), np.errstate(all="ignore"):
         made = exact_distance(first, second, **settings, rng=None).plan
         found: SparsePlan = made()  # type: ignore[misc]
+    return found
+
+
+def orlicz(
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    orlicz: str = "exp2",
+    cost: str = "euclidean",
+    weights_x: ArrayLike | None = None,
+    weights_y: ArrayLike | None = None,
+) -> OrliczPlan:
+    """The plan of an Orlicz-Wasserstein distance between two samples: that of `divmatch.ot` with `orlicz`.
+
+    Parameters
+    ----------
+    x, y : array_like
+        Rows of shape (n, d) and (m, d).
+    orlicz, cost : str
+        Φ and ground cost, as for `divmatch.ot`; the plan minimises Σ π Φ(c / norm).
+    weights_x, weights_y : array_like, optional
+        Weights of the rows.
+
+    Returns
+    -------
+    OrliczPlan
+        Its `norm` is the distance, at which it costs 1.
+
+    Examples
+    --------
+    >>> from divmatch.transport import plan
+    >>> plan.orlicz([0.0, 2.0], [3.0, 1.0], orlicz="power:2").norm
+    1.0
+    """
+    first, second = as_samples(x, "x", weights_x), as_samples(y, "y", weights_y)
+    check_partners(first, second)
+    settings = orlicz_distance.checked({"orlicz": orlicz, "cost": cost})
+    with one_blas_thread(), np.errstate(all="ignore"):
+        made = orlicz_distance(first, second, **settings).plan
+        found: OrliczPlan = made()  # type: ignore[misc]
     return found
 
 

@@ -80,6 +80,8 @@ SLICED = Quantity(
     direction="symmetric",
     default="w",
     degenerate=True,
+    unplanned="a sliced distance has a plan for each direction and none of the rows; divmatch ot and "
+    "divmatch sinkhorn save one",
     examples=(
         "divmatch sliced real.npy gen.npy",
         "divmatch sliced real.npy gen.npy -p 1 --projections 500",

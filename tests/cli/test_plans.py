@@ -70,6 +70,30 @@ def test_many_plans_are_refused_before_the_work(here, tmp_path, setting):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("sliced p.npy q.npy", "a plan for each direction"),
+        ("frechet p.npy q.npy", "match map --method gaussian"),
+        ("ot p.npy q.npy --federated", "--federated has no plan of the rows"),
+    ],
+)
+def test_where_there_is_no_plan_it_is_said_why(here, tmp_path, line, why):
+    code, _, said = here(f"{line} -o {tmp_path}/plan.npz")
+    assert (code, said.count("\n")) == (2, 1)
+    assert why in said
+    assert not list(tmp_path.iterdir())
+
+
+def test_orlicz_plan_is_saved_with_its_norm(here, tmp_path):
+    code, printed, _ = here(f"ot p.npy q.npy --orlicz exp -q -f value -o {tmp_path}/plan.npz")
+    assert code == 0
+    with np.load(tmp_path / "plan.npz", allow_pickle=False) as saved:
+        assert float(printed) == saved["norm"]
+        assert saved["total_cost"] == pytest.approx(1.0, abs=1e-10)
+        assert str(saved["orlicz"]) == "exp"
+
+
 def test_other_commands_have_no_plan(here, tmp_path):
     code, _, said = here(f"energy p.npy q.npy -o {tmp_path}/plan.npz")
     assert code == 2

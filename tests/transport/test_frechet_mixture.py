@@ -39,7 +39,7 @@ def equal(n):
 
 def test_hand_made_mixtures():
     p, q = mixture([0.5, 0.5], [-2, 2], [1, 1]), mixture([0.25, 0.75], [-1, 3], [4, 1])
-    assert transported(p, q, "w2")[0] == pytest.approx(7.25, abs=ROUNDING(4, scale=20))
+    assert transported(p, q, "w2").value == pytest.approx(7.25, abs=ROUNDING(4, scale=20))
 
 
 def test_plan_agrees_with_pot():
@@ -49,13 +49,28 @@ def test_plan_agrees_with_pot():
     a, b = a / a.sum(), b / b.sum()
     m1, m2, v1, v2 = rng.normal(size=4), rng.normal(size=3), rng.random(4), rng.random(3)
     costs = (m1[:, None] - m2) ** 2 + (v1[:, None] ** 0.5 - v2**0.5) ** 2
-    found = transported(mixture(a, m1, v1), mixture(b, m2, v2), "w2")[0]
+    found = transported(mixture(a, m1, v1), mixture(b, m2, v2), "w2").value
     assert found == pytest.approx(ot.emd2(a, b, costs), rel=1e-9)
+
+
+def test_plan_of_components_has_the_marginals_and_its_proof():
+    x, y = clusters(200, 2, [[0, 0], [6, 0]]), clusters(150, 2, [[0, 1], [6, 1], [9, 9]], seed=1)
+    method = quantity("frechet").chosen("mixture")
+    found = method(as_samples(x, "x"), as_samples(y, "y"), mixture=3, mixture_cost="w2")
+    plan = found.plan()
+    held = plan.arrays()
+    assert plan.total_cost == pytest.approx(found.value)
+    assert plan.lower == pytest.approx(found.value)
+    assert plan.costs_of(plan.pairs()) @ held["mass"] == pytest.approx(found.value)
+    assert plan.marginals()[0] == pytest.approx(held["weights_p"])
+    assert plan.marginals()[1] == pytest.approx(held["weights_q"])
+    assert (plan.each - held["f"][:, None] - held["g"]).min() >= -1e-9
+    assert held["covariances_q"].shape == (3, 2, 2)
 
 
 def test_jeffreys_cost_of_two_gaussians():
     """½ [(v₁/v₂ + v₂/v₁) − 2 + Δ² (1/v₁ + 1/v₂)]."""
-    found = transported(mixture([1], [0], [2]), mixture([1], [3], [5]), "jeffreys")[0]
+    found = transported(mixture([1], [0], [2]), mixture([1], [3], [5]), "jeffreys").value
     assert found == pytest.approx(0.5 * (0.4 + 2.5 - 2 + 9 * 0.7), abs=ROUNDING(4, scale=20))
 
 

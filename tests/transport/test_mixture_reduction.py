@@ -183,7 +183,7 @@ def test_order_of_the_components_does_not_matter():
 def test_mw2_of_a_reduction_is_that_of_the_transport(cost):
     big = random_mixture(12, 2, seed=26)
     small = fewer(big, 4, cost).mixture
-    assert mixture_w2(big, small) == pytest.approx(transported(big, small, "w2")[0], rel=1e-9)
+    assert mixture_w2(big, small) == pytest.approx(transported(big, small, "w2").value, rel=1e-9)
 
 
 def test_mw2_of_the_hand_made_mixtures():

@@ -183,6 +183,14 @@ def test_influences_are_derivatives(phi, d):
     assert samples.masses() @ found.terms_x == pytest.approx(0.0, abs=ROUNDING(20, scale=10))
 
 
+def test_clusters_far_apart_have_an_interval_on_the_scale_of_the_moves():
+    """Between them the cost is e^(10¹²), of which the mean of two ways has no digits."""
+    x, _ = pair(40, 1, 1)
+    x = np.concatenate([x, x + 1e6])
+    found = distance(x, x + 0.1 * np.random.default_rng(0).normal(size=x.shape), "exp2")
+    assert found.se < 10 * found.value
+
+
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("d", [1, 2])
 def test_plan_is_the_estimate_of_each_split(weighted, d):

@@ -108,6 +108,44 @@ def test_cosine_plan_keeps_the_rows_it_was_given():
     assert found.barycentric().max() <= y.max()
 
 
+# --------------------------------------------------------------------------------------- orlicz
+
+GROWTHS = {"power:3": lambda t: t**3, "exp": np.expm1, "exp2": lambda t: np.expm1(t * t)}
+
+
+@pytest.mark.parametrize("phi", GROWTHS)
+@pytest.mark.parametrize("d", [1, 3])
+@pytest.mark.parametrize("kind", ["plain", "tied", "weighted", "far"])
+def test_orlicz_plan_costs_one_at_the_norm_and_potentials_prove_it(phi, d, kind):
+    x, y = pair(40, 31, d)
+    if kind == "tied":
+        x, y = np.round(x), np.round(y)
+    if kind == "far":  # where the cost from one cluster to the other has no digits in common with 1
+        x = np.concatenate([x, x + 1e6])
+        y = x + 0.1 * np.random.default_rng(0).normal(size=x.shape)
+    weights = {"weights_x": masses(40), "weights_y": masses(31)} if kind == "weighted" else {}
+    found = plan.orlicz(x, y, orlicz=phi, **weights)
+    assert found.norm == divmatch.ot(x, y, orlicz=phi, **weights).value
+    a, b, room = found.x.masses(), found.y.masses(), 10 * ROUNDING(80, scale=50)
+    assert found.marginals()[0] == pytest.approx(a, abs=room)
+    assert found.marginals()[1] == pytest.approx(b, abs=room)
+    assert found.pairs().masses @ found.costs_of(found.pairs()) == pytest.approx(1.0, abs=room)
+    assert a @ found.f + b @ found.g == pytest.approx(1.0, abs=room)
+    used = np.ix_(a > 0, b > 0)
+    with np.errstate(over="ignore"):
+        costs = GROWTHS[phi](cdist(x, y) / found.norm)
+    assert (costs - found.f[:, None] - found.g)[used].min() >= -room
+
+
+@pytest.mark.parametrize("d", [1, 2])
+def test_orlicz_plan_of_equal_samples_costs_nothing(d):
+    x, _ = pair(20, 1, d)
+    found = plan.orlicz(x, x[::-1])
+    assert (found.norm, found.total_cost, found.lower) == (0.0, 0.0, 0.0)
+    assert found.costs_of(found.pairs()).max() == 0.0
+    assert found.barycentric() == pytest.approx(x, abs=0)
+
+
 # ------------------------------------------------------------------------------------- entropic
 
 
