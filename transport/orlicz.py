@@ -202,7 +202,8 @@ def _by_plans(
     rows, columns, masses = comonotone(one, other, posed.a, posed.b)
     k = growth.norm(ground.pairs(one[rows], other[columns]), masses)
     if k == 0.0:
-        same = transport.Plan(rows, columns, masses, 0 * posed.a, 0 * posed.b, 0.0, 0.0, True)
+        kept, nil = masses > 0, (0.0 * posed.a, 0.0 * posed.b)
+        same = transport.Plan(rows[kept], columns[kept], masses[kept], *nil, 0.0, 0.0, True)
         return _Found.nothing(x, y, posed.moved(same).arcs)
     room = 2.0 * max(len(one), len(other))  # masses of 1 / n cost no more than n where all cost 1
     solver: Any = None
@@ -227,6 +228,8 @@ def _by_plans(
         before, k = k, min(k, growth.norm(gaps, plan.masses))
         if k - lower <= CLOSE * k or k >= before * (1.0 - 1e-14):
             break
+    if k == 0.0:
+        return _Found.nothing(x, y, posed.moved(plan).arcs)
     unit = scale**ground.degree
     shares = plan.masses * growth.of(gaps / k)
     steep = unit * k * factor / float(plan.masses @ growth.steepness(gaps / k))

@@ -138,9 +138,12 @@ def test_orlicz_plan_costs_one_at_the_norm_and_potentials_prove_it(phi, d, kind)
 
 
 @pytest.mark.parametrize("d", [1, 2])
-def test_orlicz_plan_of_equal_samples_costs_nothing(d):
+@pytest.mark.parametrize("tied", [False, True])
+def test_orlicz_plan_of_equal_samples_costs_nothing(d, tied):
     x, _ = pair(20, 1, d)
+    x = np.round(x) if tied else x
     found = plan.orlicz(x, x[::-1])
+    assert divmatch.ot(x, x[::-1], orlicz="exp2").se == 0.0
     assert (found.norm, found.total_cost, found.lower) == (0.0, 0.0, 0.0)
     assert found.costs_of(found.pairs()).max() == 0.0
     assert found.barycentric() == pytest.approx(x, abs=0)
