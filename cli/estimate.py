@@ -37,7 +37,7 @@ def command_of(name: str) -> click.Command:
     extra: list[click.Parameter] = [log_q_option()] if of.known else []
     if of.direction == "P||Q":
         extra.append(option("--both", is_flag=True, help="Also the other direction, Q || P."))
-    if of.unit == "nats" or callable(of.unit):
+    if of.unit == "nats" or of.nats:
         extra.append(unit_option())
     sections = pair_sections()
     if callable(of.unplanned):

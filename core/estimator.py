@@ -258,10 +258,9 @@ class Quantity(Family[Estimator]):
     The direction says of how many: P alone is a quantity of one sample, and the first parameter of
     its estimators is the only one that is no setting. ``scales`` are the values of --scale that a
     quantity of one sample allows. ``unplanned`` says of settings why there is no one transport plan
-    behind the number, nothing where there is; a text says why there never is. ``directed`` says of
-    settings whether a symmetric quantity is one from P to Q with them. Where the inputs have a shape of
-    their own, ``packed`` makes the samples of them; ``paired`` are rows that stand in two files: one
-    sample, with the other file's numbers beside its rows.
+    behind the number, nothing where there is; a text why there never is. ``nats``: units may be. With
+    settings that ``directed`` confirms a symmetric quantity is one from P to Q. Where the inputs have a
+    shape of their own, ``packed`` makes the samples of them; ``paired`` rows stand in two files.
     """
 
     name: str
@@ -274,6 +273,7 @@ class Quantity(Family[Estimator]):
     on_command: Mapping[str, str] = field(default_factory=dict)  # defaults of the command alone
     better: Literal["lower", "higher"] = "lower"
     degenerate: bool = False  # at P = Q influences vanish, and the validity of intervals with them
+    nats: bool = False
     moments: bool = False  # P and Q may be given by mean and covariance
     scales: tuple[str, ...] = ("none",)
     packed: Callable[..., tuple[Samples, Samples | None]] | None = None

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from divmatch.arrays import load_array
 from divmatch.errors import SampleError, counted
-from divmatch.moments import Moments
+from divmatch.moments import ANEW, Moments
 from divmatch.places import Place, damage, locate
 from divmatch.samples import check_finite
 
@@ -149,7 +149,7 @@ def _numbers(values: NDArray[Any], name: str, part: str) -> Array:
         raise SampleError(f"{name}::{part} holds {values.dtype} values, not numbers")
     found = values.astype(np.float64)
     if found.size:
-        check_finite(found.reshape(len(found) if found.ndim else 1, -1), f"{name}::{part}")
+        check_finite(found.reshape(len(found) if found.ndim else 1, -1), f"{name}::{part}", ANEW)
     return found
 
 

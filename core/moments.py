@@ -11,6 +11,7 @@ from divmatch.errors import SampleError, counted
 from divmatch.places import Place, damage, locate
 from divmatch.samples import Samples, check_finite
 
+ANEW = "write it anew from rows that are finite"
 MEAN, COVARIANCE = ("mean", "mu"), ("cov", "sigma")  # ours, and those of common FID tools
 
 
@@ -56,8 +57,8 @@ def as_moments(mean: ArrayLike, covariance: ArrayLike, rows: int = 0, name: str 
             "and (d, d)"
         )
     centre, spread = centre.reshape(1, d), spread.reshape(d, d)
-    check_finite(centre, f"{name}, mean")
-    check_finite(spread, f"{name}, covariance")
+    check_finite(centre, f"{name}, mean", ANEW)
+    check_finite(spread, f"{name}, covariance", ANEW)
     largest = float(np.abs(spread).max())
     with np.errstate(over="ignore"):
         lopsided = float(np.abs(spread - spread.T).max())

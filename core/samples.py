@@ -132,7 +132,9 @@ def with_densities(x: Samples, log_q: ArrayLike, name: str = "log_q") -> Samples
     return replace(x, beside={**x.beside, "log_q": values}, _derived={})
 
 
-def check_finite(points: Points, name: str) -> float:
+def check_finite(
+    points: Points, name: str, advice: str = "choose --na drop or --na mean"
+) -> float:
     """Refuse NaN and infinity, naming the first row and column; else the sum of the squares."""
     with np.errstate(over="ignore", invalid="ignore"):
         squares = _squares(points)
@@ -144,7 +146,7 @@ def check_finite(points: Points, name: str) -> float:
         column = int(np.flatnonzero(bad[rows[0]])[0])
         raise SampleError(
             f"{name}: {counted(len(rows), 'row')} with NaN or infinite values "
-            f"(first: row {rows[0]}, column {column}, both from 0); choose --na drop or --na mean"
+            f"(first: row {rows[0]}, column {column}, both from 0); {advice}"
         )
     return squares
 

@@ -42,6 +42,7 @@ C2ST = Quantity(
     "c2st",
     title=title,
     unit=lambda settings: UNITS.get(settings.get("mode", ""), "1"),
+    nats=True,
     direction="P||Q",
     default="split",
     examples=(

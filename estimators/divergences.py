@@ -28,6 +28,7 @@ RENYI = Quantity(
         f"{'Tsallis' if settings.get('tsallis') else 'Renyi'}({settings['alpha']:g})"
     ),
     unit=lambda settings: "1" if settings.get("tsallis") else "nats",
+    nats=True,
     direction="P||Q",
     default="auto",
     degenerate=True,
@@ -41,6 +42,7 @@ FDIV = Quantity(
     "fdiv",
     title="{kind}",
     unit=lambda settings: generator(settings["kind"]).unit,
+    nats=True,
     direction="P||Q",
     default="auto",
     degenerate=True,

@@ -17,7 +17,7 @@ from divmatch.samples import Samples
 from divmatch.settings import Setting
 from divmatch.transport import costs
 from divmatch.transport.exact_costs import Moved, check_room, moved, on_sphere, scale_of
-from divmatch.transport.exact_line import SortedPool, merged, moved_on_line
+from divmatch.transport.exact_line import SortedPool, largest_move, merged, moved_on_line
 from divmatch.transport.sparse_plan import SparsePlan
 
 Order = Annotated[
@@ -37,6 +37,7 @@ Debias = Annotated[
 ]
 Columnwise = Annotated[bool, Setting("the mean over columns of the distance of each column")]
 
+CLOSE = 1e-6  # relative gap that still proves the plan
 
 UNPLANNED = {
     "debias": "--debias takes six plans between halves; leave one of them out",
@@ -161,7 +162,7 @@ def exact(
     given = x, y
     if cost == "cosine":
         x, y = on_sphere(x), on_sphere(y)
-    parts = solvers([x, y], cost, order, columnwise=columnwise)
+    parts = solvers([x, y], cost, order, columnwise=columnwise, whole=not debias)
     params = {"p": order}
     if debias or len(parts) > 1:
         each = _halved if debias else _whole
@@ -187,9 +188,18 @@ def order_of(p: float | str, cost: str) -> float:
 
 
 def solvers(
-    samples: Sequence[Samples], cost: str, p: float, *, columnwise: bool, often: int = 1
+    samples: Sequence[Samples],
+    cost: str,
+    p: float,
+    *,
+    columnwise: bool,
+    often: int = 1,
+    whole: bool = False,
 ) -> list[Solver]:
-    """What computes the distance ``often``: of the whole rows, or of each column."""
+    """What computes the distance ``often``: of the whole rows, or of each column.
+
+    ``whole`` says that it is that between both samples, and not between parts of them.
+    """
     points = [one.points for one in samples]
     if columnwise and cost != "euclidean":
         raise SettingError(
@@ -197,14 +207,25 @@ def solvers(
         )
     if columnwise or (samples[0].d == 1 and cost != "cosine"):
         power = 2 * p if cost == "sqeuclidean" else p
-        return [_of_column(points, c, p, power) for c in range(samples[0].d)]
+        gaps = samples if whole else ()
+        return [_of_column(points, c, p, power, *gaps) for c in range(samples[0].d)]
     scale, ground = 1.0 if cost == "cosine" else scale_of(*points), costs.ground_of(cost, p)
     return [Solver(lambda x, y: moved(x, y, ground, scale, often), p, scale ** (ground.degree / p))]
 
 
-def _of_column(points: Sequence[Array], column: int, p: float, power: float) -> Solver:
-    """Sorting; a reference that is kept for the next candidate has a scale of its own only for p > 2."""
-    scale = 1.0 if power <= 2 else scale_of(*(one[:, column : column + 1] for one in points))
+def _of_column(
+    points: Sequence[Array], column: int, p: float, power: float, *whole: Samples
+) -> Solver:
+    """Sorting; a reference that is kept for the next candidate has a scale of its own only for p > 2.
+
+    That of the largest move where it is known: high powers of others may be too small for numbers.
+    """
+    if power <= 2:
+        scale = 1.0
+    elif whole:
+        scale = largest_move(*whole, column)
+    else:
+        scale = scale_of(*(one[:, column : column + 1] for one in points))
     return Solver(lambda x, y: moved_on_line(x, y, power, column, scale), p, scale ** (power / p))
 
 
@@ -220,7 +241,8 @@ def _told(found: Moved, x: Samples, y: Samples, by: Solver) -> Estimate:
     value = by.unit * root
     gap = (root - lower) / root if root > 0 else 0.0
     bias = by.unit * (root - max(found.cost - found.noise, 0.0) ** (1 / p)) if p == 2 else 0.0
-    notes = () if found.proven else (Note("W18", f"not proven optimal: the gap is {gap:.2g}"),)
+    proven = found.proven and gap <= CLOSE
+    notes = () if proven else (Note("W18", f"not proven optimal: the gap is {gap:.2g}"),)
     return Estimate(
         value,
         terms_x=_influence(found.f, x, by, root),

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from divmatch.errors import SampleError, SettingError, at_row
+from divmatch.errors import InconclusiveError, SampleError, SettingError, at_row
 from divmatch.kernels import transport
 from divmatch.kernels.execution import execution
 from divmatch.kernels.ground import Ground
@@ -19,6 +19,7 @@ Array = NDArray[np.float64]
 Numbers = NDArray[np.intp]
 Arcs = tuple[NDArray[Any], NDArray[Any], Array]  # rows, columns, masses
 
+HIDDEN = 1e-9  # relative gap from which the cost is looked for among smaller ones
 THIN = 1e-9  # of the lighter of its two parts: a cell that only rounding has made
 
 
@@ -70,9 +71,28 @@ def scale_of(*points: Array) -> float:
 
 
 def moved(x: Samples, y: Samples, ground: Ground, scale: float, often: int) -> Moved:
-    """The cheapest plan between all rows that have a weight; ``often`` such problems are to come."""
+    """The cheapest plan between all rows that have a weight; ``often`` such problems are to come.
+
+    Gains are told from rounding at the scale of the dearest arc that may be in a plan. Where that
+    of the whole box hides the cost, as between clusters far apart, it is looked for below what the plan
+    that was found allows.
+    """
     posed = Posed(x, y, scale)
-    return posed.moved(posed.solver(ground, often=often).plan())
+    solver = posed.solver(ground, often=often)
+    plan, before = solver.plan(), float(solver.height)
+    while plan.upper - plan.lower > HIDDEN * plan.upper:
+        height = posed.room * plan.upper
+        if not 0.0 < height < 0.5 * before:
+            break
+        # from the start: dear arcs stay in a tree, without a mass, and all prices hang on them
+        solver, before = posed.solver(ground, often=often, height=height), height
+        plan = posed.below(solver, ground, height)
+    if plan.upper == 0.0 and ground.degree > 2.0 and posed.apart(plan):
+        raise InconclusiveError(
+            f"ot: of {x.name} and {y.name} these powers of the distances are too small for numbers; "
+            "choose a smaller -p"
+        )
+    return posed.moved(plan)
 
 
 class Posed:
@@ -93,6 +113,25 @@ class Posed:
         return transport.solver(
             ground, self.x.points, self.y.points, self.a, self.b, often=often, height=height
         )
+
+    @property
+    def room(self) -> float:
+        """An arc of masses of 1 / n costs no more than n times what the plan does."""
+        return 2.0 * max(len(self.a), len(self.b))
+
+    def below(self, solver: Any, ground: Ground, height: float) -> transport.Plan:
+        """The cheapest plan, of arcs below about ``height``, from the last one."""
+        solver.again(ground, height)
+        plan: transport.Plan = solver.plan()
+        while plan.masses.sum() < 1.0 - 1e-9:  # too low: some of the mass has stayed
+            height *= 16.0
+            solver.again(ground, height)
+            plan = solver.plan()
+        return plan
+
+    def apart(self, plan: transport.Plan) -> bool:
+        """Whether any mass moves."""
+        return bool(np.any(self.x.points[plan.rows] != self.y.points[plan.columns]))
 
     def moved(self, plan: transport.Plan) -> Moved:
         """A plan between the distinct rows, told of all rows."""

@@ -51,6 +51,13 @@ def keeping_order(x: Samples, y: Samples, column: int) -> Arcs:
     return order_x[rows], order_y[columns], masses
 
 
+def largest_move(x: Samples, y: Samples, column: int) -> float:
+    """A power of two near the largest move of the plan that keeps the order, 1 where nothing moves."""
+    rows, columns, _ = keeping_order(x, y, column)
+    moves = x.points[rows, column] - y.points[columns, column]
+    return scale_of(moves[:, None], np.zeros((1, 1)))
+
+
 class Merged(NamedTuple):
     """W₁ of one column, its standard error (None for single rows), and what sampling makes of it."""
 

@@ -56,6 +56,7 @@ FRECHET = Quantity(
         else f"transport of {_sizes(settings)}"
     ),
     unit=lambda settings: "nats" if settings.get("mixture_cost") in NATS else "data unit^2",
+    nats=True,
     directed=lambda settings: settings.get("mixture_cost") == "kl",
     direction="symmetric",
     default="gaussian",

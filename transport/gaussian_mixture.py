@@ -54,6 +54,11 @@ def fit(points: Array, masses: Array, count: int, name: str) -> Mixture:
     """
     rows, centre, scale, whole = scaled(points, masses, name)
     weight = float(masses @ masses)
+    if count > 1 and count * weight > 0.5:
+        raise InconclusiveError(
+            f"{name}: {1.0 / weight:.3g} rows are fewer than two for each of {count} components; give a "
+            "smaller --mixture"
+        )
     prior = Prior(weight, whole / count ** (2.0 / rows.shape[1]))
     best = maximised(rows, masses, np.ones((len(rows), 1)), Prior(weight, whole))
     for k in range(1, count):

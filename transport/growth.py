@@ -42,8 +42,11 @@ class Growth:
         return replace(cost, outer=cost.outer * self.power, rate=rate)
 
     def factor(self, k: float) -> float:
-        """What makes `ground` Φ(c / k)."""
-        return 1.0 if self.exponential else k**-self.power
+        """What makes `ground` Φ(c / k); inf where it is no number."""
+        if self.exponential:
+            return 1.0
+        with np.errstate(over="ignore"):
+            return float(np.float64(k) ** -self.power)
 
     def at(self, gaps: Array, k: float) -> Array:
         """Φ(r / k); at k = 0, which is the norm of gaps of 0, these cost nothing and others all."""

@@ -205,7 +205,7 @@ def _by_plans(
         kept, nil = masses > 0, (0.0 * posed.a, 0.0 * posed.b)
         same = transport.Plan(rows[kept], columns[kept], masses[kept], *nil, 0.0, 0.0, True)
         return _Found.nothing(x, y, posed.moved(same).arcs)
-    room = 2.0 * max(len(one), len(other))  # masses of 1 / n cost no more than n where all cost 1
+    room = posed.room
     solver: Any = None
     lower = 0.0
     evaluations = 0
@@ -214,15 +214,14 @@ def _by_plans(
         here, factor = growth.ground(ground, k), growth.factor(k)
         widest = np.maximum(one.max(0), other.max(0)) - np.minimum(one.min(0), other.min(0))
         height = min(float(here.of(widest)), room / factor)
+        if not (0.0 < height < np.inf and factor < np.inf):
+            raise InconclusiveError(
+                f"ot --orlicz: of {x.name} and {y.name} these powers of the distances are no numbers "
+                "any more; choose a smaller one"
+            )
         if solver is None:
             solver = posed.solver(here, often=USUAL * often, height=height)
-        else:
-            solver.again(here, height)
-        plan = solver.plan()
-        while plan.masses.sum() < 1.0 - 1e-9:  # too low: some of the mass has stayed
-            room, height = 16.0 * room, 16.0 * height
-            solver.again(here, height)
-            plan = solver.plan()
+        plan = posed.below(solver, here, height)
         gaps = ground.pairs(one[plan.rows], other[plan.columns])
         lower = max(lower, k * min(1.0, factor * plan.lower))
         before, k = k, min(k, growth.norm(gaps, plan.masses))

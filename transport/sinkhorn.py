@@ -317,7 +317,7 @@ def _notes(terms: list[Term], of: Regularised) -> tuple[Note, ...]:
         notes.append(
             Note(
                 "W48",
-                f"only {terms[0].mass:.0%} of the mass is transported, the rest is cheaper to destroy; "
+                f"only {terms[0].mass:.2%} of the mass is transported, the rest is cheaper to destroy; "
                 "raise --unbalanced",
             )
         )

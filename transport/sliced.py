@@ -19,6 +19,7 @@ from divmatch.transport.slicing import (
     Order,
     Projections,
     Sliced,
+    check_told,
     near_null,
     parse_slices,
     slicing_of,
@@ -204,6 +205,7 @@ def sliced(
     if error is not None:
         costs, drawn = _refined(of, costs, drawn, drawing, error, rng)
     cost = drawn.mean(costs)
+    check_told(of, cost, drawn.vectors)
     value, exact = of.root(cost), of.d == 1
     se = of.unit * drawn.error(costs) / of.slope(cost) if cost > 0 else 0.0
     noise = _noise(of, about, drawn, rng)
@@ -320,8 +322,8 @@ def _missed(value: float, se: float, error: float | None, count: int) -> tuple[N
     return (
         Note(
             "W06",
-            f"the Monte Carlo error is {se / value:.2%} of the value after {counted(count, 'projection')}, "
-            f"{error:.2%} was asked for; raise --projections",
+            f"the Monte Carlo error is {100 * se / value:.3g}% of the value after "
+            f"{counted(count, 'projection')}, {100 * error:.3g}% was asked for; raise --projections",
         ),
     )
 

@@ -17,7 +17,14 @@ from divmatch.samples import Samples
 from divmatch.settings import Setting
 from divmatch.transport.sliced import SLICED, Drawing
 from divmatch.transport.sliced_max import Starts, bias_of, highest
-from divmatch.transport.slicing import Order, Projections, Sliced, near_null, refuse_riesz
+from divmatch.transport.slicing import (
+    Order,
+    Projections,
+    Sliced,
+    check_told,
+    near_null,
+    refuse_riesz,
+)
 
 Cosine = Annotated[
     float | Literal["auto"],
@@ -111,6 +118,7 @@ def sliced_distributional(
     slices = of.slices()
     about = slices.influences(drawn.vectors)
     cost = drawn.mean(about.costs)
+    check_told(of, cost, drawn.vectors)
     value = of.root(cost)
     chance = of.chance(lambda halves: search.cost(halves, search.best(halves, starts)), rng) or 0.0
     plain = search.judges.mean(slices.costs(search.judges.vectors))

@@ -14,7 +14,7 @@ from divmatch.record import Note
 from divmatch.samples import Samples
 from divmatch.settings import Setting
 from divmatch.transport.sliced import SLICED
-from divmatch.transport.slicing import Order, Sliced, near_null, refuse_riesz
+from divmatch.transport.slicing import Order, Sliced, check_told, near_null, refuse_riesz
 
 Starts = Annotated[int, Setting("directions from which the ascent begins", least=1, most=1000)]
 
@@ -91,6 +91,7 @@ def sliced_max(
     best = highest(of, starts)
     about = of.slices().influences(best.point[None])
     cost = float(about.costs[0])
+    check_told(of, cost, best.point[None])
     value = of.root(cost)
     chance = of.chance(lambda halves: highest(halves, starts).value, rng) or 0.0
     noted = () if best.settled else (Note("W18", "the ascent was stopped after 200 steps"),)

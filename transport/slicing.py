@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from divmatch.errors import SampleError, SettingError, counted
+from divmatch.errors import InconclusiveError, SampleError, SettingError, counted
 from divmatch.estimator import Array
 from divmatch.kernels.slices import Slices
 from divmatch.kernels.slicings import LINEAR, Slicing
@@ -29,6 +29,7 @@ Projections = Annotated[
 Rows = NDArray[Any]  # whole numbers: positions of rows
 
 MOST_MONOMIALS = 2000  # as many numbers has a direction
+TOLD = 1e-12  # of the widest range: distances that are not of rounding alone
 FEWEST = 4  # rows of a sample that can be halved
 KEYS = 3  # columns that put rows in order; those that agree in them may stand in any
 
@@ -181,6 +182,17 @@ class Sliced:
             value = cost(Sliced(left, right, self.p, self.slicing, self.scale))
             found.append(value * (share / own) ** (self.p / 2))
         return 0.5 * sum(found)
+
+
+def check_told(sliced: Sliced, cost: float, vectors: Array) -> None:
+    """Refuse a power of distances that cannot be told from 0, where the distances can."""
+    if cost == 0.0 and sliced.p > 2:
+        plain = replace(sliced, p=1.0).slices().costs(vectors)
+        if plain.max() > TOLD:
+            raise InconclusiveError(
+                f"sliced -p {sliced.p:g}: of {sliced.x.name} and {sliced.y.name} these powers of the "
+                "distances are too small for numbers; choose a smaller -p"
+            )
 
 
 def near_null(sliced: Sliced, cost: float, chance: float) -> tuple[Note, ...]:

@@ -15,6 +15,7 @@ from divmatch.transport.halves import combined
 from divmatch.transport.problem import Regularised, Support, Term, between, within
 
 ABSOLUTE = "abs:"
+LEAST = 1e-20  # of the mean cost: eps from which C / eps has digits, if not all of them
 
 
 class Solution(NamedTuple):
@@ -47,10 +48,10 @@ def solved(
         nothing = np.zeros(x.n), np.zeros(y.n)
         still = plan(f=nothing[0], g=nothing[1], eps=absolute or 1.0, own=nothing)
         return Solution(p, q, of, mean, [], still)
-    if not absolute > 0:
+    if not absolute > LEAST * mean:
         raise InconclusiveError(
-            f"sinkhorn --eps {eps}: {absolute:g} in the cost's unit is no number that can be divided by; "
-            "raise --eps"
+            f"sinkhorn --eps {eps}: {absolute:g} in the cost's unit is far below the rounding errors of "
+            f"costs of {mean:.3g}; raise --eps, or take divmatch ot"
         )
     terms = [between(p, q, of, mean)]
     if debiased:  # the term of a shared reference is solved once
