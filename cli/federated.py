@@ -221,13 +221,14 @@ def together(session: Session, of: Quantity, given: Mapping[str, Any], terms: An
         settings = {"p": terms.p, "cost": terms.cost, "debias": False, "columnwise": False}
         exact = of.methods["exact"](x, y, **settings, rng=stream(0, "exact")).value
     gap = max(course.best - exact, 0.0)
-    share = gap / exact if exact > 0 else 0.0
+    more, share = {"exact_distance": exact, "above_exact": gap}, ""
+    if exact > 0:
+        more["relative_gap"] = gap / exact
+        share = f" ({gap / exact:.2g} of it)"
     note = Note(
         "W55",
-        f"an upper bound: the exact distance is {exact:.6g}, the federated one {gap:.2g} ({share:.2g} of it) "
-        "above",
+        f"an upper bound: the exact distance is {exact:.6g}, the federated one {gap:.2g}{share} above",
     )
-    more = {"exact_distance": exact, "above_exact": gap, "relative_gap": share}
     return finish(session, [result(of, course, (x, y), note, more)], x, y)
 
 

@@ -132,9 +132,7 @@ def with_densities(x: Samples, log_q: ArrayLike, name: str = "log_q") -> Samples
     return replace(x, beside={**x.beside, "log_q": values}, _derived={})
 
 
-def check_finite(
-    points: Points, name: str, advice: str = "choose --na drop or --na mean"
-) -> float:
+def check_finite(points: Points, name: str, advice: str = "choose --na drop or --na mean") -> float:
     """Refuse NaN and infinity, naming the first row and column; else the sum of the squares."""
     with np.errstate(over="ignore", invalid="ignore"):
         squares = _squares(points)

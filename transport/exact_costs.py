@@ -19,6 +19,10 @@ Array = NDArray[np.float64]
 Numbers = NDArray[np.intp]
 Arcs = tuple[NDArray[Any], NDArray[Any], Array]  # rows, columns, masses
 
+NO_NUMBERS = (
+    "ot: of {} and {} these powers of the distances are too {} for numbers; choose a smaller -p, or "
+    "--orlicz power:P"
+)
 HIDDEN = 1e-9  # relative gap from which the cost is looked for among smaller ones
 THIN = 1e-9  # of the lighter of its two parts: a cell that only rounding has made
 
@@ -79,6 +83,8 @@ def moved(x: Samples, y: Samples, ground: Ground, scale: float, often: int) -> M
     """
     posed = Posed(x, y, scale)
     solver = posed.solver(ground, often=often)
+    if not math.isfinite(solver.height):
+        raise InconclusiveError(NO_NUMBERS.format(x.name, y.name, "large"))
     plan, before = solver.plan(), float(solver.height)
     while plan.upper - plan.lower > HIDDEN * plan.upper:
         height = posed.room * plan.upper
@@ -88,10 +94,7 @@ def moved(x: Samples, y: Samples, ground: Ground, scale: float, often: int) -> M
         solver, before = posed.solver(ground, often=often, height=height), height
         plan = posed.below(solver, ground, height)
     if plan.upper == 0.0 and ground.degree > 2.0 and posed.apart(plan):
-        raise InconclusiveError(
-            f"ot: of {x.name} and {y.name} these powers of the distances are too small for numbers; "
-            "choose a smaller -p"
-        )
+        raise InconclusiveError(NO_NUMBERS.format(x.name, y.name, "small"))
     return posed.moved(plan)
 
 

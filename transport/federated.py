@@ -24,6 +24,7 @@ from divmatch.transport.exact_costs import scale_of
 
 Array = NDArray[np.float64]
 
+FALLING = 0.05  # of the bound: a last round from which more rounds would lower it
 THIN = 1e-12  # of the largest mass: a pair below it is rounding
 NORMS = ("euclidean", "cityblock", "chebyshev", "lp:")  # straight lines are shortest ways
 
@@ -190,6 +191,12 @@ class Course:
                     f"the bound still moved by more than {self.terms.tol:g} in round "
                     f"{len(self.bounds)}; raise --rounds",
                 )
+            )
+        before = min(self.bounds[:-1], default=0.0)
+        fall = 1.0 - self.bounds[-1] / before if before > 0 else 0.0
+        if self.terms.time is None and fall > FALLING:
+            made.append(
+                Note("W18", f"the bound still fell by {fall:.0%} in the last round; raise --rounds")
             )
         if not self.proven:
             made.append(Note("W18", "a transport problem on the way was not proven optimal"))

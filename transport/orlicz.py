@@ -213,7 +213,7 @@ def _by_plans(
         evaluations += 1
         here, factor = growth.ground(ground, k), growth.factor(k)
         widest = np.maximum(one.max(0), other.max(0)) - np.minimum(one.min(0), other.min(0))
-        height = min(float(here.of(widest)), room / factor)
+        height = min(float(here.of(widest)), room / factor) if factor > 0.0 else 0.0
         if not (0.0 < height < np.inf and factor < np.inf):
             raise InconclusiveError(
                 f"ot --orlicz: of {x.name} and {y.name} these powers of the distances are no numbers "

@@ -25,9 +25,7 @@ class OrliczPlan(SparsePlan):
     norm: float
 
     @classmethod
-    def at(
-        cls, x: Samples, y: Samples, moved: Moved, cost: str, orlicz: str, norm: float
-    ) -> Self:
+    def at(cls, x: Samples, y: Samples, moved: Moved, cost: str, orlicz: str, norm: float) -> Self:
         """The plan that was found at this norm."""
         plain = SparsePlan.of(x, y, moved, 1.0, cost, 1.0)
         return cls(x=x, y=y, f=plain.f, g=plain.g, cost=cost, moved=moved, orlicz=orlicz, norm=norm)

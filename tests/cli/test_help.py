@@ -8,6 +8,7 @@ import pytest
 from divmatch.catalogue import EVERY as CATALOGUE
 from divmatch.catalogue import MATCH_EVERY, QUANTITIES, SINGLES
 from divmatch.cli.topics import TOPICS
+from divmatch.estimator import quantity
 
 EVERY = [*CATALOGUE, "config show", "config check", *(f"match {name}" for name in MATCH_EVERY)]
 GROUPS = ("config", "match")
@@ -36,6 +37,14 @@ def test_help_lists_no_argument_among_the_options(here, name):
 @pytest.mark.parametrize("name", [*QUANTITIES, *SINGLES, "test", "score"])
 def test_help_shows_no_range_without_ends(here, name):
     assert "None" not in here(f"{name} --help")[1]
+
+
+@pytest.mark.parametrize("name", QUANTITIES)
+def test_unit_is_offered_where_something_is_measured_in_nats(here, name):
+    code, _, said = here(f"{name} a b --unit bits")
+    assert code == 2
+    offered = quantity(name).nats or quantity(name).unit == "nats"
+    assert ("no such option '--unit'" in said) == (not offered)
 
 
 def test_alone_it_prints_its_help_as_an_error(run):

@@ -42,6 +42,13 @@ def test_exact_interpolation_is_on_a_shortest_way(p, cost, at):
         assert distance(left, right, p=p, cost=cost) == pytest.approx(share * whole, rel=1e-6)
 
 
+def test_rounds_that_end_too_soon_are_said():
+    """Atoms that begin far from both meet them only after some rounds."""
+    one, other = measure(9, seed=1, shift=1e6), measure(9, seed=2, shift=1e6)
+    course, _ = alone(one, other, Terms(support=9, rounds=6))
+    assert "raise --rounds" in course.notes()[0].message
+
+
 def test_distance_is_that_of_pot():
     import ot
 

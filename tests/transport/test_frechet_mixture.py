@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import divmatch
+from divmatch.errors import InconclusiveError
 from divmatch.estimator import quantity
 from divmatch.samples import as_samples
 from divmatch.transport.gaussian_mixture import Mixture, fit
@@ -66,6 +67,18 @@ def test_plan_of_components_has_the_marginals_and_its_proof():
     assert plan.marginals()[1] == pytest.approx(held["weights_q"])
     assert (plan.each - held["f"][:, None] - held["g"]).min() >= -1e-9
     assert held["covariances_q"].shape == (3, 2, 2)
+
+
+def test_more_components_than_pairs_of_rows_are_refused_at_once():
+    with pytest.raises(InconclusiveError, match="fewer than two for each of 400 components"):
+        divmatch.frechet(clusters(300, 2, [[0, 0]]), clusters(300, 2, [[0, 0]]), mixture=400)
+
+
+def test_missing_standard_error_of_components_alike_is_explained_once():
+    x, y = (clusters(60, 1, [[0]], seed=seed) for seed in (0, 50))
+    found = divmatch.frechet(x, y, mixture=2)
+    assert found.se is None
+    assert "W10" not in {note.code for note in found.warnings}
 
 
 def test_jeffreys_cost_of_two_gaussians():

@@ -56,7 +56,7 @@ def test_number_of_rows_is_in_the_record():
         ([0, 0], np.eye(3), "shape"),
         ([0, 0], [[1, 2], [2, 1]], "negative eigenvalue"),
         ([0, 0], [[1, 0.5], [0, 1]], "not symmetric"),
-        ([0, np.nan], np.eye(2), "NaN"),
+        ([0, np.nan], np.eye(2), "NaN .* write it anew"),
         (["a", "b"], np.eye(2), "not numbers"),
     ],
 )

@@ -202,6 +202,31 @@ def test_unfinished_search_is_a_warning(monkeypatch):
 # -------------------------------------------------------------------------- settings and refusals
 
 
+@pytest.mark.parametrize("p", [1, 2])
+def test_clusters_far_apart_keep_the_digits_of_each(p):
+    """Next to the cost from one to the other theirs is as small as rounding."""
+    (x, y), (z, w) = pair(40, 30, 3), pair(40, 30, 3, seed=1)
+    found = divmatch.ot(np.concatenate([x, z + 1e7]), np.concatenate([y, w + 1e7]), p=p)
+    each = [divmatch.ot(*one, p=p).value for one in ((x, y), (z, w))]
+    assert found.value == pytest.approx(np.mean(np.power(each, p)) ** (1 / p), rel=1e-7)
+    assert found.params["gap"] <= 1e-9
+    assert found.se < found.value
+
+
+@pytest.mark.parametrize(("p", "d"), [(40, 1), (40, 3), (1000, 1)])
+def test_high_orders_keep_their_digits(p, d):
+    x, y = pair(40, 30, d)
+    found = divmatch.ot(x, y, p=p)
+    assert found.params["gap"] <= 1e-9
+    assert found.value == pytest.approx(divmatch.ot(x, y, orlicz=f"power:{p}").value, rel=1e-9)
+
+
+@pytest.mark.parametrize("settings", [{"p": 5000}, {"orlicz": "power:5000"}])
+def test_powers_too_small_for_numbers_are_no_zero(settings):
+    with pytest.raises(InconclusiveError, match="choose a smaller"):
+        divmatch.ot(*pair(40, 30, 3), **settings)
+
+
 def test_order_is_left_to_the_cost():
     x, y = pair(20, 15, 2)
     orders = [divmatch.ot(x, y, cost=cost).params["p"] for cost in ("euclidean", "cityblock")]

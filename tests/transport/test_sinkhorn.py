@@ -250,6 +250,16 @@ def test_without_mass_there_is_no_number():
         Support.of(Samples(np.ones((2, 1)), np.full(2, np.nan)))
 
 
+def test_eps_far_below_rounding_is_refused():
+    with pytest.raises(InconclusiveError, match="far below the rounding errors of costs"):
+        divmatch.sinkhorn(*pair(9, 7), eps=1e-300)
+
+
+def test_equal_rows_cost_exactly_nothing():
+    found = divmatch.sinkhorn(np.full((40, 3), 0.1), np.full((30, 3), 0.1))
+    assert (found.value, found.params["mean_cost"], found.params["gap"]) == (0.0, 0.0, 0.0)
+
+
 # ---------------------------------------------------------------------------------- convergence
 
 

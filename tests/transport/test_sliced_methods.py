@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import divmatch
-from divmatch.errors import SampleError, SettingError
+from divmatch.errors import InconclusiveError, SampleError, SettingError
 from divmatch.estimator import influence_se, quantity
 from divmatch.kernels.directions import controlled, directions
 from divmatch.randomness import stream
@@ -64,6 +64,13 @@ def test_high_orders_do_not_overflow(p):
     x, y = pair()
     small, large = (divmatch.sliced(2.0**k * x, 2.0**k * y, p=p).value for k in (-200, 200))
     assert large == 2.0**400 * small
+
+
+@pytest.mark.parametrize("method", ["w", "max", "distributional"])
+def test_powers_too_small_for_numbers_are_no_zero(method):
+    with pytest.raises(InconclusiveError, match="choose a smaller -p"):
+        divmatch.sliced(*pair(), p=1000, method=method)
+    assert divmatch.sliced(pair()[0], pair()[0][::-1], p=1000, method=method).value == 0.0
 
 
 def test_infinite_order_is_refused():
