@@ -1,23 +1,23 @@
 """Exact Wasserstein distance."""
 
 import math
-from collections.abc import Callable, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from divmatch.errors import InconclusiveError, SettingError
+from divmatch.errors import InconclusiveError
 from divmatch.estimator import Array, Estimate, Labels, Pooled, Quantity
 from divmatch.kernels.execution import in_order
 from divmatch.record import Note
 from divmatch.samples import Samples
 from divmatch.settings import Setting
 from divmatch.transport import costs
-from divmatch.transport.exact_costs import Moved, check_room, moved, on_sphere, scale_of
-from divmatch.transport.exact_line import SortedPool, largest_move, merged, moved_on_line
+from divmatch.transport.exact_costs import Moved, check_room, on_sphere
+from divmatch.transport.exact_line import SortedPool, merged
+from divmatch.transport.exact_solvers import Solver, solvers
 from divmatch.transport.sparse_plan import SparsePlan
 
 Order = Annotated[
@@ -43,15 +43,6 @@ UNPLANNED = {
     "debias": "--debias takes six plans between halves; leave one of them out",
     "columnwise": "--columnwise takes a plan for each column; leave one of them out",
 }
-
-
-@dataclass(frozen=True)
-class Solver:
-    """What computes the p-th power of a distance, in powers of ``unit``."""
-
-    solve: Callable[[Samples, Samples], Moved]
-    p: float
-    unit: float = 1.0
 
 
 OT = Quantity(
@@ -176,7 +167,7 @@ def exact(
         one,
         params={**one.params, **params},
         notes=one.notes if x.d == 1 else (*one.notes, biased(x, y)),
-        plan=lambda: SparsePlan.of(*given, least, by.unit**order, cost, order),
+        plan=lambda: SparsePlan.of(*given, least, by.power, cost, order),
     )
 
 
@@ -185,48 +176,6 @@ def order_of(p: float | str, cost: str) -> float:
     if isinstance(p, str):
         return 2.0 if cost == "euclidean" else 1.0
     return p
-
-
-def solvers(
-    samples: Sequence[Samples],
-    cost: str,
-    p: float,
-    *,
-    columnwise: bool,
-    often: int = 1,
-    whole: bool = False,
-) -> list[Solver]:
-    """What computes the distance ``often``: of the whole rows, or of each column.
-
-    ``whole`` says that it is that between both samples, and not between parts of them.
-    """
-    points = [one.points for one in samples]
-    if columnwise and cost != "euclidean":
-        raise SettingError(
-            f"--columnwise: compares numbers by |x − y|, --cost {cost} cannot be combined with it"
-        )
-    if columnwise or (samples[0].d == 1 and cost != "cosine"):
-        power = 2 * p if cost == "sqeuclidean" else p
-        gaps = samples if whole else ()
-        return [_of_column(points, c, p, power, *gaps) for c in range(samples[0].d)]
-    scale, ground = 1.0 if cost == "cosine" else scale_of(*points), costs.ground_of(cost, p)
-    return [Solver(lambda x, y: moved(x, y, ground, scale, often), p, scale ** (ground.degree / p))]
-
-
-def _of_column(
-    points: Sequence[Array], column: int, p: float, power: float, *whole: Samples
-) -> Solver:
-    """Sorting; a reference that is kept for the next candidate has a scale of its own only for p > 2.
-
-    That of the largest move where it is known: high powers of others may be too small for numbers.
-    """
-    if power <= 2:
-        scale = 1.0
-    elif whole:
-        scale = largest_move(*whole, column)
-    else:
-        scale = scale_of(*(one[:, column : column + 1] for one in points))
-    return Solver(lambda x, y: moved_on_line(x, y, power, column, scale), p, scale ** (power / p))
 
 
 def _whole(x: Samples, y: Samples, by: Solver, _: object) -> Estimate:

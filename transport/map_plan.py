@@ -12,7 +12,7 @@ from divmatch.samples import Samples
 from divmatch.settings import Setting
 from divmatch.transport.costs import CostSetting
 from divmatch.transport.entropic import Effort
-from divmatch.transport.exact import solvers
+from divmatch.transport.exact_solvers import solvers
 from divmatch.transport.mapping import MAP, Debiased, mapped
 from divmatch.transport.maps import Entropic, Nearest
 from divmatch.transport.plans import Plan

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from divmatch.samples import Samples
 from divmatch.transport import costs
-from divmatch.transport.exact import solvers
+from divmatch.transport.exact_solvers import solvers
 from divmatch.transport.problem import Support
 
 Array = NDArray[np.float64]

@@ -7,7 +7,6 @@ from typing import Any, Self
 import numpy as np
 
 from divmatch.samples import Samples
-from divmatch.transport import costs
 from divmatch.transport.exact_costs import Arcs, Moved
 from divmatch.transport.growth import growth_of
 from divmatch.transport.plans import Array, Pairs

@@ -14,8 +14,9 @@ from divmatch.samples import Samples
 from divmatch.settings import Setting
 from divmatch.transport import costs
 from divmatch.transport.entropic import Effort
-from divmatch.transport.exact import Cost, Order, order_of, solvers
+from divmatch.transport.exact import Cost, Order, order_of
 from divmatch.transport.exact_costs import Moved, check_room, on_sphere, scale_of
+from divmatch.transport.exact_solvers import solvers
 from divmatch.transport.plans import Pairs, Plan
 from divmatch.transport.sinkhorn import Eps, MaxIter, Tol, Unbalanced
 from divmatch.transport.solution import solved
@@ -113,7 +114,7 @@ def exact(
         moved, unit = _assigned(x, y, cost, order)
     else:
         (by,) = solvers([x, y], cost, order, columnwise=False)
-        moved, unit = by.solve(x, y), by.unit**order
+        moved, unit = by.solve(x, y), by.power
     plan = SparsePlan.of(*given, moved, unit, cost, order)
     if one_to_one:
         plan = replace(plan, f=unit * moved.f, g=unit * moved.g)

@@ -1,5 +1,6 @@
 """The plan of exact transport: a few pairs of rows, found by the simplex or by sorting."""
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
@@ -7,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from divmatch.errors import InconclusiveError
 from divmatch.samples import Samples
 from divmatch.transport.exact_costs import Moved
 from divmatch.transport.plans import Pairs, Plan
@@ -24,6 +26,10 @@ class SparsePlan(Plan):
     @classmethod
     def of(cls, x: Samples, y: Samples, moved: Moved, scale: float, cost: str, p: float) -> Self:
         """The plan that was found; its potentials add up to its cost."""
+        if not 0.0 < scale < math.inf:
+            raise InconclusiveError(
+                f"plan: costs to the power {p:g} of data of this scale are no numbers; choose a smaller -p"
+            )
         f, g = scale * moved.f, scale * moved.g
         shift = scale * moved.cost - float(x.masses() @ f + y.masses() @ g)
         g = g + np.where(y.masses() > 0, shift, 0.0)

@@ -8,7 +8,7 @@ import pytest
 from scipy.spatial.distance import cdist
 
 import divmatch
-from divmatch.errors import SampleError, SettingError
+from divmatch.errors import InconclusiveError, SampleError, SettingError
 from divmatch.kernels import couplings
 from divmatch.kernels.execution import executing
 from divmatch.transport import plan
@@ -106,6 +106,11 @@ def test_cosine_plan_keeps_the_rows_it_was_given():
     assert found.total_cost == pytest.approx(divmatch.ot(x, y, cost="cosine").value)
     assert (found.pairs().masses @ found.costs_of(found.pairs())) == pytest.approx(found.total_cost)
     assert found.barycentric().max() <= y.max()
+
+
+def test_costs_that_are_no_numbers_make_no_plan():
+    with pytest.raises(InconclusiveError, match="are no numbers; choose a smaller -p"):
+        plan.exact(*(100 * rows for rows in pair(9, 7, 1)), p=1000)
 
 
 # --------------------------------------------------------------------------------------- orlicz
