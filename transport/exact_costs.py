@@ -91,8 +91,8 @@ def moved(x: Samples, y: Samples, ground: Ground, scale: float, often: int) -> M
         if not 0.0 < height < 0.5 * before:
             break
         # from the start: dear arcs stay in a tree, without a mass, and all prices hang on them
-        solver, before = posed.solver(ground, often=often, height=height), height
-        plan = posed.below(solver, ground, height)
+        _, plan = posed.below(None, ground, height, often)
+        before = height
     if plan.upper == 0.0 and ground.degree > 2.0 and posed.apart(plan):
         raise InconclusiveError(NO_NUMBERS.format(x.name, y.name, "small"))
     return posed.moved(plan)
@@ -122,15 +122,20 @@ class Posed:
         """An arc of masses of 1 / n costs no more than n times what the plan does."""
         return 2.0 * max(len(self.a), len(self.b))
 
-    def below(self, solver: Any, ground: Ground, height: float) -> transport.Plan:
-        """The cheapest plan, of arcs below about ``height``, from the last one."""
-        solver.again(ground, height)
+    def below(
+        self, solver: Any, ground: Ground, height: float, often: int
+    ) -> tuple[Any, transport.Plan]:
+        """The cheapest plan, of arcs below about ``height``, from the last one; and what found it."""
+        if solver is None:
+            solver = self.solver(ground, often=often, height=height)
+        else:
+            solver.again(ground, height)
         plan: transport.Plan = solver.plan()
         while plan.masses.sum() < 1.0 - 1e-9:  # too low: some of the mass has stayed
             height *= 16.0
             solver.again(ground, height)
             plan = solver.plan()
-        return plan
+        return solver, plan
 
     def apart(self, plan: transport.Plan) -> bool:
         """Whether any mass moves."""

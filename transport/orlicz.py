@@ -219,9 +219,7 @@ def _by_plans(
                 f"ot --orlicz: of {x.name} and {y.name} these powers of the distances are no numbers "
                 "any more; choose a smaller one"
             )
-        if solver is None:
-            solver = posed.solver(here, often=USUAL * often, height=height)
-        plan = posed.below(solver, here, height)
+        solver, plan = posed.below(solver, here, height, USUAL * often)
         gaps = ground.pairs(one[plan.rows], other[plan.columns])
         lower = max(lower, k * min(1.0, factor * plan.lower))
         before, k = k, min(k, growth.norm(gaps, plan.masses))
