@@ -10,7 +10,7 @@ problems, from differences. Costs that are dear to make are kept where they fit 
 of blocks are added in a fixed order: same digits for any number of threads.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +26,7 @@ Places = NDArray[np.int32]
 
 COMPILED_FROM = 1.5e7  # n·m·(d + 12) operations a sweep from which loading the compiled twin pays
 KEPT_FROM = 48  # columns from which a squared distance costs more to make than to read
-EARLY = 20  # part of the rows after which too many entries are foreseen
+SAMPLED = 8  # tiles of some rows, from whose entries those of all are foreseen
 PRODUCT_ROWS, PRODUCT_COLUMNS = 16, 2048  # of a product at least, at most: it packs what it reads
 TILES = 8  # of a block: enough to drown the cost of handing it to a thread
 
@@ -226,19 +226,29 @@ class Coupling:
             values -= np.repeat((levels - offset)[rows], counts)
             return counts, columns, np.exp(values, out=values)
 
+        if self._foreseen(block) > 1.25 * most:  # of a dense plan even some blocks are much memory
+            return None
         # room for all that are allowed: what is not written to is no memory
         most = min(most, self.n * self.m)
         columns, values = np.empty(most, dtype=np.int32), np.empty(most)
-        parts, total, rows = [], 0, 0
+        parts, total = [], 0
         for counts, *part in in_order(block, self._blocks(), work=self.work):
-            first, total, rows = total, total + len(part[0]), rows + len(counts)
-            likely = rows > self.n / EARLY and total > 1.25 * most * rows / self.n
-            if total > most or likely:
+            first, total = total, total + len(part[0])
+            if total > most:
                 return None
             parts.append(counts)
             columns[first:total], values[first:total] = part
         starts = np.concatenate([[0], np.cumsum(np.concatenate(parts))])
         return Entries(starts, columns[:total], values[:total])
+
+    def _foreseen(self, block: Callable[[slice], tuple[Any, ...]]) -> float:
+        """How many entries all rows have, going by some that are spread over them."""
+        tiles = list(steps_of(self.n, self.rows))
+        some = tiles[:: max(1, len(tiles) // SAMPLED)]
+        if len(tiles) < SAMPLED * TILES:
+            return 0.0
+        total = sum(len(block(rows)[1]) for rows in some)
+        return self.n * total / sum(rows.stop - rows.start for rows in some)
 
     def _logits(self, g: Array, eps: float) -> tuple[float, Array, Array]:
         """Scale, shift and offset: z_ij = scale t_ij + shift_j + offset_i for the tiles t."""

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from divmatch.errors import InconclusiveError
 from divmatch.kernels.couplings import Coupling
+from divmatch.kernels.symmetric import SymmetricCoupling
 from divmatch.samples import Samples
 from divmatch.transport import costs
 from divmatch.transport.dual import Dual
@@ -131,7 +132,7 @@ def _start(
 
 def within(x: Support, of: Regularised, f: Array | None = None) -> Term:
     """OT_eps of a sample and itself, whose rows and columns have the same potential."""
-    dual = Dual(_coupling(x, x, of), of.rho)
+    dual = Dual(SymmetricCoupling(costs.PROFILES[of.cost], x.points, x.weights), of.rho)
     found = solve_symmetric(dual, of.eps, of.effort, f)
     potential = np.asarray(0.5 * (found.state.g + dual.rows(found.state)))
     return _term(dual, found, potential, potential)

@@ -6,6 +6,7 @@ from divmatch.kernels.cpu.couplings import (
     entries_above,
     largest_entries,
     linked_sums,
+    mirrored_sums,
     row_moments,
     tops,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "indexed",
     "largest_entries",
     "linked_sums",
+    "mirrored_sums",
     "nearest",
     "prepared",
     "pull_sums",
