@@ -141,16 +141,18 @@ class Coupling:
         self._levels = eps, made.levels
         return made
 
-    def moments(self, g: Array, eps: float, levels: Array) -> Array:
-        """Σⱼ exp(z_ij − levelsᵢ) (z_ij − levelsᵢ) of every row."""
+    def moments(self, g: Array, eps: float, levels: Array, factors: Array) -> Array:
+        """Σⱼ eᵢⱼ log eᵢⱼ, Σⱼ sⱼ eᵢⱼ and Σⱼ sⱼ eᵢⱼ log eᵢⱼ, shape (n, 3), with e = exp(z − levels), factors s."""
         scale, shift, offset = self._logits(g, eps)
-        shift_ = self._moved(shift)
+        shift_, factors_ = self._moved(shift), self._moved(factors)
         rest = [self._moved(v) for v in (offset, levels)]
 
         def block(rows: slice) -> Array:
             return np.concatenate(
                 [
-                    to_host(self.twin.row_moments(t, scale, shift_, rest[0][own], rest[1][own]))
+                    to_host(
+                        self.twin.row_moments(t, scale, shift_, *(v[own] for v in rest), factors_)
+                    )
                     for own, t in self._tiles(rows)
                 ]
             )

@@ -55,15 +55,6 @@ class Links:
         )
         return Sweep(levels, columns)
 
-    def moments(self, g: Array, eps: float, levels: Array) -> Array:
-        """See `Coupling.moments`."""
-        found = np.empty(self.n)
-        for rows, own in self._parts():
-            logs = self._logs(rows, own, g, eps, levels)
-            starts = self.starts[rows.start : rows.stop] - own.start
-            found[rows] = np.add.reduceat(np.exp(logs) * logs, starts)
-        return found
-
     def entries(
         self, g: Array, eps: float, levels: Array, least: float, most: int
     ) -> Entries | None:

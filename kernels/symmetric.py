@@ -12,7 +12,9 @@ from divmatch.kernels.pairwise import Profile
 
 Array = NDArray[np.float64]
 
-ROWS = 128  # of a tile; a part of PRODUCT_COLUMNS, so that a square on the diagonal lies in one block
+ROWS = (
+    128  # of a tile; a part of PRODUCT_COLUMNS, so that a square on the diagonal lies in one block
+)
 TILES = 4  # of a block: enough to drown the cost of handing it to a thread
 
 

@@ -69,6 +69,7 @@ SINKHORN = Quantity(
     default="newton",
     degenerate=True,
     unplanned=lambda settings: "",
+    told=True,
     examples=(
         "divmatch sinkhorn real.npy gen.npy",
         "divmatch sinkhorn real.npy gen.npy --eps 0.01 --cost euclidean",

@@ -108,23 +108,31 @@ def _mirrored_sums(
         rows[n - 1] = total
 
 
-def row_moments(tile: Array, scale: float, shift: Array, offset: Array, level: Array) -> Array:
+def row_moments(
+    tile: Array, scale: float, shift: Array, offset: Array, level: Array, factors: Array
+) -> Array:
     """See `divmatch.kernels.couplings`."""
-    found = np.empty(len(tile))
+    found = np.empty((len(tile), 3))
     tops = (level - offset) * LOG2_E
-    _row_moments(tile, scale * LOG2_E, shift * LOG2_E, tops, found)
+    _row_moments(tile, scale * LOG2_E, shift * LOG2_E, tops, factors, found)
     return found
 
 
 @compiled
-def _row_moments(tile: Array, scale: float, shift: Array, tops: Array, found: Array) -> None:
-    """Σⱼ 2^z_ij z_ij ln 2 of every row, z_ij = scale t_ij + shift_j − top_i."""
+def _row_moments(
+    tile: Array, scale: float, shift: Array, tops: Array, factors: Array, found: Array
+) -> None:
+    """Σⱼ 2^z z ln 2 of every row, and Σⱼ 2^z, Σⱼ 2^z z ln 2 with factors; z = scale t + shift − top."""
     for i in range(tile.shape[0]):
-        row, top, total = tile[i], tops[i], 0.0
+        row, top, total, mass, part = tile[i], tops[i], 0.0, 0.0, 0.0
         for j in range(tile.shape[1]):
             z = scale * row[j] + (shift[j] - top)
-            total += bounded_power(z) * z
-        found[i] = total / LOG2_E
+            e = bounded_power(z)
+            kept = factors[j] * e
+            total += e * z
+            mass += kept
+            part += kept * z
+        found[i, 0], found[i, 1], found[i, 2] = total / LOG2_E, mass, part / LOG2_E
 
 
 def linked_sums(

@@ -44,11 +44,14 @@ def mirrored_sums(
     return e @ other, own @ e
 
 
-def row_moments(tile: Any, scale: float, shift: Any, offset: Any, level: Any) -> Any:
+def row_moments(tile: Any, scale: float, shift: Any, offset: Any, level: Any, factors: Any) -> Any:
     """See `divmatch.kernels.couplings`."""
     xp = array_module(tile)
     z = xp.maximum(tile * scale + shift + (offset - level)[:, None], -700.0)
-    return (xp.exp(z) * z).sum(axis=1)
+    e = xp.exp(z)
+    first = (e * z).sum(axis=1)
+    e *= factors
+    return xp.stack([first, e.sum(axis=1), (e * z).sum(axis=1)], axis=1)
 
 
 def linked_sums(

@@ -155,7 +155,15 @@ def _pot(x, y, a, debiased, eps, tol, method="sinkhorn"):  # type: ignore[no-unt
         while time.process_time() - start < LIMIT and error > tol:
             before = time.process_time()
             plan, log = ot.sinkhorn(
-                a, b, cost, reg, method, numItermax=most, stopThr=threshold, log=True, warmstart=warm
+                a,
+                b,
+                cost,
+                reg,
+                method,
+                numItermax=most,
+                stopThr=threshold,
+                log=True,
+                warmstart=warm,
             )
             error = float(max(np.abs(plan.sum(1) - a).sum(), np.abs(plan.sum(0) - b).sum()))
             if not np.isfinite(error):
