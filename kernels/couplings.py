@@ -142,7 +142,7 @@ class Coupling:
         return made
 
     def moments(self, g: Array, eps: float, levels: Array, factors: Array) -> Array:
-        """Σⱼ eᵢⱼ log eᵢⱼ, Σⱼ sⱼ eᵢⱼ and Σⱼ sⱼ eᵢⱼ log eᵢⱼ, shape (n, 3), with e = exp(z − levels), factors s."""
+        """Σⱼ e log e, Σⱼ s e and Σⱼ s e log e of every row, with e = exp(z_ij − levelsᵢ) and factors sⱼ."""
         scale, shift, offset = self._logits(g, eps)
         shift_, factors_ = self._moved(shift), self._moved(factors)
         rest = [self._moved(v) for v in (offset, levels)]
