@@ -150,7 +150,7 @@ def _pot(x, y, a, debiased, eps, tol, method="sinkhorn"):  # type: ignore[no-unt
     def solved(x, y, a, b, reg) -> float:  # type: ignore[no-untyped-def]
         """Ten times the sweeps again and again, until it has converged or the time is up."""
         cost, start = ot.dist(x, y), time.process_time()
-        threshold = tol / len(y) ** 0.5  # its error is the norm in L2
+        threshold = 1.25 * tol / len(y) ** 0.5  # its error is the norm in L2
         most, warm, error = 100, None, float("inf")
         while time.process_time() - start < LIMIT and error > tol:
             before = time.process_time()
