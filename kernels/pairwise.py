@@ -60,7 +60,9 @@ ProfileName = Literal[
     "stein-imq",
 ]
 
-COMPILED_FROM = 4e8  # n·m·(d + 8) operations from which loading the compiled twin pays
+COMPILED_FROM = (
+    4e8  # n·m·(d + 8) operations outside of products from which loading the compiled twin pays
+)
 MATCHED_ROWS = 64  # rows of a tile of which only the diagonal is wanted
 LOWEST = -1e300  # the logarithm of nothing yet: finite, so that differences are numbers
 
@@ -222,9 +224,10 @@ class Grid:
         d = x.shape[1]
         self.work = float(len(x)) * len(y) * (d + 8 + extra)
         self.profile = profile
-        slow = min(d, PRODUCT_COLUMNS) if profile.of_distance else d  # a product is as fast in both
-        pays = COMPILED_FROM * (d + 8 + extra) / (slow + 8 + extra)
-        self.twin: ModuleType = twin(self.work, pays)
+        loops = (
+            min(d, PRODUCT_COLUMNS) if profile.of_distance else d
+        )  # products are as fast in both
+        self.twin: ModuleType = twin(self.work, COMPILED_FROM * (d + 8 + extra) / (loops + 8))
         self.n, self.m = len(x), len(y)
         self.x = self.moved(x)
         self.y = self.x if y is x else self.moved(y)
