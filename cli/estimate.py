@@ -1,6 +1,7 @@
 """One command for each quantity, made from its declaration."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import product
 from typing import Any
@@ -16,6 +17,7 @@ from divmatch.cli.options import (
     input_options,
     option,
     output_options,
+    progress_option,
 )
 from divmatch.cli.session import Session, labelled, notes_of, with_notes
 from divmatch.declaration import Family, Method
@@ -42,6 +44,8 @@ def command_of(name: str) -> click.Command:
     sections = pair_sections()
     if callable(of.unplanned):
         plans.offer(sections["Output"])
+    if of.told:
+        sections["Machine"].append(progress_option())
     shared = name == "ot"
     if shared:
         from divmatch.cli import federated
@@ -166,7 +170,7 @@ def estimate(of: Quantity, options: dict[str, Any]) -> int:
         return finish(session, results, *apart(x, log_q))
     x, y = (read_either if of.moments else read_pair)(session, p, q)
     kept: list[Any] = []
-    with session.running():
+    with session.running(), told(of, options):
         asked = {} if plans.wanted(session) is None else {"kept": kept}
         results = session.infer_all(chosen, x, y, several, **asked)
         results, forms = plans.planned(session, results, kept)
@@ -176,6 +180,25 @@ def estimate(of: Quantity, options: dict[str, Any]) -> int:
                 for other in session.infer_all(chosen, y, x, several)
             ]
     return finish(session, results, x, y, forms=forms)
+
+
+@contextmanager
+def told(of: Quantity, options: Mapping[str, Any]) -> Iterator[None]:
+    """Show how far a long estimate is, one item for every pass over all pairs."""
+    if not of.told:
+        yield
+        return
+    from divmatch.cli.progress import Progress
+    from divmatch.kernels.execution import executing
+
+    with Progress(options["progress"], None, of.name) as progress:
+
+        def passed(what: str) -> None:
+            progress.at(what)
+            progress.done()
+
+        with executing(told=passed):
+            yield
 
 
 def prepared(

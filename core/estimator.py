@@ -280,6 +280,7 @@ class Quantity(Family[Estimator]):
     paired: bool = False
     unplanned: Callable[[Mapping[str, Any]], str] | str | None = None
     directed: Callable[[Mapping[str, Any]], bool] | None = None
+    told: bool = False  # large inputs take long, and its estimators say how far they are
     methods: dict[str, Estimator] = field(default_factory=dict)
     known: dict[str, Estimator] = field(default_factory=dict)  # methods for a known density of Q
 

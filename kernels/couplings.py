@@ -10,7 +10,7 @@ problems, from differences. Costs that are dear to make are kept where they fit 
 of blocks are added in a fixed order: same digits for any number of threads.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +26,8 @@ Places = NDArray[np.int32]
 
 COMPILED_FROM = 1.5e7  # n·m·(d + 12) operations a sweep from which loading the compiled twin pays
 KEPT_FROM = 48  # columns from which a squared distance costs more to make than to read
-EARLY = 20  # part of the rows after which too many entries are foreseen
+SAMPLED = 8  # tiles of some rows, from whose entries those of all are foreseen
+PRODUCT_ROWS, PRODUCT_COLUMNS = 16, 2048  # of a product at least, at most: it packs what it reads
 TILES = 8  # of a block: enough to drown the cost of handing it to a thread
 
 
@@ -76,18 +77,14 @@ class Coupling:
             x, y = x - centre, y - centre
             self.squares_x = np.einsum("ij,ij->i", x, x)
             self.squares_y = np.einsum("ij,ij->i", y, y)
-            doubled = np.ascontiguousarray(2.0 * y.T)
-            self.factors = {
-                kind: (self._moved(x.astype(kind)), self._moved(doubled.astype(kind)))
-                for kind in (np.float32, np.float64)
-            }
+            self.factors = {kind: self._factors(x, y, kind) for kind in (np.float32, np.float64)}
             self.reach = 2.0 * float(np.sqrt(self.squares_x.max() * self.squares_y.max()))
             largest = self.reach + float(self.squares_x.max() + self.squares_y.max())
             self.rounding = 2.0**-52 * (x.shape[1] + 4) * largest
         else:
             self.rounding = 0.0
             self.grid = Grid(profile, x, y)
-        self.rows = max(4, self.twin.COUPLING_ENTRIES // self.m // 4 * 4)
+        self.rows = max(PRODUCT_ROWS, self.twin.COUPLING_ENTRIES // self.m // 4 * 4)
         dear = not self.by_products or x.shape[1] >= KEPT_FROM
         fits = 8 * self.n * self.m <= execution().memory // 2
         self.kept: dict[int, Any] | None = {} if dear and fits else None
@@ -144,16 +141,18 @@ class Coupling:
         self._levels = eps, made.levels
         return made
 
-    def moments(self, g: Array, eps: float, levels: Array) -> Array:
-        """Σⱼ exp(z_ij − levelsᵢ) (z_ij − levelsᵢ) of every row."""
+    def moments(self, g: Array, eps: float, levels: Array, factors: Array) -> Array:
+        """Σⱼ e log e, Σⱼ s e and Σⱼ s e log e of every row, with e = exp(z_ij − levelsᵢ) and factors sⱼ."""
         scale, shift, offset = self._logits(g, eps)
-        shift_ = self._moved(shift)
+        shift_, factors_ = self._moved(shift), self._moved(factors)
         rest = [self._moved(v) for v in (offset, levels)]
 
         def block(rows: slice) -> Array:
             return np.concatenate(
                 [
-                    to_host(self.twin.row_moments(t, scale, shift_, rest[0][own], rest[1][own]))
+                    to_host(
+                        self.twin.row_moments(t, scale, shift_, *(v[own] for v in rest), factors_)
+                    )
                     for own, t in self._tiles(rows)
                 ]
             )
@@ -225,20 +224,33 @@ class Coupling:
                 tuple(map(to_host, self.twin.entries_above(tile, scale, shift_, bars[own])))
                 for own, tile in self._tiles(rows)
             ]
-            return tuple(np.concatenate(part) for part in zip(*found, strict=True))
+            counts, columns, values = (np.concatenate(part) for part in zip(*found, strict=True))
+            values -= np.repeat((levels - offset)[rows], counts)
+            return counts, columns, np.exp(values, out=values)
 
-        parts, total, rows = [], 0, 0
-        for part in in_order(block, self._blocks(), work=self.work):
-            parts.append(part)
-            total += len(part[1])
-            rows += len(part[0])
-            likely = rows > self.n / EARLY and total > 1.25 * most * rows / self.n
-            if total > most or likely:
+        if self._foreseen(block) > 1.25 * most:  # of a dense plan even some blocks are much memory
+            return None
+        # room for all that are allowed: what is not written to is no memory
+        most = min(most, self.n * self.m)
+        columns, values = np.empty(most, dtype=np.int32), np.empty(most)
+        parts, total = [], 0
+        for counts, *part in in_order(block, self._blocks(), work=self.work):
+            first, total = total, total + len(part[0])
+            if total > most:
                 return None
-        counts, columns, values = (np.concatenate(part) for part in zip(*parts, strict=True))
-        starts = np.concatenate([[0], np.cumsum(counts)])
-        values -= np.repeat(levels - offset, counts)
-        return Entries(starts, columns, np.exp(values, out=values))
+            parts.append(counts)
+            columns[first:total], values[first:total] = part
+        starts = np.concatenate([[0], np.cumsum(np.concatenate(parts))])
+        return Entries(starts, columns[:total], values[:total])
+
+    def _foreseen(self, block: Callable[[slice], tuple[Any, ...]]) -> float:
+        """How many entries all rows have, going by some that are spread over them."""
+        tiles = list(steps_of(self.n, self.rows))
+        some = tiles[:: max(1, len(tiles) // SAMPLED)]
+        if len(tiles) < SAMPLED * TILES:
+            return 0.0
+        total = sum(len(block(rows)[1]) for rows in some)
+        return self.n * total / sum(rows.stop - rows.start for rows in some)
 
     def _logits(self, g: Array, eps: float) -> tuple[float, Array, Array]:
         """Scale, shift and offset: z_ij = scale t_ij + shift_j + offset_i for the tiles t."""
@@ -266,10 +278,23 @@ class Coupling:
     def _tile(self, rows: slice, room: Any, kind: Any) -> Any:
         if not self.by_products:
             return self.grid.tile(rows, slice(0, self.m))
-        left, right = self.factors[kind]
-        if room is None:
-            return left[rows] @ right
-        return np.dot(left[rows], right, out=room[: rows.stop - rows.start])
+        left, blocks = self.factors[kind]
+        if room is None and uses_gpu(self.work):
+            return left[rows] @ blocks[0][1]
+        shape = rows.stop - rows.start, self.m
+        tile = np.empty(shape, dtype=kind) if room is None else room[: shape[0]]
+        for own, right in blocks:
+            np.matmul(left[rows], right, out=tile[:, own])
+        return tile
+
+    def _factors(self, x: Array, y: Array, kind: Any) -> tuple[Any, list[tuple[slice, Any]]]:
+        """The rows, and twice the columns in blocks that a product reads from the cache."""
+        step = self.m if uses_gpu(self.work) else PRODUCT_COLUMNS
+        blocks = [
+            (own, self._moved(np.ascontiguousarray(2.0 * y[own].T, dtype=kind)))
+            for own in steps_of(self.m, step)
+        ]
+        return self._moved(x.astype(kind)), blocks
 
     def _moved(self, array: Array) -> Any:
         return to_device(array, self.work)

@@ -14,11 +14,15 @@ THREADS_FROM = 3e7
 
 @dataclass(frozen=True)
 class Execution:
-    """``memory`` is the room in bytes for temporary blocks; ``device`` is auto, cpu or gpu."""
+    """``memory`` is the room in bytes for temporary blocks; ``device`` is auto, cpu or gpu.
+
+    ``told`` hears of every long pass over all pairs, where somebody listens.
+    """
 
     threads: int = 1
     memory: int = 256 << 20
     device: str = "auto"
+    told: Callable[[str], None] | None = None
 
 
 _CURRENT: ContextVar[Execution] = ContextVar("divmatch_execution", default=Execution())  # noqa: B039  (frozen)
@@ -27,6 +31,13 @@ _CURRENT: ContextVar[Execution] = ContextVar("divmatch_execution", default=Execu
 def execution() -> Execution:
     """What is in force now."""
     return _CURRENT.get()
+
+
+def tell(what: Callable[[], str]) -> None:
+    """Say how far a long computation is; the words are made only for a listener."""
+    told = execution().told
+    if told is not None:
+        told(what())
 
 
 @contextmanager

@@ -51,8 +51,15 @@ def kernels() -> list[tuple[str, Callable[[], object]]]:
             "coupled_sums",
             partial(cpu.coupled_sums, tile, 1.0, np.zeros(6), zeros, zeros, zeros, zeros, 1.0),
         ),
+        (
+            "mirrored_sums",
+            partial(cpu.mirrored_sums, tile, 1.0, np.zeros(6), zeros, zeros, np.zeros(6)),
+        ),
         ("row_means", partial(cpu.row_means, tile, 1.0, np.zeros(6), np.ones((6, 2)))),
-        ("row_moments", partial(cpu.row_moments, tile, 1.0, np.zeros(6), zeros, zeros)),
+        (
+            "row_moments",
+            partial(cpu.row_moments, tile, 1.0, np.zeros(6), zeros, zeros, np.zeros(6)),
+        ),
         ("entries_above", partial(cpu.entries_above, tile, 1.0, np.zeros(6), zeros)),
         (
             "linked_sums",

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from divmatch.kernels.couplings import Coupling
+from divmatch.kernels.execution import tell
 from divmatch.kernels.links import Links
 
 Array = NDArray[np.float64]
@@ -73,11 +74,19 @@ class Dual:
         f = -tau * eps * found.levels
         if math.isinf(self.rho):
             value, wanted = float(self.coupling.a @ f + self.coupling.b @ g), self.coupling.b
-            return State(g, eps, found.levels, found.columns, wanted, value)
-        paid = self._paid(self.coupling.a, f) + self._paid(self.coupling.b, g)
-        value = paid - eps * (float(found.columns.sum()) - 1.0)
-        wanted = self.coupling.b * np.exp(np.minimum(-g / self.rho, 700.0))
-        return State(g, eps, found.levels, found.columns, wanted, value)
+        else:
+            paid = self._paid(self.coupling.a, f) + self._paid(self.coupling.b, g)
+            value = paid - eps * (float(found.columns.sum()) - 1.0)
+            wanted = self.coupling.b * np.exp(np.minimum(-g / self.rho, 700.0))
+        state = State(g, eps, found.levels, found.columns, wanted, value)
+        if isinstance(self.coupling, Coupling) and self.coupling.compiled:
+            tell(lambda: self._progress(state))
+        return state
+
+    def _progress(self, state: State) -> str:
+        """What a sweep has come to."""
+        n, m = self.coupling.n, self.coupling.m
+        return f"{n:,} x {m:,} rows, eps {state.eps:.3g}, marginal error {state.error:.1e}"
 
     def _paid(self, weights: Array, potential: Array) -> float:
         return float(-self.rho * (weights @ np.expm1(np.minimum(-potential / self.rho, 700.0))))

@@ -26,7 +26,8 @@ STUCK = 3  # Newton steps in a row that fail
 FINE = 1e-12  # marginal error of small problems, where it costs next to nothing
 EXTRA = 40  # sweeps for it at the most
 LINKED = 600  # entries a row up to which the large ones are solved by themselves
-ENTRY_BYTES = 32  # of such an entry, with what is made of it for a while
+ENTRY_BYTES = 24  # of such an entry, with what a Newton step makes of it
+ROOM = 384 << 20  # bytes for them at the most: more than that is not O(n + m) any more
 LEAST = 1e-8, 1e-3  # share of a row below which an entry is left out, and that share of the goal
 LINKED_SWEEPS = 300  # over them
 WARMED = 1e-3  # marginal error from which plain iterations only cost time
@@ -170,7 +171,7 @@ def _linked(dual: Dual, newton: Newton, state: State, eps: float, goal: float) -
     if not _large(whole) or not newton.pays(state.eps):
         return None
     least = max(1e-14, min(LEAST[0], LEAST[1] * goal))
-    most = min(LINKED * whole.n, execution().memory // ENTRY_BYTES)
+    most = min(LINKED * whole.n, min(execution().memory, ROOM) // ENTRY_BYTES)
     found = whole.entries(state.g, state.eps, state.levels, least, most)
     if found is None:
         newton.crowded_at = state.eps

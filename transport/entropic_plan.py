@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -31,11 +31,12 @@ class Paired:
     f: Array
     g: Array
     eps: float
+    solved: Sweep | None = None  # the solver's last sweep, if it was one of these potentials
 
     @cached_property
     def sweep(self) -> Sweep:
         """Row log-sums of the logits of g, and the column sums of the plan."""
-        return self.coupling.sweep(self.g, self.eps, -self.f / self.eps, 0.0)
+        return self.solved or self.coupling.sweep(self.g, self.eps, -self.f / self.eps, 0.0)
 
     @cached_property
     def rows(self) -> Array:
@@ -47,21 +48,41 @@ class Paired:
         """Column sums of the plan."""
         return self.sweep.columns
 
-    @cached_property
+    @property
     def total_cost(self) -> float:
-        """Σ πᵢⱼ C_ij: f + g − C is eps times the logarithm of π / ab."""
-        moments = self.coupling.moments(self.g, self.eps, -self.f / self.eps)
-        of_columns = self.columns @ (self.g + self.eps * self.coupling.log_b)
-        return float(self.rows @ self.f + of_columns - self.eps * (self.coupling.a @ moments))
+        """Σ πᵢⱼ C_ij."""
+        return self._cost(self.rows, self.columns, self._moments[:, 0])
 
-    def rounded(self) -> "Paired":
+    def rounded(self) -> "Rounded":
         """No more than a leaves any row, and b reaches any column: Altschuler et al. 2017, Alg. 2."""
-        made = self
-        shares = np.minimum(1.0, made.coupling.a / np.maximum(made.rows, 1e-300))
+        shares = np.minimum(1.0, self.coupling.a / np.maximum(self.rows, 1e-300))
         if (shares < 1.0 - KEPT_SUMS).any():
-            made = replace(made, f=made.f + self.eps * np.log(shares))
-        shares = np.minimum(1.0, made.coupling.b / np.maximum(made.columns, 1e-300))
-        return replace(made, g=made.g + self.eps * np.log(shares))
+            return replace(self, f=self.f + self.eps * np.log(shares), solved=None).rounded()
+        rows, columns = self.coupling.a * self._moments[:, 1], self.columns * self._fitting
+        return Rounded(rows, columns, self._cost(rows, columns, self._moments[:, 2]))
+
+    @cached_property
+    def _fitting(self) -> Array:
+        """What no column of the plan is above its weight with."""
+        return np.asarray(np.minimum(1.0, self.coupling.b / np.maximum(self.columns, 1e-300)))
+
+    @cached_property
+    def _moments(self) -> Array:
+        """Of the plan, and of that whose columns fit, in one pass."""
+        return self.coupling.moments(self.g, self.eps, -self.f / self.eps, self._fitting)
+
+    def _cost(self, rows: Array, columns: Array, moments: Array) -> float:
+        """Σ π C of a plan with these sums: f + g − C is eps times the logarithm of π / ab."""
+        of_columns = columns @ (self.g + self.eps * self.coupling.log_b)
+        return float(rows @ self.f + of_columns - self.eps * (self.coupling.a @ moments))
+
+
+class Rounded(NamedTuple):
+    """Sums and cost of a plan none of whose rows and columns is above its weight."""
+
+    rows: Array
+    columns: Array
+    cost: float
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -70,6 +91,7 @@ class EntropicPlan(Plan):
 
     rho: float = math.inf
     own: tuple[Array, Array] | None = field(default=None)
+    solved: Sweep | None = None
 
     @cached_property
     def _p(self) -> Support:
@@ -83,7 +105,7 @@ class EntropicPlan(Plan):
     def _paired(self) -> Paired:
         p, q = self._p, self._q
         coupling = Coupling(costs.PROFILES[self.cost], p.points, q.points, p.weights, q.weights)
-        return Paired(coupling, self.f[p.rows], self.g[q.rows], self.eps)
+        return Paired(coupling, self.f[p.rows], self.g[q.rows], self.eps, self.solved)
 
     def release(self) -> None:
         """Let go of costs that were kept; they are made again when they are needed."""
@@ -127,10 +149,10 @@ class EntropicPlan(Plan):
         columns = np.maximum(b - rounded.columns, 0.0)
         left = float(rows.sum())
         if not (left > 0 and columns.sum() > 0):
-            return rounded.total_cost
+            return rounded.cost
         columns /= columns.sum()
         p, q = self._p.points, self._q.points
-        return rounded.total_cost + left * costs.mean(self.cost, p, q, rows / left, columns)
+        return rounded.cost + left * costs.mean(self.cost, p, q, rows / left, columns)
 
     def _paid(self, weights: Array, potential: Array) -> float:
         return float(-self.rho * (weights @ np.expm1(np.minimum(-potential / self.rho, 700.0))))

@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from divmatch.kernels.couplings import Entries
+from divmatch.kernels.execution import steps_of
+from divmatch.kernels.links import AT_ONCE
 from divmatch.transport.dual import Dual, State
 
 Array = NDArray[np.float64]
@@ -105,11 +107,9 @@ def _sparse(found: Entries, rows: Array, state: State, tau: float, free: float) 
     from scipy.sparse import csr_array
 
     shares = csr_array((found.values, found.columns, found.starts), shape=(len(rows), len(state.g)))
-    down = shares.T.tocsr()
+    down = shares.T  # a view: sorted by columns it would be a second copy
     diagonal = down @ (rows * (shares @ np.ones(len(state.g)))) + free * state.wanted
-    own = shares.copy()
-    own.data **= 2
-    inner = diagonal - tau * (own.T @ rows)
+    inner = diagonal - tau * _squares(found, rows, len(state.g))
     tolerance = min(0.1, max(0.1 * state.error, 1e-4))
 
     def solve(damping: float) -> Array:
@@ -124,6 +124,27 @@ def _sparse(found: Entries, rows: Array, state: State, tau: float, free: float) 
     return solve
 
 
+def _squares(found: Entries, rows: Array, m: int) -> Array:
+    """Σᵢ rowsᵢ S_ij² of every column, a part at a time."""
+    made = np.zeros(m)
+    counts = np.diff(found.starts)
+    for own in steps_of(len(rows), max(1, AT_ONCE * len(rows) // max(1, len(found.values)))):
+        places = slice(int(found.starts[own.start]), int(found.starts[own.stop]))
+        squares = found.values[places] ** 2
+        squares *= np.repeat(rows[own], counts[own])
+        made += np.bincount(found.columns[places], squares, m)
+    return made
+
+
+def _above(shares: Any, least: float) -> Any:
+    """The entries above a bar, as a matrix of its own."""
+    from scipy.sparse import csr_array
+
+    kept = np.flatnonzero(shares.data > least)
+    starts = np.searchsorted(kept, shares.indptr)
+    return csr_array((shares.data[kept], shares.indices[kept], starts), shape=shares.shape)
+
+
 def _strong(shares: Any, rows: Array, diagonal: Array) -> Solution:
     """Solutions for the matrix with this diagonal and what the strong entries add beside it.
 
@@ -133,13 +154,10 @@ def _strong(shares: Any, rows: Array, diagonal: Array) -> Solution:
     from scipy.sparse import diags_array
     from scipy.sparse.linalg import splu
 
-    strong, least = shares.copy(), STRONG
+    strong = _above(shares, STRONG)
     if strong.nnz > FOREST * len(rows):  # the factors of more would fill
-        least = max(
-            least, -np.partition(-strong.data, int(FOREST * len(rows)))[int(FOREST * len(rows))]
-        )
-    strong.data = np.where(strong.data > least, strong.data, 0.0)
-    strong.eliminate_zeros()
+        most = int(FOREST * len(rows))
+        strong = _above(strong, -np.partition(-strong.data, most)[most])
     pairs = strong.T @ (diags_array(rows) @ strong)
     pairs.setdiag(0.0)
     matrix = (diags_array(diagonal) - pairs).tocsc()

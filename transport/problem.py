@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from divmatch.errors import InconclusiveError
-from divmatch.kernels.couplings import Coupling
+from divmatch.kernels.couplings import Coupling, Sweep
+from divmatch.kernels.symmetric import SymmetricCoupling
 from divmatch.samples import Samples
 from divmatch.transport import costs
 from divmatch.transport.dual import Dual
@@ -85,6 +86,7 @@ class Term:
     sweeps: int
     single_sweeps: int
     newton_steps: int
+    sweep: Sweep | None = None  # the last one, where rows and columns have kept their places
 
     def half(self, first: int) -> "Term":
         """Every second row: near the solution for them."""
@@ -100,14 +102,15 @@ def between(
     """
     if len(x.weights) < len(y.weights):
         turned = between(y, x, of, start, near and replace(near, f=near.g, g=near.f))
-        return replace(turned, f=turned.g, g=turned.f)
+        return replace(turned, f=turned.g, g=turned.f, sweep=None)
     dual = Dual(_coupling(x, y, of), of.rho)
     if near is None:
         level, g = _start(x, y, of, start, compiled=dual.coupling.compiled)
     else:
         level, g = of.eps, near.g
     found = solve(dual, of.eps, level, of.effort, g)
-    return _term(dual, found, dual.rows(found.state), found.state.g)
+    term = _term(dual, found, dual.rows(found.state), found.state.g)
+    return replace(term, sweep=Sweep(found.state.levels, found.state.columns))
 
 
 def _start(
@@ -131,7 +134,7 @@ def _start(
 
 def within(x: Support, of: Regularised, f: Array | None = None) -> Term:
     """OT_eps of a sample and itself, whose rows and columns have the same potential."""
-    dual = Dual(_coupling(x, x, of), of.rho)
+    dual = Dual(SymmetricCoupling(costs.PROFILES[of.cost], x.points, x.weights), of.rho)
     found = solve_symmetric(dual, of.eps, of.effort, f)
     potential = np.asarray(0.5 * (found.state.g + dual.rows(found.state)))
     return _term(dual, found, potential, potential)

@@ -69,6 +69,7 @@ SINKHORN = Quantity(
     default="newton",
     degenerate=True,
     unplanned=lambda settings: "",
+    told=True,
     examples=(
         "divmatch sinkhorn real.npy gen.npy",
         "divmatch sinkhorn real.npy gen.npy --eps 0.01 --cost euclidean",
@@ -156,7 +157,8 @@ def sinkhorn(
 
     Notes
     -----
-    Cost: O(n·m·d) time a sweep, 10 to 30 sweeps; O((n + m) d + 600 n) memory.
+    Cost: O(n·m·d) time a sweep, 10 to 30 sweeps; O((n + m) d) memory and, where the plan is sparse, up to
+    384 MiB (less with --max-memory) for its large entries.
 
     Source: Cuturi 2013 (NeurIPS, arXiv 1306.0895); Feydy, Séjourné, Vialard, Amari, Trouvé & Peyré 2019
     (AISTATS, arXiv 1810.08278), Theorem 1; unbalanced: Séjourné, Feydy, Vialard, Trouvé & Peyré 2019

@@ -60,4 +60,6 @@ def solved(
         raise InconclusiveError("sinkhorn: the potentials are no finite numbers; raise --eps")
     own = (p.spread(terms[1].f, x.n), q.spread(terms[2].f, y.n)) if debiased else None
     f, g = p.spread(terms[0].f, x.n), q.spread(terms[0].g, y.n)
-    return Solution(p, q, of, mean, terms, plan(f=f, g=g, eps=absolute, own=own))
+    return Solution(
+        p, q, of, mean, terms, plan(f=f, g=g, eps=absolute, own=own, solved=terms[0].sweep)
+    )

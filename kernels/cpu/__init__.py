@@ -6,6 +6,7 @@ from divmatch.kernels.cpu.couplings import (
     entries_above,
     largest_entries,
     linked_sums,
+    mirrored_sums,
     row_moments,
     tops,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "indexed",
     "largest_entries",
     "linked_sums",
+    "mirrored_sums",
     "nearest",
     "pull_sums",
     "riesz_walk",

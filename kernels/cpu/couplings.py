@@ -68,23 +68,71 @@ def _coupled_sums(
                     sums[j] += w[r] * e[r, j]
 
 
-def row_moments(tile: Array, scale: float, shift: Array, offset: Array, level: Array) -> Array:
+def mirrored_sums(
+    tile: Array, scale: float, shift: Array, offset: Array, own: Array, other: Array
+) -> tuple[Array, Array]:
+    """See `divmatch.kernels.symmetric`."""
+    kind = tile.dtype.type
+    rows, columns = np.empty(len(tile)), np.zeros(tile.shape[1], dtype=kind)
+    binary = kind(scale * LOG2_E), shift * kind(LOG2_E), (offset * LOG2_E).astype(kind)
+    _mirrored_sums(tile, *binary, own, other, rows, columns)
+    return rows, columns
+
+
+@compiled
+def _mirrored_sums(
+    tile: Array, scale: float, shift: Array, offset: Array, own: Array, other: Array, rows: Array,
+    columns: Array,
+) -> None:  # fmt: skip
+    """Sums of 2^z_ij by the weights of the columns and of the rows, two rows at a time."""
+    n, m = tile.shape
+    zero = tile.dtype.type(0)
+    for i in range(0, n - 1, 2):
+        t0, t1 = tile[i], tile[i + 1]
+        o0, o1 = offset[i], offset[i + 1]
+        w0, w1 = own[i], own[i + 1]
+        r0, r1 = zero, zero
+        for j in range(m):
+            e0 = bounded_power(scale * t0[j] + (shift[j] + o0))
+            e1 = bounded_power(scale * t1[j] + (shift[j] + o1))
+            r0 += other[j] * e0
+            r1 += other[j] * e1
+            columns[j] += w0 * e0 + w1 * e1
+        rows[i], rows[i + 1] = r0, r1
+    if n % 2 == 1:
+        row, shifted, weight, total = tile[n - 1], offset[n - 1], own[n - 1], zero
+        for j in range(m):
+            e = bounded_power(scale * row[j] + (shift[j] + shifted))
+            total += other[j] * e
+            columns[j] += weight * e
+        rows[n - 1] = total
+
+
+def row_moments(
+    tile: Array, scale: float, shift: Array, offset: Array, level: Array, factors: Array
+) -> Array:
     """See `divmatch.kernels.couplings`."""
-    found = np.empty(len(tile))
+    found = np.empty((len(tile), 3))
     tops = (level - offset) * LOG2_E
-    _row_moments(tile, scale * LOG2_E, shift * LOG2_E, tops, found)
+    _row_moments(tile, scale * LOG2_E, shift * LOG2_E, tops, factors, found)
     return found
 
 
 @compiled
-def _row_moments(tile: Array, scale: float, shift: Array, tops: Array, found: Array) -> None:
-    """Σⱼ 2^z_ij z_ij ln 2 of every row, z_ij = scale t_ij + shift_j − top_i."""
+def _row_moments(
+    tile: Array, scale: float, shift: Array, tops: Array, factors: Array, found: Array
+) -> None:
+    """Σⱼ 2^z z ln 2 of every row, and Σⱼ 2^z, Σⱼ 2^z z ln 2 with factors; z = scale t + shift − top."""
     for i in range(tile.shape[0]):
-        row, top, total = tile[i], tops[i], 0.0
+        row, top, total, mass, part = tile[i], tops[i], 0.0, 0.0, 0.0
         for j in range(tile.shape[1]):
             z = scale * row[j] + (shift[j] - top)
-            total += bounded_power(z) * z
-        found[i] = total / LOG2_E
+            e = bounded_power(z)
+            kept = factors[j] * e
+            total += e * z
+            mass += kept
+            part += kept * z
+        found[i, 0], found[i, 1], found[i, 2] = total / LOG2_E, mass, part / LOG2_E
 
 
 def linked_sums(

@@ -31,11 +31,27 @@ def coupled_sums(
     return found, (weights * xp.exp(found - keep - gain * found) / total) @ z
 
 
-def row_moments(tile: Any, scale: float, shift: Any, offset: Any, level: Any) -> Any:
+def mirrored_sums(
+    tile: Any, scale: float, shift: Any, offset: Any, own: Any, other: Any
+) -> tuple[Any, Any]:
+    """See `divmatch.kernels.symmetric`."""
+    xp = array_module(tile)
+    z = tile * tile.dtype.type(scale)
+    z += shift
+    z += offset[:, None].astype(tile.dtype)
+    least, most = (-59.0, 86.0) if z.dtype.itemsize == 4 else (-650.0, 700.0)
+    e = xp.exp(xp.clip(z, least, most))
+    return e @ other, own @ e
+
+
+def row_moments(tile: Any, scale: float, shift: Any, offset: Any, level: Any, factors: Any) -> Any:
     """See `divmatch.kernels.couplings`."""
     xp = array_module(tile)
     z = xp.maximum(tile * scale + shift + (offset - level)[:, None], -700.0)
-    return (xp.exp(z) * z).sum(axis=1)
+    e = xp.exp(z)
+    first = (e * z).sum(axis=1)
+    e *= factors
+    return xp.stack([first, e.sum(axis=1), (e * z).sum(axis=1)], axis=1)
 
 
 def linked_sums(

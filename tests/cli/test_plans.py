@@ -105,3 +105,15 @@ def test_eps_is_rounded_in_text_alone(here):
     assert len(here(line)[1].partition("eps=abs:")[2].split()[0]) <= 6
     held = json.loads(here(f"{line} -f json")[1])["results"][0]["params"]["eps"]
     assert len(held) > 12
+
+
+def test_a_long_sinkhorn_tells_its_sweeps(here, data):
+    rng = np.random.default_rng(0)
+    for name in ("many-p", "many-q"):
+        np.save(data / f"{name}.npy", rng.normal(size=(1_100, 2)))
+    line = "sinkhorn many-p.npy many-q.npy --eps 1 --tol 1e-2 -q -f value --progress "
+    errors = here(line + "json")[2]
+    events = [json.loads(event) for event in errors.splitlines()]
+    assert [event["done"] for event in events] == list(range(1, len(events) + 1))
+    assert events[-1]["item"].startswith("1,100 x 1,100 rows, eps ")
+    assert here(line + "never")[2] == ""

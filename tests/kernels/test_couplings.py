@@ -10,6 +10,7 @@ from divmatch.kernels.couplings import Coupling
 from divmatch.kernels.execution import executing
 from divmatch.kernels.links import Links
 from divmatch.kernels.pairwise import Profile
+from divmatch.kernels.symmetric import SymmetricCoupling
 from tests.tolerances import ROUNDING
 
 TWINS = pytest.mark.parametrize("twin", [cpu, gpu], ids=["compiled", "array module"])
@@ -48,13 +49,27 @@ def test_tile_sums(twin, rows, level):
 
 
 @TWINS
+@pytest.mark.parametrize("rows", [1, 4, 5])
+def test_mirrored_sums(twin, rows):
+    tile, shift, offset = logits(rows, 50)
+    own, other = np.arange(1.0, rows + 1), np.linspace(0.1, 1, 50)
+    found = twin.mirrored_sums(tile, -2.0, shift, offset, own, other)
+    e = np.exp(-2.0 * tile + shift + offset[:, None])
+    assert found[0] == pytest.approx(e @ other, rel=ROUNDING(50, scale=10))
+    assert found[1] == pytest.approx(own @ e, rel=ROUNDING(50, scale=10))
+
+
+@TWINS
 def test_row_moments(twin):
     tile, shift, offset = logits(7, 50)
     z = -2.0 * tile + shift + offset[:, None]
     level = logsumexp(z, axis=1)
     z -= level[:, None]
-    found = twin.row_moments(tile, -2.0, shift, offset, level)
-    assert found == pytest.approx((np.exp(z) * z).sum(axis=1), abs=ROUNDING(50, scale=10))
+    factors = np.linspace(0.5, 1, 50)
+    found = twin.row_moments(tile, -2.0, shift, offset, level, factors)
+    e = np.exp(z)
+    expected = np.stack([(e * z).sum(1), e @ factors, (e * z) @ factors], axis=1)
+    assert found == pytest.approx(expected, abs=ROUNDING(50, scale=10))
 
 
 @TWINS
@@ -104,6 +119,40 @@ def test_too_many_entries_are_refused(engine):
     assert coupling.entries(np.zeros(50), 1.0, levels, 1e-8, 100) is None
     found = coupling.entries(np.zeros(50), 1.0, levels, 1e-30, 2500)
     assert np.add.reduceat(found.values, found.starts[:-1]) == pytest.approx(np.ones(50), abs=1e-12)
+
+
+def test_dense_plans_are_foreseen(monkeypatch):
+    """Before the entries of some blocks of rows have taken the memory of all that are allowed."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(1100, 2)), rng.normal(size=(3100, 2))
+    coupling = Coupling(
+        Profile("distance", 2.0), x, y, np.full(1100, 1 / 1100), np.full(3100, 1 / 3100)
+    )
+    levels = coupling.sweep(np.zeros(3100), 1.0).levels
+    seen = []
+    tile = coupling._tile
+    monkeypatch.setattr(
+        coupling, "_tile", lambda rows, *rest: (seen.append(rows), tile(rows, *rest))[1]
+    )
+    assert coupling.entries(np.zeros(3100), 1.0, levels, 1e-8, 400_000) is None
+    assert sum(rows.stop - rows.start for rows in seen) < 1100 / 4
+
+
+@pytest.mark.parametrize("single", [False, True])
+@pytest.mark.parametrize(("n", "d"), [(40, 3), (2_300, 2)])  # one tile; several blocks of columns
+def test_pairs_that_are_met_once_are_all_pairs(engine, n, d, single):
+    """One term of a sample with itself, at a potential of which no sum is 1."""
+    rng = np.random.default_rng(n)
+    x, a, g = rng.normal(size=(n, d)), rng.random(n) + 0.1, rng.normal(size=n)
+    a /= a.sum()
+    profile = Profile("distance", 2.0)
+    whole, half = Coupling(profile, x, x, a, a), SymmetricCoupling(profile, x, a)
+    expected = whole.sweep(g, 0.7)
+    found = half.sweep(g, 0.7, single=single and engine == "compiled")
+    room = 1e-4 if half.single_sweeps else ROUNDING(n, scale=100)
+    assert found.levels == pytest.approx(expected.levels, abs=room)
+    sums = a * np.exp(expected.levels + g / 0.7) if half.halved else expected.columns
+    assert found.columns == pytest.approx(sums, rel=room)
 
 
 @TWINS
