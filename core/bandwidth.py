@@ -5,6 +5,9 @@ from typing import Annotated, Literal
 import numpy as np
 
 from divmatch.errors import InconclusiveError, SettingError
+from divmatch.kernels.backend import to_host
+from divmatch.kernels.execution import in_order
+from divmatch.kernels.pairwise import Grid, Profile
 from divmatch.randomness import stream
 from divmatch.record import Note
 from divmatch.samples import Points, Samples
@@ -20,7 +23,6 @@ Bandwidth = Annotated[
 ]
 MEDIAN_ROWS = 2000  # rows whose distances give the median bandwidth
 NARROWEST, WIDEST = 1e-15, 1e6  # bandwidth over the extent of the data, beyond which rounding rules
-PAIR_ROWS = 100  # rows compared with all others at once: the block stays in cache
 
 
 def resolved(
@@ -88,12 +90,10 @@ def median_distance(points: Points, name: str) -> tuple[float, tuple[Note, ...]]
 
 def _pair_squares(points: Points) -> Points:
     """Squared distances of all pairs i < j of at most 2000 rows, 16 MB."""
-    parts = [np.empty(0)]
-    for start in range(0, len(points), PAIR_ROWS):
-        rows, others = points[start : start + PAIR_ROWS], points[start:]
-        squares = np.zeros((len(rows), len(others)))
-        for c in range(points.shape[1]):
-            gap = rows[:, c, None] - others[None, :, c]
-            squares += gap * gap
-        parts += [squares[i, i + 1 :] for i in range(len(rows))]
-    return np.concatenate(parts)
+    grid = Grid(Profile("distance", 2.0), points, points)
+
+    def later(rows: slice) -> Points:
+        squares = to_host(grid.squares(rows, slice(rows.start, len(points))))
+        return squares[np.arange(squares.shape[1]) > np.arange(squares.shape[0])[:, None]]
+
+    return np.concatenate([np.empty(0), *in_order(later, grid.rows(), work=grid.work)])
