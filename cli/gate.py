@@ -68,7 +68,8 @@ def _decided(result: Result, limit: float, decide: str, *, above: bool) -> tuple
     """The status of one limit, and the comparison that it follows from."""
     word, value = _compared(result, decide, above=above)
     if result.status == "inconclusive":
-        return "inconclusive", f"{word} {_shown(value)} ? {limit:g}: not converged"
+        why = "no number" if math.isnan(result.value) else "not converged"
+        return "inconclusive", f"{word} {_shown(value)} ? {limit:g}: {why}"
     if value is None and math.isfinite(result.value):
         return "inconclusive", f"{word} undefined ? {limit:g}: no interval, see --decide point"
     if value is None or math.isnan(value) or not math.isfinite(result.value):

@@ -1,6 +1,7 @@
 """Finished rows, on standard output and on disk: a batch that was interrupted goes on where it stopped."""
 
 import csv
+import math
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -83,7 +84,7 @@ def _result(row: Mapping[str, str]) -> Result:
     return Result(
         metric=row["metric"],
         method=row["method"],
-        value=float("nan") if value is None else value,
+        value=_unwritten(row["status"]) if value is None else value,
         unit=row["unit"],
         direction=row["direction"],
         n=(int(row["n"]), int(row["m"])),
@@ -99,6 +100,11 @@ def _result(row: Mapping[str, str]) -> Result:
         ),
         extra=extra,
     )
+
+
+def _unwritten(status: str) -> float:
+    """What a row without a value had: no number at all, or one too large to be written."""
+    return math.nan if status == "inconclusive" else math.inf
 
 
 def _number(text: str) -> float | None:

@@ -127,7 +127,7 @@ def result_of(column: Marginal, name: str, wanted: tuple[str, ...], bins: int) -
     if made.note:
         notes.append(Note(made.note[0], f"column '{column.label}' {made.note[1]}"))
     if made.reason:
-        notes.append(Note("E01", f"column '{column.label}': {name}: {made.reason}"))
+        notes.append(Note("E01", f"column '{column.label}': {made.reason}"))
     if any(column.missing) and "missing" not in wanted:
         gone = f"{column.missing[0]} and {column.missing[1]}"
         text = f"column '{column.label}' lacks {gone} values in P and Q: {name} is of the others"

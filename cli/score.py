@@ -1,6 +1,7 @@
 """`divmatch score`: many sample sets against one reference, in one process."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import click
@@ -52,7 +53,8 @@ def run(**options: Any) -> int:
     session.settings |= {"metrics": names, **job.settings()}
     rows = job.groups.lettered(rows, options["level"])
     verdict = session.verdict(rows)
-    return session.report(job.inputs, rows, verdict, say_results=not streamed.active, text=table)
+    text = partial(table, why=job.groups.why)
+    return session.report(job.inputs, rows, verdict, say_results=not streamed.active, text=text)
 
 
 def prepared(options: Mapping[str, Any]) -> tuple[Session, list[Metric]]:
@@ -169,8 +171,8 @@ COMMANDS: dict[str, click.Command] = {
         "appear as each set is done. A file that cannot be used is a row with status error, the "
         "rest go on, and the exit code is 2.\n\nSets that share a letter cannot be told apart by the "
         "first metric: all pairs are compared as in `divmatch rank`, up to 100 sets. Letters come with "
-        "the last set, so that rows printed before (ndjson, csv, tsv) lack them; so does a table some of "
-        "whose sets were taken from --resume. Biased metrics "
+        "the last set, so that rows printed before (ndjson, csv, tsv) lack them. --resume FILE.csv keeps "
+        "what comparisons need in FILE.csv.groups, 11 bytes for each row of REF and set. Biased metrics "
         "(V-statistics, sliced) depend on the number of rows: W31 says where it differs, --extrapolate "
         "takes the bias off the value and its interval.\n\n--rows writes a row of numbers for every row of "
         "every set: nearest, its distance to REF; log_ratio, ln p/q from five neighbours, low where the "

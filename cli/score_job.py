@@ -7,6 +7,7 @@ from typing import Any
 
 from divmatch.cli.journal import Journal
 from divmatch.cli.score_groups import Groups
+from divmatch.cli.score_kept import Kept
 from divmatch.cli.score_rows import RowScores
 from divmatch.cli.session import Session, labelled, notes_of, with_notes
 from divmatch.errors import DivmatchError
@@ -33,7 +34,7 @@ class Job:
         self.metrics = metrics
         self.journal = journal
         self.row_file = row_file
-        self.groups = Groups(*metrics[0][1:])
+        self.groups = Groups(*metrics[0], Kept(journal.path))
         self.bundles = bundled(metrics)
         self.inputs: list[dict[str, Any]] = []
         self.scale = "none"
@@ -75,9 +76,10 @@ class Job:
                 first = number if metric is self.metrics[0] else None
                 old = known[metric[0]]
                 if old is not None:
-                    if first is not None:
-                        self.groups.spoil()
-                    yield replace(old, sample=sample.name)
+                    better = metric[1].quantity.better
+                    old = replace(old, sample=sample.name, better=better)
+                    self._resumed(old, sample, marks[metric[0]], first)
+                    yield old
                     continue
                 made, kept = next(found)
                 if kept is not None:
@@ -86,6 +88,15 @@ class Job:
                 yield self._row(metric, both, made, kept, marks[metric[0]], first)
         if self.row_file is not None:
             self.row_file.add(reference, sample, estimates)
+
+    def _resumed(
+        self, result: Result, sample: Samples, mark: str | None, number: int | None
+    ) -> None:
+        """A finished row stands where it would stand had it been made now."""
+        if result.status != "inconclusive" and self.first is None:
+            self.first = (sample.name, sample.n)
+        if number is not None:
+            self.groups.resume(number, mark, result)
 
     def _found(self, metrics: Sequence[Metric], reference: Samples, sample: Samples) -> list[Found]:
         """Results or errors of metrics that share their searches, with what comparisons need."""
@@ -126,7 +137,7 @@ class Job:
             if self.session.options["extrapolate"]:
                 result, estimate = self._extrapolated(metric, reference, sample, result, estimate)
             if number is not None:
-                self.groups.add(number, both, (estimate, spread), result)
+                self.groups.add(number, both, (estimate, spread), result, mark)
         if result.status != "inconclusive":
             result = self._sized(estimator, result, sample)
         made = self._dressed(result, name, reference, sample)

@@ -11,8 +11,8 @@ from divmatch.record import Result
 MOVED = "*"
 
 
-def table(report: Report) -> str:
-    """The league table: a row a sample set, sorted by the first metric, nearest first."""
+def table(report: Report, why: str | None = None) -> str:
+    """A row a sample set, sorted by the first metric, nearest first; ``why`` there are no letters."""
     ids = report.document["settings"]["metrics"]
     sets = sample_sets(report.results)
     ordered = sorted(sets, key=lambda item: _rank(item[1].get(ids[0])))
@@ -39,12 +39,8 @@ def table(report: Report) -> str:
     if grouped:
         told = f"sets that share a letter cannot be told apart by {ids[0]} at {(1 - level) * 100:g}% (Holm)"
         lines.append(told)
-    kept = sum("resumed" in found[ids[0]].extra for _, found in sets if ids[0] in found)
-    if kept and not grouped and len(sets) > 1:
-        lines.append(
-            f"no groups: {counted(kept, 'sample set')} came from the --resume table, which holds "
-            "numbers alone; without --resume all sets are compared"
-        )
+    if why:
+        lines.append(f"no groups: {why}")
     lost = sum(any(r in failed for r in found.values()) for _, found in sets)
     if lost:
         verb = "lacks" if lost == 1 else "lack"

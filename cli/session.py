@@ -137,7 +137,7 @@ class Session:
 
         ``asked`` is what only some commands have: a design, a precision.
         """
-        from divmatch.inference import infer_all
+        from divmatch.inference import infer_all, metric_id
 
         try:
             return infer_all(
@@ -152,7 +152,13 @@ class Session:
             )
         except InconclusiveError as error:
             if len(several) > 1:
-                return [self.infer(estimator, x, y, settings, **asked) for settings in several]
+                return [
+                    replace(
+                        self.infer(estimator, x, y, settings, **asked),
+                        id=metric_id(estimator, settings, len(several)),
+                    )
+                    for settings in several
+                ]
             return [self.undecided_result(estimator, x, y, several[0], error)]
 
     def undecided_result(

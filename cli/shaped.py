@@ -126,7 +126,7 @@ def estimate(of: Quantity, options: dict[str, Any]) -> int:
     x, y = read_paired(session, options["reference"], options["candidate"])
     packed: Any = of.packed
     with session.running():
-        sample, _ = packed(x, y.points) if of.name == "density-gap" else packed(x, y)
+        sample, _ = packed(x, y)
         results = session.infer_all(chosen, sample, None, several)
     return finish(session, results, x, y)
 

@@ -1,6 +1,6 @@
 """One command for each quantity of one sample, made from its declaration."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -107,9 +107,23 @@ def unscaled(of: Quantity) -> dict[str, str]:
     return {"scale": "none", "categorical": "error"} if of.scales == ("none",) else {}
 
 
+def narrowed(of: Quantity, options: Mapping[str, Any]) -> dict[str, str]:
+    """--columns where it is left out but both groups are named: what the others hold is no matter."""
+    settings = of.settings()
+    if "x" not in settings or "y" not in settings or options["columns"] is not None:
+        return {}
+    if options["x"] is None or not options["y"]:
+        return {}
+    several = settings["y"].repeated
+    named = [options["x"], *(options["y"] if several else [options["y"]])]
+    if any(mark in text for text in named for mark in "!=[:\\"):  # labels of encoded columns, kinds
+        return {}
+    return {"columns": ",".join(named)}
+
+
 def estimate(of: Quantity, options: dict[str, Any]) -> int:
     """Run one quantity on one file."""
-    session, chosen, several = prepared(of, {**unscaled(of), **options})
+    session, chosen, several = prepared(of, {**unscaled(of), **options, **narrowed(of, options)})
     x = read_single(session, options["reference"], chosen.settings)
     with session.running():
         results = session.infer_all(chosen, x, None, several)

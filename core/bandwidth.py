@@ -75,7 +75,7 @@ def median_distance(points: Points, name: str) -> tuple[float, tuple[Note, ...]]
     squares = _pair_squares(points)
     if not len(squares) or not squares.any():
         raise InconclusiveError(
-            f"{name}: all rows are equal, so there is no median bandwidth; give --bandwidth X"
+            f"{name}: all rows are equal, so there is no median bandwidth; give a bandwidth"
         )
     middle = [(len(squares) - 1) // 2, len(squares) // 2]
     median = float(np.sqrt(np.partition(squares, middle)[middle]).mean())

@@ -103,6 +103,7 @@ def read_parts(path: str, reading: Reading, *, role: str = "p") -> Parts:
             _refuse_other(opened, place, name, kinds)
         rows, by_position, many = opened.rows, picked is not None, place.kind == "parquet"
     else:
+        _check_table(opened, place)
         width = opened.shape[1] if opened.ndim == 2 else 1
         kinds = {str(k): "num" for k in range(width)}
         names, unmatched = chosen(reading.columns, kinds, place.name)
@@ -218,6 +219,11 @@ def open_place(place: Place, stdin_format: str | None) -> NDArray[Any] | Source:
     return text_source(place, kind, source)
 
 
+def _check_table(array: NDArray[Any], place: Place) -> None:
+    if array.ndim not in (1, 2):
+        raise FileError(f"{place.name}: has shape {array.shape}, expected rows and columns")
+
+
 def _from_array(
     array: NDArray[Any],
     place: Place,
@@ -226,8 +232,7 @@ def _from_array(
     only: Sequence[str] | None = None,
 ) -> Table:
     """Make a table of a plain array; copy only where rows or columns are left out."""
-    if array.ndim not in (1, 2):
-        raise FileError(f"{place.name}: has shape {array.shape}, expected rows and columns")
+    _check_table(array, place)
     block = array[:, None] if array.ndim == 1 else array
     rows = len(block)
     picked = _picked(rows, reading, role)

@@ -136,7 +136,7 @@ def infer_all(
         if test is not None and permutations and estimator.quantity.better == "lower":
             test = with_power(test, result, alpha, degenerate=estimator.quantity.degenerate)
         status = "warn" if notes and result.status == "ok" else result.status
-        id = _id(estimator, settings, len(several))
+        id = metric_id(estimator, settings, len(several))
         made.append(replace(result, test=test, warnings=notes, status=status, id=id))
     return made
 
@@ -193,7 +193,7 @@ def estimate_of(
     return estimate
 
 
-def _id(estimator: Estimator, settings: Mapping[str, Any], several: int) -> str:
+def metric_id(estimator: Estimator, settings: Mapping[str, Any], several: int) -> str:
     """The metric as --metrics would name it, where one command gives several results."""
     if several == 1:
         return ""

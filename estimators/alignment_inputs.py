@@ -14,7 +14,9 @@ from divmatch.estimators.quadratic import rounding
 from divmatch.samples import Samples, as_samples, check_squares
 from divmatch.settings import Setting
 
-PARTNER = "partner"  # the rows of the other embedding, beside those of the first
+PARTNER = (
+    "partner"  # the other embedding: its rows beside those of the first, its name in the origin
+)
 
 K = Annotated[int, Setting("nearest neighbours of every row", least=1)]
 Metric = Annotated[
@@ -34,7 +36,8 @@ def with_partner(a: Samples, b: Samples) -> Samples:
             "both, so that both need as many"
         )
     check_squares(b)
-    return replace(a, beside={**a.beside, PARTNER: b.points}, _derived={})
+    beside, origin = {**a.beside, PARTNER: b.points}, {**a.origin, PARTNER: b.name}
+    return replace(a, beside=beside, origin=origin, _derived={})
 
 
 def packed(a: Any, b: Any, *, weights: ArrayLike | None = None) -> tuple[Samples, None]:
@@ -78,7 +81,7 @@ def carrying_rows(a: Samples, metric: str) -> tuple[Array, Array, Array]:
     """Rows that carry weight, of both, and their weights."""
     used, w = np.flatnonzero(a.masses() > 0), a.masses()
     made = []
-    for points, name in ((a.points, a.name), (a.beside[PARTNER], "the other embedding")):
+    for points, name in ((a.points, a.name), (a.beside[PARTNER], a.origin.get(PARTNER, "b"))):
         rows = points[used]
         if metric == "cosine":
             lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows))

@@ -1,7 +1,8 @@
 """How far the aggregated posterior of a variational autoencoder is from its prior."""
 
+import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -14,7 +15,7 @@ from divmatch.record import Note
 from divmatch.samples import LARGEST, SMALLEST, Samples, as_samples, with_beside
 from divmatch.settings import Setting
 
-SDS = "sds"  # what stands beside the means
+SDS = "sds"  # what stands beside the means; its name in the origin
 ELEMENTS = 1 << 17  # numbers of a block: it stays in the cache
 FEWEST = 2  # draws a row for a Monte Carlo error
 
@@ -39,7 +40,9 @@ def _title(settings: Mapping[str, Any]) -> str:
 
 def packed(means: Any, sds: ArrayLike, *, weights: ArrayLike | None = None) -> tuple[Samples, None]:
     """The means as a sample, with the numbers of the other file beside them."""
-    return with_beside(as_samples(means, "means", weights), SDS, sds), None
+    spread = as_samples(sds, "sds")
+    made = with_beside(as_samples(means, "means", weights), SDS, spread.points)
+    return replace(made, origin={**made.origin, SDS: spread.name}), None
 
 
 GAP = Quantity(
@@ -152,10 +155,19 @@ def _sds(means: Samples, spread: str) -> Array:
     wrong = ~((sds >= SMALLEST) & (sds <= LARGEST))
     if wrong.any():
         row, column = np.argwhere(wrong)[0]
-        hint = "; is it --spread log-variance?" if spread != "log-variance" else ""
+        found = given[row, column]
+        hint = ""
+        if spread == "log-variance":
+            least, most = 2 * math.log(SMALLEST), 2 * math.log(LARGEST)
+            expected = f"a number from {least:.0f} to {most:.0f}"
+        else:
+            power = 2 if spread == "variance" else 1
+            expected = f"a number from {SMALLEST**power:g} to {LARGEST**power:g}"
+            hint = "; is it --spread log-variance?" * bool(found <= 0)
+        where = means.origin.get(SDS, means.name)
         raise SampleError(
-            f"{means.name}: the {spread} {at_row(int(row))}, column {column}, is {given[row, column]:g}, "
-            f"expected a number above 0{hint}"
+            f"{where}: the {spread} {at_row(int(row))}, column {column}, is {found:g}, "
+            f"expected {expected}{hint}"
         )
     return sds
 

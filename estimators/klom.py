@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 
-from divmatch.errors import SettingError
+from divmatch.errors import SettingError, counted
 from divmatch.estimator import Estimate, Quantity, se_of_terms
 from divmatch.estimators.margins import CLIP, MEASURES, Divergences, baseline, divergences
 from divmatch.record import Note
@@ -287,7 +287,11 @@ def _percentile(values: np.ndarray[Any, Any]) -> tuple[float, np.ndarray[Any, An
 
 def _notes(value: float, null: float | None, oracle: Samples, method: str) -> tuple[Note, ...]:
     if null is None:
-        return (Note("W10", f"{oracle.name}: {oracle.n} models are too few for a null baseline"),)
+        return (
+            Note(
+                "W10", f"{oracle.name}: {counted(oracle.n, 'model')}, too few for a null baseline"
+            ),
+        )
     if value > null:
         return ()
     half = oracle.n // 2

@@ -142,3 +142,12 @@ def test_what_is_not_converged_decides_no_limit():
     found = replace(result(0.5, 0.4, 0.6), status="inconclusive")
     assert rule(found, maximum=0.1)["status"] == "inconclusive"
     assert rule(found, maximum=9.0)["status"] == "inconclusive"
+
+
+def test_kinds_are_told_apart_where_one_of_them_has_no_number(here, data):
+    np.save(data / "single.npy", np.load(data / "p.npy")[:1])
+    _, printed, _ = here("prdc p.npy single.npy --max 0.5 -f json -q")
+    document = json.loads(printed)
+    ids = [f"prdc:kind={kind}" for kind in ("precision", "recall", "density", "coverage")]
+    assert [one["id"] for one in document["results"]] == ids
+    assert document["verdict"]["rules"][1]["rule"].endswith("? 0.5: no number")

@@ -190,6 +190,13 @@ def test_text_tables_have_the_numbers_of_parquet(marginals):
     assert found[0] == found[1]
 
 
+@pytest.mark.parametrize("shape", [(), (4, 3, 2)])
+def test_arrays_that_are_no_tables_are_refused(here, data, shape):
+    np.save(data / "shape.npy", np.zeros(shape))
+    code, _, errors = here("marginals p.npy shape.npy")
+    assert (code, f"shape.npy: has shape {shape}, expected rows" in errors) == (2, True)
+
+
 def test_arrays_meet_by_position(here):
     found = results(here("marginals p.npy q.npy -q -f ndjson --columns 1,3")[1])
     x, y = np.load("p.npy")[:, 3], np.load("q.npy")[:, 3]

@@ -307,7 +307,7 @@ def test_the_largest_share_stands_first(here):
     _, printed, _ = here("score p.npy q.npy near.npy --metrics prdc:kind=precision")
     lines = printed.splitlines()
     assert [line.split()[0] for line in lines[1:3]] == ["near.npy", "q.npy"]
-    assert "larger is nearer" in lines[-1]
+    assert "larger is nearer" in printed
 
 
 @pytest.mark.parametrize("name", ["/dev/full", "-", "rows.txt", "folder.csv"])
@@ -327,11 +327,29 @@ def test_other_outputs_do_not_replace_an_input_either(here, data, option):
     assert (data / name).read_bytes() == b"kept"
 
 
-def test_a_resumed_table_says_why_it_has_no_groups(here):
+@pytest.mark.parametrize("flag", ["--keep-going", "--fail-fast"])
+@pytest.mark.parametrize("metrics", ["energy,sliced", "prdc:kind=precision", "mmd:method=block"])
+def test_a_run_that_was_stopped_and_resumed_prints_what_one_run_prints(here, data, flag, metrics):
+    sets = "q.npy near.npy line-2.npy q-again.npy broken.npy"
+    np.save(data / "q-again.npy", np.load(data / "q.npy")[::-1] + 0.01)
+    np.save(data / "line-2.npy", np.load(data / "q.npy") * 2)
+    line = f"score p.npy {{}} --metrics {metrics} {flag} -q"
+    whole = here(line.format(sets))
+    name = f"{metrics[:4]}{flag}.csv"
+    here(f"{line.format(sets[:14])} --resume {name}")
+    path = data / f"{name}.groups"
+    path.write_bytes(path.read_bytes() + b"blake2b:0123456789abcdef\t{")  # killed while writing
+    assert here(f"{line.format(sets)} --resume {name}") == whole
+    assert whole[0] == 2
+    assert ("share a letter" in whole[1]) == (metrics != "prdc:kind=precision")
+
+
+def test_a_table_without_its_groups_says_why_it_has_no_letters(here, data):
     line = "score p.npy q.npy near.npy --metrics energy,sliced -q --resume groups.csv"
     fresh = here(line)[1]
+    (data / "groups.csv.groups").unlink()
     resumed = here(line)[1]
-    assert "no groups: 2 sample sets came from the --resume table" in resumed
+    assert "no groups: 2 sample sets came from the --resume table, and groups.csv.groups" in resumed
     assert fresh.count("*") == resumed.count("*")
 
 

@@ -190,6 +190,22 @@ def test_the_method_with_less_bias_is_not_advised_to_itself(here, files):
 
 
 @pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        (
+            "density-gap a.npy wrong.npy",
+            "wrong.npy: the sd at row 0 (from 0), column 0, is 0, expected",
+        ),
+        ("align a.npy wrong.npy", "wrong.npy: row 0 (from 0) is 0 in all columns"),
+    ],
+)
+def test_the_file_that_is_wrong_is_named(here, files, command, says):
+    np.save("wrong.npy", np.r_[[[0.0, 0, 0]], np.ones((59, 3))])
+    code, _, errors = here(command)
+    assert (code, says in errors) == (2, True)
+
+
+@pytest.mark.parametrize(
     "command",
     ["align same.npy b.npy --method cka", "align a.npy same.npy --method cka --metric euclidean"]
     + [f"tails same.npy --kind {kind}" for kind in ("radius", "direction", "hill")],

@@ -145,3 +145,13 @@ def test_best_of_n_tells_the_number_of_prompts_once(here, data):
     code, out, _ = here("best-of-n eps.npy -n 4")
     assert code == 0
     assert "n = 20   " in out
+
+
+@pytest.mark.parametrize("command", ["dcor", "mi"])
+def test_columns_that_no_group_names_may_hold_anything(here, data, command):
+    rows = np.load(data / "p.npy")
+    lines = [f"{row[0]!r},{row[1]!r},,x{k}" for k, row in enumerate(rows.tolist())]
+    (data / "beside.csv").write_text("\n".join(["a,b,gap,text", *lines]) + "\n")
+    found = value(here, f"{command} beside.csv --x a --y b")
+    assert found == value(here, f"{command} p.csv --x a --y b --columns a,b")
+    assert "did you mean 'gap'" in here(f"{command} beside.csv --x a --y gapp")[2]
