@@ -237,7 +237,8 @@ def apart(session: Session, of: Quantity, given: Mapping[str, Any], terms: Any) 
     from divmatch.transport.federated import Measure
     from divmatch.transport.federated_share import Share, as_first, as_second
 
-    x = read_own(session, given["reference"], "p" if given["role"] == "first" else "q")
+    role = "p" if given["role"] == "first" else "q"
+    x = read_own(session, given["reference"], role)
     check_partners(x, None)
     party = as_first if given["role"] == "first" else as_second
     with session.running(), Progress(given["progress"], terms.rounds, "ot") as shown:
