@@ -250,7 +250,7 @@ def apart(session: Session, of: Quantity, given: Mapping[str, Any], terms: Any) 
         course, _ = party(share, Measure.of(x), terms)
     note = Note("W55", "an upper bound: the rounds may end on a measure that is on no shortest way")
     made = result(of, course, (x,), note, {"role": given["role"]})
-    return finish(session, [made], x)
+    return finish(session, [made], x, roles=role)
 
 
 def read_own(session: Session, path: str, role: str) -> Samples:
