@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 import numpy as np
 
 from divmatch.errors import InconclusiveError, SettingError
+from divmatch.kernels.execution import in_order, steps_of
 from divmatch.randomness import stream
 from divmatch.record import Note
 from divmatch.samples import Points, Samples
@@ -20,7 +21,7 @@ Bandwidth = Annotated[
 ]
 MEDIAN_ROWS = 2000  # rows whose distances give the median bandwidth
 NARROWEST, WIDEST = 1e-15, 1e6  # bandwidth over the extent of the data, beyond which rounding rules
-PAIR_ROWS = 100  # rows compared with all others at once: the block stays in cache
+PAIR_ROWS = 32  # rows compared with all others at once: the block stays in cache
 
 
 def resolved(
@@ -88,12 +89,23 @@ def median_distance(points: Points, name: str) -> tuple[float, tuple[Note, ...]]
 
 def _pair_squares(points: Points) -> Points:
     """Squared distances of all pairs i < j of at most 2000 rows, 16 MB."""
-    parts = [np.empty(0)]
-    for start in range(0, len(points), PAIR_ROWS):
-        rows, others = points[start : start + PAIR_ROWS], points[start:]
-        squares = np.zeros((len(rows), len(others)))
-        for c in range(points.shape[1]):
-            gap = rows[:, c, None] - others[None, :, c]
-            squares += gap * gap
-        parts += [squares[i, i + 1 :] for i in range(len(rows))]
-    return np.concatenate(parts)
+    n, d = points.shape
+    columns = np.ascontiguousarray(points.T)
+    made = np.empty(n * (n - 1) // 2)
+
+    def filled(rows: slice) -> None:
+        others = columns[:, rows.start :]
+        squares = np.zeros((rows.stop - rows.start, n - rows.start))
+        gap = np.empty_like(squares)
+        for column in others:
+            np.subtract(column[: len(gap), None], column, out=gap)
+            np.multiply(gap, gap, out=gap)
+            squares += gap
+        for i, own in enumerate(squares):
+            row = rows.start + i
+            end = (row + 1) * (2 * n - row - 2) // 2
+            made[end - (n - row - 1) : end] = own[i + 1 :]
+
+    for _ in in_order(filled, steps_of(n, PAIR_ROWS), work=float(n) * n * d):
+        pass
+    return made
