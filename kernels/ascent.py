@@ -12,7 +12,7 @@ STEPS = 200
 HALVINGS, LAST_HALVINGS = 4, 12  # of a step; at a kink the last ones are short
 ENOUGH = 1e-4  # share of the promised gain that a step must bring; Armijo 1966
 ROUGH, GAIN = 1e-2, 1e-6  # relative; two steps in a row that gain less are the end
-FINALISTS, SAME_POINT = 3, 0.9999
+FINALISTS, SAME_POINT = 2, 0.9999
 LONGEST = 1e3  # a step relative to the first one
 
 

@@ -21,7 +21,10 @@ Starts = Annotated[int, Setting("directions from which the ascent begins", least
 
 SCANNED, SCANNED_WORK = 512, 2e5  # most directions of a scan, and most numbers that it sorts
 FARTHEST, APART = 32, 0.9995
-FILLED, TELL = 3, 1e-3  # columns up to which a scan leaves no gap; by how much others must be higher
+FILLED, TELL = (
+    3,
+    1e-3,
+)  # columns up to which a scan leaves no gap; by how much others must be higher
 MISSED = (
     "the directions that moments name lead to {:.4g}, others to {:.4g}: there may be a higher maximum; "
     "raise --starts"
