@@ -5,7 +5,9 @@ from typing import Annotated, Literal
 import numpy as np
 
 from divmatch.errors import InconclusiveError, SettingError
-from divmatch.kernels.execution import in_order, steps_of
+from divmatch.kernels.backend import to_host
+from divmatch.kernels.execution import in_order
+from divmatch.kernels.pairwise import Grid, Profile
 from divmatch.randomness import stream
 from divmatch.record import Note
 from divmatch.samples import Points, Samples
@@ -21,7 +23,6 @@ Bandwidth = Annotated[
 ]
 MEDIAN_ROWS = 2000  # rows whose distances give the median bandwidth
 NARROWEST, WIDEST = 1e-15, 1e6  # bandwidth over the extent of the data, beyond which rounding rules
-PAIR_ROWS = 32  # rows compared with all others at once: the block stays in cache
 
 
 def resolved(
@@ -89,23 +90,10 @@ def median_distance(points: Points, name: str) -> tuple[float, tuple[Note, ...]]
 
 def _pair_squares(points: Points) -> Points:
     """Squared distances of all pairs i < j of at most 2000 rows, 16 MB."""
-    n, d = points.shape
-    columns = np.ascontiguousarray(points.T)
-    made = np.empty(n * (n - 1) // 2)
+    grid = Grid(Profile("distance", 2.0), points, points)
 
-    def filled(rows: slice) -> None:
-        others = columns[:, rows.start :]
-        squares = np.zeros((rows.stop - rows.start, n - rows.start))
-        gap = np.empty_like(squares)
-        for column in others:
-            np.subtract(column[: len(gap), None], column, out=gap)
-            np.multiply(gap, gap, out=gap)
-            squares += gap
-        for i, own in enumerate(squares):
-            row = rows.start + i
-            end = (row + 1) * (2 * n - row - 2) // 2
-            made[end - (n - row - 1) : end] = own[i + 1 :]
+    def later(rows: slice) -> Points:
+        squares = to_host(grid.squares(rows, slice(rows.start, len(points))))
+        return squares[np.arange(squares.shape[1]) > np.arange(squares.shape[0])[:, None]]
 
-    for _ in in_order(filled, steps_of(n, PAIR_ROWS), work=float(n) * n * d):
-        pass
-    return made
+    return np.concatenate([np.empty(0), *in_order(later, grid.rows(), work=grid.work)])

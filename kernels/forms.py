@@ -69,7 +69,7 @@ def quadratic_forms(
         return to_host(forms), to_host(mixed), float(own_weights @ (summed + 2.0 * beyond))
 
     forms, mixed, total = np.zeros(marks.shape[1]), np.zeros(marks.shape[1]), 0.0
-    blocks = grid.rows() if points is z else steps_of(len(z), SINGLE_ROWS)
+    blocks = grid.rows() if points is z else steps_of(len(z), max(SINGLE_ROWS, grid.tile_rows))
     for part, mixed_part, own_total in in_order(panel, blocks, work=grid.work):
         forms += part
         mixed += mixed_part

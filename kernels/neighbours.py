@@ -35,7 +35,7 @@ EngineName = Literal["blocks", "tree", "product"]
 
 TREE_COLUMNS = 7  # columns up to which a tree visits fewer points than it costs
 TREE_FROM = 2e8  # n·m·(d + 8) operations from which loading SciPy (0.35 s) pays
-COMPILED_FROM = 4e8  # ... and from which loading the compiled twin (0.7 s) pays
+COMPILED_FROM = 3e8  # ... and from which, all questions together, loading the compiled twin pays
 LOADED_FROM = 4e6  # ... and from which it pays once it is loaded
 TREE_ROWS = 2048  # queries of a block
 MARGIN = 1e-13  # relative: far above the rounding of a tree's distances, far below a real gap
@@ -158,6 +158,8 @@ class Neighbours:
 
     def _engine(self, queries: int, name: EngineName | None = None) -> Any:
         name = name or self._choice(queries)
+        if name == "blocks":
+            _DONE[0] += float(queries) * len(self._points) * (self._points.shape[1] + 8)
         work = float(queries) * self._points.size
         key = "device" if uses_gpu(work) else name
         if key not in self._engines:
@@ -360,10 +362,13 @@ class _Tree:
         return distances
 
 
+_DONE = [0.0]  # operations of blocks so far
+
+
 def _compiled_from() -> float:
-    """Operations from which the compiled twin pays: fewer once something else has loaded it."""
+    """Operations from which the compiled twin pays: fewer after others, or once it is loaded."""
     compiled = getattr(sys.modules.get("divmatch.kernels.cpu.neighbours"), "insert", None)
-    return LOADED_FROM if hasattr(compiled, "py_func") else COMPILED_FROM
+    return LOADED_FROM if hasattr(compiled, "py_func") else COMPILED_FROM - _DONE[0]
 
 
 def _joined(parts: Iterator[tuple[Array, Integers]], k: int) -> tuple[Array, Integers]:

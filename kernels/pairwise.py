@@ -39,6 +39,7 @@ from numpy.typing import NDArray
 
 from divmatch.kernels import line
 from divmatch.kernels.backend import to_device, to_host, twin
+from divmatch.kernels.centred import PRODUCT_COLUMNS, Rows, prepared
 from divmatch.kernels.execution import in_order, steps_of
 
 Array = NDArray[np.float64]
@@ -59,7 +60,9 @@ ProfileName = Literal[
     "stein-imq",
 ]
 
-COMPILED_FROM = 4e8  # n·m·(d + 8) operations from which loading the compiled twin pays
+COMPILED_FROM = (
+    4e8  # n·m·(d + 8) operations outside of products from which loading the compiled twin pays
+)
 MATCHED_ROWS = 64  # rows of a tile of which only the diagonal is wanted
 LOWEST = -1e300  # the logarithm of nothing yet: finite, so that differences are numbers
 
@@ -218,19 +221,24 @@ class Grid:
     """The tiles of one n × m matrix, made one at a time by the twin that suits its size."""
 
     def __init__(self, profile: Profile, x: Array, y: Array, extra: int = 0) -> None:
-        self.work = float(len(x)) * len(y) * (x.shape[1] + 8 + extra)
+        d = x.shape[1]
+        self.work = float(len(x)) * len(y) * (d + 8 + extra)
         self.profile = profile
-        self.twin: ModuleType = twin(self.work, COMPILED_FROM)
+        loops = (
+            min(d, PRODUCT_COLUMNS) if profile.of_distance else d
+        )  # products are as fast in both
+        self.twin: ModuleType = twin(self.work, COMPILED_FROM * (d + 8 + extra) / (loops + 8))
         self.n, self.m = len(x), len(y)
         self.x = self.moved(x)
         self.y = self.x if y is x else self.moved(y)
+        self.tile_rows, self.tile_columns = self.twin.tile_shape(self.x)
 
     @cached_property
-    def prepared(self) -> tuple[Any, Any]:
-        """What the twin needs of all rows to have the squared distances of some."""
+    def prepared(self) -> tuple[Rows, Rows]:
+        """What squared distances of some rows need of all."""
         centre = self.y.mean(axis=0)
-        right = self.twin.prepared(self.y, centre)
-        return right if self.x is self.y else self.twin.prepared(self.x, centre), right
+        right = prepared(self.y, centre)
+        return right if self.x is self.y else prepared(self.x, centre), right
 
     def moved(self, array: Array) -> Any:
         """The array where the tiles are made."""
@@ -238,15 +246,15 @@ class Grid:
 
     def rows(self) -> Iterator[slice]:
         """Blocks of the rows."""
-        return steps_of(self.n, self.twin.TILE_ROWS)
+        return steps_of(self.n, self.tile_rows)
 
     def columns(self, first: int = 0) -> Iterator[slice]:
         """Blocks of the columns from ``first`` on."""
-        return steps_of(self.m, self.twin.TILE_COLUMNS, first)
+        return steps_of(self.m, self.tile_columns, first)
 
     def room(self) -> Array:
         """Memory of one block of squared distances, for `sums` to use again and again."""
-        return np.empty(self.twin.TILE_ROWS * self.twin.TILE_COLUMNS)
+        return np.empty(self.tile_rows * self.tile_columns)
 
     def tile(self, rows: slice, columns: slice) -> Any:
         """The profile of a block of rows with a block of columns."""

@@ -64,10 +64,12 @@ def rough_products(x: Array, carried: Array, scale: float) -> Array:
     right = np.ascontiguousarray(np.column_stack([rows, ones, -halves]).T, dtype=np.float32)
     right, vectors = to_device(right, work), to_device(carried.astype(np.float32), work)
 
+    tile_rows, tile_columns = run.tile_shape(left)
+
     def panel(own: slice) -> tuple[int, Array]:
         found = np.zeros((n - own.start, carried.shape[1]))
         size = own.stop - own.start
-        for columns in steps_of(n, run.TILE_COLUMNS, own.start):
+        for columns in steps_of(n, tile_columns, own.start):
             tile = run.exponentials(left[own] @ right[:, columns])
             found[:size] += to_host(tile @ vectors[columns])
             first = max(own.stop, columns.start)
@@ -77,7 +79,7 @@ def rough_products(x: Array, carried: Array, scale: float) -> Array:
         return own.start, found
 
     total = np.zeros(carried.shape)
-    for start, found in in_order(panel, steps_of(n, run.TILE_ROWS), work=work):
+    for start, found in in_order(panel, steps_of(n, tile_rows), work=work):
         total[start:] += found
     return total
 
@@ -93,7 +95,7 @@ def self_products(profile: Profile, x: Array, carried: tuple[Array, ...]) -> lis
         found = [np.zeros((len(x) - rows.start, v.shape[1])) for v in carried]
         for columns in grid.columns(rows.start):
             squares = grid.squares(rows, columns, room)
-            tile = grid.twin.replaced(squares, profile.name, profile.scale)
+            tile = grid.twin.shaped(squares, profile.name, profile.scale)
             for order, (v, out) in enumerate(zip(vectors, found, strict=True)):
                 if order == 1:
                     tile *= tile * tile

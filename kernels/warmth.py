@@ -43,10 +43,6 @@ def kernels() -> list[tuple[str, Callable[[], object]]]:
     calls.append(("nearest_others", partial(nearest_others, cpu.indexed(many), 1)))
     ones = np.ones(len(points))
     calls.append(("count_within", partial(cpu.count_within, index, points, ones)))
-    calls += [
-        (f"replaced {profile}", partial(cpu.replaced, np.ones((4, 6)), profile, 1.0))
-        for profile in ("gaussian", "imq")
-    ]
     calls.append(("exponentials", partial(cpu.exponentials, np.zeros((4, 6), np.float32))))
     calls.append(("crossing", partial(cpu.crossing, index, points, ones, ones, ones)))
     tile, zeros = np.ones((4, 6)), np.zeros(4)

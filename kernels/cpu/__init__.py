@@ -14,25 +14,21 @@ from divmatch.kernels.cpu.means import row_means
 from divmatch.kernels.cpu.merging import distance_walk, sign_walk
 from divmatch.kernels.cpu.neighbours import count_within, indexed, nearest, rows_at_once
 from divmatch.kernels.cpu.pairwise import (
-    TILE_COLUMNS,
-    TILE_ROWS,
     bundle_sums,
-    prepared,
     shaped,
     squared_distances,
     summed,
     tile,
+    tile_shape,
 )
 from divmatch.kernels.cpu.plane import dominated
-from divmatch.kernels.cpu.pulls import exponentials, pull_sums, replaced
+from divmatch.kernels.cpu.pulls import exponentials, pull_sums
 from divmatch.kernels.cpu.rows import row_sums
 from divmatch.kernels.cpu.splits import split_costs
 from divmatch.kernels.cpu.walks import riesz_walk
 
 __all__ = [
     "COUPLING_ENTRIES",
-    "TILE_COLUMNS",
-    "TILE_ROWS",
     "bundle_sums",
     "count_within",
     "coupled_sums",
@@ -45,9 +41,7 @@ __all__ = [
     "largest_entries",
     "linked_sums",
     "nearest",
-    "prepared",
     "pull_sums",
-    "replaced",
     "riesz_walk",
     "row_means",
     "row_moments",
@@ -59,5 +53,6 @@ __all__ = [
     "squared_distances",
     "summed",
     "tile",
+    "tile_shape",
     "tops",
 ]

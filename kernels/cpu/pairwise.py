@@ -1,21 +1,18 @@
 """Compiled twin of `divmatch.kernels.gpu.pairwise`: loops over rows, vectorised over columns."""
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from divmatch.kernels.centred import NEAR, Rows, prepared
 from divmatch.kernels.cpu.elementary import exponential
 from divmatch.kernels.cpu.jit import compiled, inlined
 
 Array = NDArray[np.float64]
 
-TILE_ROWS = 128  # a tile of 512 KB stays in the cache from its product to its sums
-TILE_COLUMNS = 512
-PRODUCT_COLUMNS = 16  # columns from which a product is faster than differences
+TILE = (128, 512)  # rows and columns; 512 KB stay in the cache from their product to their sums
 MATERN = {"matern12": (1.0, 0.0, 0.0), "matern32": (3.0, 1.0, 0.0), "matern52": (5.0, 1.0, 1 / 3)}
-NEAR = 0.0625  # of |x|² + |y|²: below it their difference has lost digits
 
 
 def tile(x: Array, y: Array, profile: str, scale: float, scales: tuple[float, ...] = ()) -> Array:
@@ -27,6 +24,11 @@ def tile(x: Array, y: Array, profile: str, scale: float, scales: tuple[float, ..
         return _by_columns(x, y, profile, scale, scales)
     centre = y.mean(axis=0)
     return shaped(squared_distances(prepared(x, centre), prepared(y, centre)), profile, scale)
+
+
+def tile_shape(points: Array) -> tuple[int, int]:
+    """See `divmatch.kernels.gpu.pairwise`."""
+    return TILE
 
 
 def shaped(squares: Array, profile: str, scale: float) -> Array:
@@ -83,28 +85,6 @@ def _by_columns(x: Array, y: Array, profile: str, scale: float, scales: tuple[fl
     return out
 
 
-@dataclass(frozen=True, eq=False)
-class Rows:
-    """Points; where there are many columns also less a centre, with the squares of their lengths."""
-
-    points: Array
-    centred: Array | None = None
-    squares: Array | None = None
-
-    def __getitem__(self, own: slice) -> "Rows":
-        if self.centred is None or self.squares is None:
-            return Rows(self.points[own])
-        return Rows(self.points[own], self.centred[own], self.squares[own])
-
-
-def prepared(points: Array, centre: Array) -> Rows:
-    """See `divmatch.kernels.pairwise`."""
-    if points.shape[1] < PRODUCT_COLUMNS:
-        return Rows(points)
-    centred = points - centre
-    return Rows(points, centred, np.einsum("ij,ij->i", centred, centred))
-
-
 def squared_distances(x: Rows, y: Rows, room: Array | None = None) -> Array:
     """|xᵢ − yⱼ|²: with many columns from a product of the centred rows, where that loses no digits.
 
@@ -115,7 +95,7 @@ def squared_distances(x: Rows, y: Rows, room: Array | None = None) -> Array:
     shape = len(x.points), len(y.points)
     kind = x.points.dtype
     made = np.empty(shape, kind) if room is None else room[: shape[0] * shape[1]].reshape(shape)
-    if x.centred is None or x.squares is None or y.centred is None or y.squares is None:
+    if x.centred is None:
         squares(x.points, np.ascontiguousarray(y.points.T), made)
     else:
         np.matmul(x.centred, y.centred.T, out=made)

@@ -5,9 +5,10 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from divmatch.kernels.centred import PRODUCT_COLUMNS, prepared
 from divmatch.kernels.cpu.elementary import exponential
 from divmatch.kernels.cpu.jit import compiled, inlined
-from divmatch.kernels.cpu.pairwise import PRODUCT_COLUMNS, prepared, squared_distances
+from divmatch.kernels.cpu.pairwise import squared_distances
 
 Array = NDArray[np.float64]
 
@@ -44,12 +45,6 @@ def _summed(
     if kind != GAUSSIAN:
         strengths(kind, scale, tile)
     return sums, np.asarray(tile @ carried)
-
-
-def replaced(squares: Array, profile: str, scale: float) -> Array:
-    """See `divmatch.kernels.gpu.pulls`."""
-    kernels(KINDS[profile], scale, squares)
-    return squares
 
 
 def exponentials(exponents: NDArray[np.float32]) -> NDArray[np.float32]:

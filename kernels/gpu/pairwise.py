@@ -5,9 +5,14 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-TILE_ROWS = 256
-TILE_COLUMNS = 512
+import numpy as np
+
+from divmatch.kernels.centred import NEAR, Rows, prepared
+
+TILE = (256, 512)  # rows and columns that the cache of a CPU holds
+WIDE_TILE = (2048, 4096)  # and those that keep a GPU busy
 MATERN = {"matern12": (1.0, 0.0, 0.0), "matern32": (3.0, 1.0, 0.0), "matern52": (5.0, 1.0, 1 / 3)}
+CROWDED = 32  # near pairs above this share are told all at once, a column at a time
 MIXTURE = (16.0, 4.0, 1.0, 0.25, 0.0625)  # squared factors of the mixed bandwidths
 
 
@@ -25,18 +30,34 @@ def tile(x: Any, y: Any, profile: str, scale: float, scales: tuple[float, ...] =
         return _summed(xp, x, y, xp.abs)
     if profile == "laplace":
         return xp.exp(_summed(xp, x, y, xp.abs) / -scale)
-    return shaped(squared_distances(x, y), profile, scale)
+    centre = y.mean(axis=0)
+    return shaped(squared_distances(prepared(x, centre), prepared(y, centre)), profile, scale)
 
 
-def prepared(points: Any, centre: Any) -> Any:
-    """See `divmatch.kernels.pairwise`."""
-    return points  # differences need nothing else
+def tile_shape(points: Any) -> tuple[int, int]:
+    """Rows and columns of a tile."""
+    return TILE if array_module(points) is np else WIDE_TILE
 
 
-def squared_distances(x: Any, y: Any, room: Any = None) -> Any:
-    """See `divmatch.kernels.pairwise`."""
-    xp = array_module(x)
-    return _summed(xp, x, y, xp.square)
+def squared_distances(x: Rows, y: Rows, room: Any = None) -> Any:
+    """See `divmatch.kernels.cpu.pairwise`; a new array, whatever ``room`` there is."""
+    xp = array_module(x.points)
+    if x.centred is None:
+        return _summed(xp, x.points, y.points, xp.square)
+    made = x.centred @ y.centred.T
+    made *= -2.0
+    sizes = x.squares[:, None] + y.squares
+    made += sizes
+    sizes *= NEAR
+    near = ~(made > sizes)
+    many = int(xp.count_nonzero(near))
+    if many > made.size // CROWDED:
+        return xp.where(near, _summed(xp, x.points, y.points, xp.square), made)
+    if many > 0:
+        rows, columns = xp.nonzero(near)
+        gaps = x.points[rows] - y.points[columns]
+        made[rows, columns] = (gaps * gaps).sum(axis=1)
+    return made
 
 
 def shaped(squares: Any, profile: str, scale: float) -> Any:
@@ -119,7 +140,7 @@ def array_module(array: Any) -> Any:
 
 def _summed(xp: Any, x: Any, y: Any, of_gap: Any) -> Any:
     """Σ_c f(x_ic − y_jc), shape (n, m), a column at a time so that no (n, m, d) array exists."""
-    total = xp.zeros((x.shape[0], y.shape[0]))
+    total = xp.zeros((x.shape[0], y.shape[0]), dtype=x.dtype)
     gap = xp.empty_like(total)
     for c in range(x.shape[1]):
         xp.subtract(x[:, c, None], y[None, :, c], out=gap)

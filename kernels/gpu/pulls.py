@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from divmatch.kernels.gpu.pairwise import array_module, shaped, tile
+from divmatch.kernels.gpu.pairwise import array_module, tile
 
 
 def pull_sums(
@@ -21,11 +21,6 @@ def pull_sums(
         xp = array_module(x)
         kernel = xp.where(kernel > 0.0, -1.0 / xp.where(kernel > 0.0, kernel, 1.0), 0.0)
     return sums, kernel @ carried
-
-
-def replaced(squares: Any, profile: str, scale: float) -> Any:
-    """The kernel of squared distances, in their place where that saves memory."""
-    return shaped(squares, profile, scale)
 
 
 def exponentials(exponents: Any) -> Any:

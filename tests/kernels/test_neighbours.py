@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy.spatial import cKDTree
 
 from divmatch.errors import SampleError
-from divmatch.kernels import cpu, gpu
+from divmatch.kernels import cpu, gpu, neighbours
 from divmatch.kernels.cpu import neighbours as compiled
 from divmatch.kernels.execution import executing
 from divmatch.kernels.gpu import neighbours as modules
@@ -359,3 +359,15 @@ def test_twins_have_the_same_functions_and_parameters():
     for name in ("indexed", "rows_at_once", "nearest", "count_within", "crossing"):
         mine, other = (inspect.signature(getattr(twin, name)) for twin in (cpu, gpu))
         assert list(mine.parameters) == list(other.parameters)
+
+
+def test_many_small_questions_earn_the_compiled_twin(monkeypatch):
+    monkeypatch.setattr(compiled, "insert", None)  # as if nothing had loaded it
+    monkeypatch.setattr(neighbours, "_DONE", [0.0])
+    monkeypatch.setattr(neighbours, "COMPILED_FROM", 3 * 40.0 * 40.0 * (20 + 8))
+    index = Neighbours(np.random.default_rng(0).normal(size=(40, 20)))
+    with executing(device="cpu"):
+        for _ in range(2):
+            assert index._choice(40) == "blocks"
+            index.nearest(index._points, 3)
+        assert index._choice(40) == "product"

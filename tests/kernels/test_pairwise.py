@@ -8,6 +8,7 @@ import pytest
 from scipy.spatial.distance import cdist
 
 from divmatch.kernels import cpu, forms, gpu, pairwise
+from divmatch.kernels.centred import prepared
 from divmatch.kernels.execution import executing
 from divmatch.kernels.forms import quadratic_forms
 from divmatch.kernels.pairwise import (
@@ -328,7 +329,7 @@ def test_nothing_of_the_size_of_all_pairs_is_allocated(work):
         kinds[work]()
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-    tile = 8 * pairwise.twin(np.inf, 0.0).TILE_ROWS * pairwise.twin(np.inf, 0.0).TILE_COLUMNS
+    tile = 8 * np.prod(pairwise.twin(np.inf, 0.0).tile_shape(x))
     assert peak < 16 * tile + 100 * 8 * n  # n × m would be 3200 MB; this is 32
 
 
@@ -337,16 +338,20 @@ def test_profile_at_zero_is_its_value_for_equal_rows():
         assert profile.at_zero == pytest.approx(plain(profile)([1.0], [1.0]), abs=ROUNDING(1))
 
 
+@pytest.mark.parametrize("tight", [0, 30], ids=["few near pairs", "many"])
 @pytest.mark.parametrize("offset", [0.0, 1e3, 1e9])
 @pytest.mark.parametrize("twin", [cpu, gpu], ids=["compiled", "array module"])
-def test_squares_of_many_columns_keep_their_digits(twin, offset):
+def test_squares_of_many_columns_keep_their_digits(twin, offset, tight):
     """Far from zero, in tight clusters, among outliers: as exact as differences are."""
     x, y = rows(60, 24) + offset, rows(70, 24, 1) + offset
-    x[:30] = x[0] + 1e-7 * rows(30, 24, 2)  # most of their neighbours are near
-    y[:5], y[5] = x[:5], 1e12
+    y[:5] = x[:5]
+    y[5:9] = x[5:9] + 1e-6 * rows(4, 24, 3)
+    if tight:
+        x[:tight] = x[0] + 1e-7 * rows(tight, 24, 2)  # most of their neighbours are near
+        y[:5], y[9] = x[:5], 1e12
     exact = cdist(x, y, "sqeuclidean")
     centre = y.mean(axis=0)
-    found = twin.squared_distances(twin.prepared(x, centre), twin.prepared(y, centre))
+    found = twin.squared_distances(prepared(x, centre), prepared(y, centre))
     assert (np.diag(found)[:5] == 0).all()
     assert found == pytest.approx(exact, rel=64 * np.finfo(float).eps)
 

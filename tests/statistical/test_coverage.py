@@ -70,7 +70,7 @@ def test_mmd_with_weights():
         rows = rng.normal(size=(500, 1))
         x = as_samples(rows, "x", np.exp(0.5 * rows[:, 0]))
         y = as_samples(rng.normal(2.0, 1.0, (500, 1)), "y")
-        ci = infer(estimator, x, y, {"kernel": "gaussian", "bandwidth": 1.0}).ci
+        ci = infer(estimator, x, y, estimator.checked({"bandwidth": 1.0})).ci
         held += ci.low <= truth <= ci.high
     assert LEAST <= held / RUNS <= MOST
 
