@@ -229,7 +229,8 @@ def scanned(of: Sliced, count: int) -> Array:
     origin, scale = of.x.points[0], _extent(of)
     parts = [_Moments.of(one, origin, scale) for one in (of.x, of.y)]
     axes = np.linalg.eigh(parts[0].covariance + parts[1].covariance)[1].T
-    vectors = [spread @ axes]
+    skew = axes @ (parts[0].third + parts[1].third)  # which end of an axis is its first
+    vectors = [spread @ (axes * np.where(skew < 0, -1.0, 1.0)[:, None])]
     for one, about in zip((of.x, of.y), parts, strict=True):
         centred = (one.points - origin) / scale - about.mean
         squares = np.einsum("ij,ij->i", centred, centred)
