@@ -336,6 +336,7 @@ def finish(
     session: Session,
     results: list[Result],
     *samples: Samples,
+    roles: str = "pq",
     text: Any = None,
     forms: Mapping[str, Any] | None = None,
 ) -> int:
@@ -354,5 +355,5 @@ def finish(
         session.warn(result.warnings if result is results[0] else result.warnings[len(read) :])
         for key, value in result.params.items():
             session.explain(f"{result.metric}: {key} = {value}")
-    inputs = session.inputs(samples, "pq"[: len(samples)])
+    inputs = session.inputs(samples, roles[: len(samples)])
     return session.report(inputs, results, session.verdict(results), text=text, forms=forms)

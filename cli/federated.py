@@ -238,7 +238,8 @@ def apart(session: Session, of: Quantity, given: Mapping[str, Any], terms: Any) 
     from divmatch.transport.federated import Measure
     from divmatch.transport.federated_share import Share, as_first, as_second
 
-    x = read_own(session, given["reference"], "p" if given["role"] == "first" else "q")
+    role = "p" if given["role"] == "first" else "q"
+    x = read_own(session, given["reference"], role)
     check_partners(x, None)
     party = as_first if given["role"] == "first" else as_second
     with session.running(), Progress(given["progress"], terms.rounds, "ot") as shown:
@@ -250,7 +251,7 @@ def apart(session: Session, of: Quantity, given: Mapping[str, Any], terms: Any) 
         course, _ = party(share, Measure.of(x), terms)
     note = Note("W55", "an upper bound: the rounds may end on a measure that is on no shortest way")
     made = result(of, course, (x,), note, {"role": given["role"]})
-    return finish(session, [made], x)
+    return finish(session, [made], x, roles=role)
 
 
 def read_own(session: Session, path: str, role: str) -> Samples:

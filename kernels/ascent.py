@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 STEPS = 200
-HALVINGS = 4
+HALVINGS, LAST_HALVINGS = 4, 12  # of a step; at a kink the last ones are short
 ENOUGH = 1e-4  # share of the promised gain that a step must bring; Armijo 1966
 ROUGH, GAIN = 1e-2, 1e-6  # relative; two steps in a row that gain less are the end
-FINALISTS, SAME_POINT = 3, 0.9999
+FINALISTS, SAME_POINT = 2, 0.9999
 LONGEST = 1e3  # a step relative to the first one
 
 
@@ -38,8 +38,8 @@ def climbed(slopes: Callable[[Array], tuple[Array, Array]], starts: Array, degre
     """
     points = unit(starts)
     if len(points) > 1:
-        points = _highest(_followed(slopes, points, degree, ROUGH))
-    found = _followed(slopes, points, degree, GAIN)
+        points = _highest(_followed(slopes, points, degree, ROUGH, HALVINGS))
+    found = _followed(slopes, points, degree, GAIN, LAST_HALVINGS)
     best = int(np.argmax(found.values))
     return Summit(found.points[best], float(found.values[best]), bool(found.settled[best]))
 
@@ -61,7 +61,11 @@ def _highest(found: _Found) -> Array:
 
 
 def _followed(
-    slopes: Callable[[Array], tuple[Array, Array]], points: Array, degree: float, gain: float
+    slopes: Callable[[Array], tuple[Array, Array]],
+    points: Array,
+    degree: float,
+    gain: float,
+    halvings: int,
 ) -> _Found:
     """Steps from every point until two in a row gain less than a share ``gain``.
 
@@ -78,7 +82,8 @@ def _followed(
     for _ in range(STEPS):
         if not len(left):
             break
-        taken, higher = _stepped(slopes, points[left], values[left], tangents[left], lengths[left])
+        here = _Taken(points[left], values[left], tangents[left])
+        taken, higher = _stepped(slopes, here, lengths[left], halvings)
         gained = taken.values - values[left]
         along = taken.points - points[left]
         slopes_now = _tangent(taken.points, taken.gradients)
@@ -102,17 +107,14 @@ class _Taken(NamedTuple):
 
 
 def _stepped(
-    slopes: Callable[[Array], tuple[Array, Array]],
-    points: Array,
-    values: Array,
-    tangents: Array,
-    lengths: Array,
+    slopes: Callable[[Array], tuple[Array, Array]], here: _Taken, lengths: Array, halvings: int
 ) -> tuple[_Taken, NDArray[np.bool_]]:
     """One step of each, halved until it is good enough; those for which none is stay where they are."""
+    points, values, tangents = here
     found = _Taken(points.copy(), values.copy(), np.zeros_like(points))
     promised = ENOUGH * np.einsum("ij,ij->i", tangents, tangents)
     lengths, left = lengths.copy(), np.arange(len(points))
-    for _ in range(HALVINGS):
+    for _ in range(halvings):
         tried = unit(points[left] + lengths[left, None] * tangents[left])
         heights, gradients = slopes(tried)
         good = heights >= values[left] + lengths[left] * promised[left]

@@ -10,6 +10,9 @@ from divmatch.kernels.execution import in_order, steps_of
 
 Array = NDArray[np.float64]
 ROWS = 8192  # rows of a block; fixed, so that the digits do not depend on the threads
+WHOLE = 32768  # most rows of a block that needs no copy
+TELLING = 1024  # rows that tell whether they do
+PANEL = 512  # rows of a factor whose leading zeros are left out of its products
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +25,7 @@ class Gaussian:
     @property
     def trace(self) -> float:
         """The trace of the covariance."""
-        return float(np.sum(self.factor**2))
+        return float(np.einsum("ij,ij->", self.factor, self.factor))
 
 
 def fitted(points: Array, masses: Array, name: str) -> Gaussian:
@@ -35,20 +38,35 @@ def fitted(points: Array, masses: Array, name: str) -> Gaussian:
     if len(points) <= points.shape[1]:
         return Gaussian(mean, (points - mean) * scales[:, None])
     alike = bool((masses == masses[0]).all())  # then the sum is scaled instead of every row
+    central = alike and _central(points, mean)
 
     def product(rows: slice) -> Array:
-        part = points[rows] - mean
+        part = points[rows]
+        if not central:
+            part = part - mean
         if not alike:
             part *= scales[rows, None]
         return np.asarray(part.T @ part)
 
     n, d = points.shape
-    covariance = np.zeros((d, d))
-    for part in in_order(product, steps_of(n, ROWS), work=n * d * d):
+    size = -(-n // -(-n // WHOLE)) if central else ROWS
+    parts = in_order(product, steps_of(n, size), work=n * d * d)
+    covariance = next(parts)
+    for part in parts:
         covariance += part
+    if central:
+        covariance -= mean[:, None] * (n * mean)
     if alike:
         covariance *= scales[0] ** 2
     return Gaussian(mean, root(covariance, np.abs(mean)))
+
+
+def _central(points: Array, mean: Array) -> bool:
+    """Whether the columns of many rows lie about zero: then taking the mean off later costs no digit."""
+    if len(points) < 2 * ROWS:
+        return False
+    some = points[:: len(points) // TELLING]
+    return bool((mean**2 <= np.mean((some - mean) ** 2, axis=0)).all())
 
 
 def root(covariance: Array, size: Array) -> Array:
@@ -63,12 +81,16 @@ def root(covariance: Array, size: Array) -> Array:
     if not len(live):
         return factor
     scale = spread[live]
-    alike = covariance[np.ix_(live, live)] / scale / scale[:, None]
+    alike = covariance if len(live) == len(spread) else covariance[np.ix_(live, live)]
+    alike = alike / scale
+    alike /= scale[:, None]
     try:
         lower = np.linalg.cholesky(alike)
         regular = bool(np.diag(lower).min() > 1e-6)
     except np.linalg.LinAlgError:
         regular = False
+    if regular and len(live) == len(spread):
+        return np.asarray(lower.T * scale)
     if regular:
         factor[:, live] = lower.T * scale
         return factor
@@ -103,8 +125,10 @@ class Coupling:
         From U = R₁R₂'V/s these are R₂'V/s and R₁'U/s, without an inverse.
         """
         s = self.strengths
-        left = self.second.factor.T @ self.right / s
-        return np.asarray(left), np.asarray(self.first.factor.T @ self.left / s)
+        left, right = _back(self.second.factor, self.right), _back(self.first.factor, self.left)
+        left /= s
+        right /= s
+        return left, right
 
     def squared(self, smooth: float = 0.0) -> float:
         """|m₁ − m₂|² + tr A + tr B − 2 tr(A^½ B A^½ + τ I)^½."""
@@ -124,15 +148,34 @@ def coupled(first: Gaussian, second: Gaussian) -> Coupling:
     if len(first.factor) > len(second.factor):
         turned = coupled(second, first)
         return Coupling(first, second, turned.right, turned.strengths, turned.left)
-    product = first.factor @ second.factor.T
-    largest = float(np.abs(product).max(initial=0.0))
+    product = _ahead(first.factor, second.factor.T)
+    largest = max(float(product.max(initial=0.0)), -float(product.min(initial=0.0)))
     if not largest > 0:
         return Coupling(first, second, *_nothing(*product.shape))
     product /= largest  # its squares are numbers
     vectors, rows, lengths = _rotated(product, 2.0**-52 * max(product.shape))
     kept = lengths > 2.0**-52 * max(product.shape) * lengths.max()
-    right = rows[kept].T / lengths[kept]
-    return Coupling(first, second, vectors[:, kept], lengths[kept] * largest, right)
+    if not kept.all():
+        vectors, rows, lengths = vectors[:, kept], rows[kept], lengths[kept]
+    return Coupling(first, second, vectors, lengths * largest, rows.T / lengths)
+
+
+def _ahead(factor: Array, other: Array) -> Array:
+    """R @ other; most factors have nothing below their diagonal."""
+    made = np.empty((len(factor), other.shape[1]))
+    for rows in steps_of(len(factor), PANEL):
+        first = 0 if factor[rows, : rows.start].any() else rows.start
+        np.matmul(factor[rows, first:], other[first:], out=made[rows])
+    return made
+
+
+def _back(factor: Array, other: Array) -> Array:
+    """R' @ other, as `_ahead`."""
+    made = np.empty((factor.shape[1], other.shape[1]))
+    for columns in steps_of(factor.shape[1], PANEL):
+        last = None if factor[columns.stop :, columns].any() else columns.stop
+        np.matmul(factor[:last, columns].T, other[:last], out=made[columns])
+    return made
 
 
 def _rotated(product: Array, rounding: float) -> tuple[Array, Array, Array]:
@@ -146,7 +189,7 @@ def _rotated(product: Array, rounding: float) -> tuple[Array, Array, Array]:
     """
     vectors = np.linalg.eigh(product @ product.T)[1]
     rows = vectors.T @ product
-    lengths = np.sqrt(np.sum(rows**2, axis=1))
+    lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows))
     top = lengths.max()
     small = int(np.count_nonzero(lengths < 1e-4 * top))
     if small > 1 and lengths[:small].max() > rounding * top:

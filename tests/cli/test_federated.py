@@ -3,6 +3,7 @@
 import json
 import threading
 
+import jsonschema
 import pytest
 
 
@@ -19,8 +20,9 @@ def test_bound_is_above_the_exact_distance_which_is_said(here, data):
     assert "warning[W55]: an upper bound: the exact distance is" in errors
 
 
-def test_two_processes_find_what_one_finds(run, data, tmp_path):
-    given = "--federated --support 8 --rounds 2 -f value -q --columns 0,1 --sample 20"
+def test_two_processes_find_what_one_finds(run, here, data, tmp_path):
+    """Each prints a record of its own: the same value, its own file in its own role."""
+    given = "--federated --support 8 --rounds 2 -f json -q --columns 0,1 --sample 20"
     found = {}
 
     def party(role, file):
@@ -36,9 +38,14 @@ def test_two_processes_find_what_one_finds(run, data, tmp_path):
         one.start()
     for one in threads:
         one.join()
-    alone = run(*f"ot p.npy q.npy {given}".split())
-    assert [found[role].returncode for role in ("first", "second")] == [0, 0]
-    assert found["first"].stdout == found["second"].stdout == alone.stdout
+    alone = json.loads(here(f"ot p.npy q.npy {given}")[1])["results"][0]
+    schema = json.loads(here("schema result")[1])
+    for side, role in (("first", "p"), ("second", "q")):
+        assert found[side].returncode == 0
+        record = json.loads(found[side].stdout)
+        jsonschema.validate(record, schema)
+        assert record["results"][0]["value"] == alone["value"]
+        assert [(one["role"], one["name"]) for one in record["inputs"]] == [(role, f"{role}.npy")]
 
 
 def test_waiting_ends_inconclusive_in_one_line(here, data, tmp_path):

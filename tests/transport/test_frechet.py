@@ -8,7 +8,9 @@ from divmatch.errors import InconclusiveError
 from divmatch.estimator import quantity
 from divmatch.kernels.execution import executing
 from divmatch.samples import as_samples
+from divmatch.transport import bures
 from divmatch.transport.bures import Gaussian, coupled, root
+from divmatch.transport.frechet_bias import decays
 from tests.reference import frechet as reference
 from tests.tolerances import LUCK, ROUNDING, SAME
 
@@ -280,6 +282,45 @@ def test_samples_of_rows_stand_for_all(monkeypatch):
     assert part.se == pytest.approx(whole.se, rel=LUCK(1000**-0.5, z=4))
     assert part.params["plug_in_bias"] == pytest.approx(whole.params["plug_in_bias"], rel=0.1)
     assert "W66" in codes(part) - codes(whole)
+
+
+def test_decays_add_up_to_the_inverse_of_a_sum():
+    roots = np.exp(generator(25).uniform(-12, 3, 40))
+    slow = decays(roots)
+    assert slow @ slow.T == pytest.approx(1 / (roots[:, None] + roots), rel=1e-11)
+
+
+def test_decays_give_the_bias_of_the_curvatures(monkeypatch):
+    from divmatch.transport import frechet_bias
+
+    x, y = pair(200, 150, 6, seed=26)
+    found = [divmatch.frechet(x, y, correction="first-order", smooth=0.1).params["plug_in_bias"]]
+    monkeypatch.setattr(frechet_bias, "DECAYS_FROM", 1)
+    found += [divmatch.frechet(x, y, correction="first-order", smooth=0.1).params["plug_in_bias"]]
+    assert found[0] == pytest.approx(found[1], rel=1e-10)
+
+
+# ------------------------------------------------------------------------------ many rows, columns
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e5])
+def test_many_rows_keep_their_digits_wherever_they_are(offset):
+    """About zero the mean is taken off at last; it must not be far from it."""
+    x, y = pair(17_000, 16_500, 3, seed=27)
+    expected = reference.plug_in(x, y)
+    assert plain(x + offset, y + offset).value == pytest.approx(expected, rel=1e-10)
+
+
+@pytest.mark.parametrize("alike", [False, True])
+def test_panels_leave_out_nothing_but_zeros(monkeypatch, alike):
+    x, y = pair(60, 50, 7, seed=28)
+    if alike:  # then the factor is not triangular
+        x[:, 5] = x[:, 0] - x[:, 1]
+    whole = divmatch.frechet(x, y, correction="first-order")
+    monkeypatch.setattr(bures, "PANEL", 2)
+    part = divmatch.frechet(x, y, correction="first-order")
+    assert part.value == pytest.approx(whole.value, rel=1e-11)
+    assert part.se == pytest.approx(whole.se, rel=1e-9)
 
 
 # ------------------------------------------------------------------------- test, determinism

@@ -7,6 +7,7 @@ import divmatch
 from divmatch.errors import InconclusiveError, SampleError, SettingError
 from divmatch.estimator import influence_se, quantity
 from divmatch.kernels.directions import controlled, directions
+from divmatch.kernels.slices import Slices
 from divmatch.randomness import stream
 from divmatch.samples import as_samples
 from divmatch.transport.sliced_distributional import Search, uniform_cosine
@@ -110,16 +111,27 @@ def test_max_names_the_direction():
     assert found == {"0": pytest.approx(1.0, abs=0.01), "1": pytest.approx(0.0, abs=0.05)}
 
 
+def best_in_the_plane(x, y, p):
+    angles = np.pi * np.arange(4000) / 4000
+    grid = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    return Slices(x, y, p).costs(grid).max() ** (1 / p)
+
+
 @pytest.mark.parametrize("p", [1, 2, 3])
 @pytest.mark.parametrize("m", [50, 40])
 def test_max_in_the_plane_equals_a_fine_grid(p, m):
     x, y = pair(50, m, 2, shift=0.2)
-    angles = np.pi * np.arange(4000) / 4000
-    grid = np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    from divmatch.kernels.slices import Slices
+    found = divmatch.sliced(x, y, method="max", p=p).value
+    assert found == pytest.approx(best_in_the_plane(x, y, p), rel=1e-4)
 
-    best = Slices(x, y, p).costs(grid).max() ** (1 / p)
-    assert divmatch.sliced(x, y, method="max", p=p).value == pytest.approx(best, rel=1e-4)
+
+@pytest.mark.parametrize("seed", [10, 37, 51, 53])
+def test_max_of_ties_is_no_lower_than_a_fine_grid(seed):
+    """Whole numbers leave kinks and many maxima."""
+    rng = generator(seed)
+    x, y = (rng.integers(0, 10, (30, 2)).astype(float) for _ in range(2))
+    found = divmatch.sliced(x, y, method="max", p=1).value
+    assert found >= best_in_the_plane(x, y, 1) * (1 - 1e-4)
 
 
 @pytest.mark.parametrize("p", [1, 2, 3])
@@ -127,6 +139,17 @@ def test_max_is_above_every_direction_and_below_the_whole(p):
     x, y = pair(40, 40, 4)
     found = divmatch.sliced(x, y, method="max", p=p).value
     assert divmatch.sliced(x, y, p=p).value <= found <= divmatch.ot(x, y, p=p).value
+
+
+def clusters(seed, n=60, d=6):
+    rng = generator(seed)
+    x, y = (rng.choice(places, (n, d)) for places in ([-3.0, 3.0], [-3.0, 0.0, 3.0]))
+    return x + 0.1 * rng.normal(size=(n, d)), y + 0.1 * rng.normal(size=(n, d))
+
+
+def test_max_that_no_moment_leads_to_is_told():
+    told = [divmatch.sliced(*clusters(2, d=d), method="max") for d in (6, 2)]
+    assert [any(note.code == "W18" for note in one.warnings) for one in told] == [True, False]
 
 
 def test_more_starts_find_no_more_in_a_clear_case():
