@@ -74,6 +74,23 @@ class Program(Target):
             raise self._error(f"the score of row {row}, column {column} is {made[row, column]}")
         return made
 
+    def finish(self) -> None:
+        """Let it end by itself: what it still says is the answer to no question."""
+        assert self.process.stdin is not None  # noqa: S101
+        with contextlib.suppress(OSError):
+            self.process.stdin.close()
+        until = time.monotonic() + PATIENCE
+        left = self.rest
+        with selectors.DefaultSelector() as ready:
+            ready.register(self.output, selectors.EVENT_READ)
+            while not left.strip() and ready.select(max(0.0, until - time.monotonic())):
+                chunk = os.read(self.output, CHUNK)
+                if not chunk:
+                    return
+                left += chunk
+        if left.strip():
+            raise self._error("wrote more lines than the rows that it was asked for")
+
     def close(self) -> None:
         """End the program and all that it has started."""
         for pipe in (self.process.stdin, self.process.stdout):

@@ -40,5 +40,6 @@ def known(target: Any, command: str | None, timeout: float, d: int) -> Iterator[
     program = Program(str(command), timeout)
     try:
         yield program
+        program.finish()
     finally:
         program.close()
