@@ -88,7 +88,8 @@ def function(name: str, bar: float, threads: int, count: int, files: list[str]) 
         [sys.executable, "-c", FUNCTION, name, str(threads), *files],
         stdout=subprocess.PIPE,
         check=True,
-        env=clean() | {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},  # as the command has it
+        env=clean()
+        | {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},  # as the command has it
     )
     found = json.loads(done.stdout)
     (wall, cpu), (peer, peer_cpu) = found["ours"], found["peer"]
