@@ -9,6 +9,7 @@ from scipy.spatial.distance import cdist
 import divmatch
 from divmatch.errors import InconclusiveError, SettingError
 from divmatch.kernels.execution import executing
+from divmatch.transport.acceleration import Anderson
 from divmatch.transport.costs import PROFILES
 from tests.reference.sinkhorn import entropic
 from tests.tolerances import LUCK, ROUNDING, SAME, SOLVER
@@ -428,3 +429,20 @@ def test_first_sweeps_are_made_in_float32_and_the_last_are_not(monkeypatch):
     monkeypatch.setattr(couplings, "COMPILED_FROM", 0.0)
     params = divmatch.sinkhorn(*pair(60, 50, d=3), debiased=False).params
     assert 0 < params["sweeps_in_float32"] < params["sweeps"]
+
+
+@pytest.mark.parametrize("debiased", [False, True])
+def test_an_extrapolation_that_leads_astray_is_taken_back(debiased, monkeypatch):
+    """Without it the potentials overflow: the iteration goes on from where it led."""
+    x, y = (np.random.default_rng(k).normal(size=(60, 2)) + k for k in range(2))
+    wanted = divmatch.sinkhorn(x, y, method="log", eps=0.01, debiased=debiased).value
+    honest, calls = Anderson.next, []
+
+    def astray(self, g, image, error):
+        calls.append(error)
+        return 1e30 * image if len(calls) % 7 == 0 else honest(self, g, image, error)
+
+    monkeypatch.setattr(Anderson, "next", astray)
+    found = divmatch.sinkhorn(x, y, method="log", eps=0.01, debiased=debiased)
+    assert found.value == pytest.approx(wanted, rel=1e-5)
+    assert found.params["marginal_error"] < 1e-6
