@@ -7,12 +7,14 @@ Array = NDArray[np.float64]
 
 DEPTH = 8  # steps remembered: 5 to 20 need as many sweeps at the usual regularisation
 RIDGE = 1e-10
+ASTRAY = 10.0  # times the least error so far: an extrapolation that led away is taken back
 
 
 class Anderson:
     """From the last steps of g → T(g), the combination whose linear model has the smallest residual.
 
-    Anderson 1965; Walker & Ni 2011, SIAM J. Numer. Anal. 49. It forgets all when the error doubles.
+    Anderson 1965; Walker & Ni 2011, SIAM J. Numer. Anal. 49. It forgets all when the error doubles,
+    and goes on from the best step where the error is many times as large, or no number.
     """
 
     def __init__(self, weights: Array) -> None:
@@ -20,9 +22,16 @@ class Anderson:
         self.images: list[Array] = []
         self.residuals: list[Array] = []
         self.last = np.inf
+        self.best: tuple[float, Array] | None = None  # least error, and the image of that step
 
     def next(self, g: Array, image: Array, error: float) -> Array:
         """Where to go on from g, whose image under the iteration and whose error are known."""
+        if self.best is not None and not error < ASTRAY * self.best[0]:
+            image = self.best[1]
+            self.images, self.residuals, self.last, self.best = [], [], np.inf, None
+            return image
+        if self.best is None or error < self.best[0]:
+            self.best = error, image
         if error > 2.0 * self.last:
             self.images, self.residuals = [], []
         self.last = error

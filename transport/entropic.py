@@ -31,7 +31,6 @@ ROOM = 384 << 20  # bytes for them at the most: more than that is not O(n + m) a
 LEAST = 1e-8, 1e-3  # share of a row below which an entry is left out, and that share of the goal
 LINKED_SWEEPS = 300  # over them
 WARMED = 1e-3  # marginal error from which plain iterations only cost time
-ASTRAY = 10.0  # times the least error so far: an extrapolation that led away is taken back
 FAR = 0.5  # marginal error from which what they give is no use
 
 
@@ -83,20 +82,16 @@ def solve_symmetric(dual: Dual, eps: float, effort: Effort, g: Array | None = No
     coupling = dual.coupling
     dual.aim(1.0, eps)
     state = dual.at(np.zeros(coupling.m) if g is None else g, eps)
-    anderson, extra, best = Anderson(coupling.b), 0, state
+    anderson, extra = Anderson(coupling.b), 0
     while coupling.sweeps < effort.sweeps:
         if dual.aim(state.error, eps):
-            state = best = dual.at(state.g, eps)
+            state = dual.at(state.g, eps)
         if state.error <= effort.tol:
             extra += 1
             if coupling.compiled or not effort.fine or state.error <= FINE or extra > EXTRA:
                 break
-        if not state.error < ASTRAY * best.error:
-            anderson, state = Anderson(coupling.b), best
         image = 0.5 * (state.g + dual.rows(state))
         state = dual.at(anderson.next(state.g, image, state.error), eps)
-        if state.error < best.error:
-            best = state
     return _solved(dual, state)
 
 
@@ -149,8 +144,6 @@ def _settled(
         if trial is not None:
             anderson, state = Anderson(dual.coupling.b), trial
         else:
-            if not state.error < ASTRAY * best.error:
-                anderson, state = Anderson(dual.coupling.b), best
             image = dual.softmin(state)
             following = image if warm else anderson.next(state.g, image, state.error)
             state = dual.at(following, state.eps)
