@@ -27,7 +27,7 @@ Places = NDArray[np.int32]
 COMPILED_FROM = 1.5e7  # n·m·(d + 12) operations a sweep from which loading the compiled twin pays
 KEPT_FROM = 48  # columns from which a squared distance costs more to make than to read
 SAMPLED = 8  # tiles of some rows, from whose entries those of all are foreseen
-PRODUCT_ROWS, PRODUCT_COLUMNS = 16, 2048  # of a product at least, at most: it packs what it reads
+PRODUCT_ROWS, FACTOR_COLUMNS = 16, 2048  # of a product at least, at most: it packs what it reads
 TILES = 8  # of a block: enough to drown the cost of handing it to a thread
 
 
@@ -289,7 +289,7 @@ class Coupling:
 
     def _factors(self, x: Array, y: Array, kind: Any) -> tuple[Any, list[tuple[slice, Any]]]:
         """The rows, and twice the columns in blocks that a product reads from the cache."""
-        step = self.m if uses_gpu(self.work) else PRODUCT_COLUMNS
+        step = self.m if uses_gpu(self.work) else FACTOR_COLUMNS
         blocks = [
             (own, self._moved(np.ascontiguousarray(2.0 * y[own].T, dtype=kind)))
             for own in steps_of(self.m, step)

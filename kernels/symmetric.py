@@ -6,14 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from divmatch.kernels.backend import uses_gpu
-from divmatch.kernels.couplings import PRODUCT_COLUMNS, Coupling, Sweep
+from divmatch.kernels.couplings import FACTOR_COLUMNS, Coupling, Sweep
 from divmatch.kernels.execution import in_order, steps_of
 from divmatch.kernels.pairwise import Profile
 
 Array = NDArray[np.float64]
 
 ROWS = (
-    128  # of a tile; a part of PRODUCT_COLUMNS, so that a square on the diagonal lies in one block
+    128  # of a tile; a part of FACTOR_COLUMNS, so that a square on the diagonal lies in one block
 )
 TILES = 4  # of a block: enough to drown the cost of handing it to a thread
 
@@ -59,12 +59,12 @@ class SymmetricCoupling(Coupling):
     def _sums(self, rows: slice, kind: Any, scale: float, shift: Any, offset: Array) -> Array:
         """What the pairs of some rows with those from the first of them on add to the sums of both."""
         left, right = self.factors[kind]
-        room = np.empty(ROWS * PRODUCT_COLUMNS, dtype=kind)
+        room = np.empty(ROWS * FACTOR_COLUMNS, dtype=kind)
         weights = self.a.astype(kind)
         made = np.zeros(self.n - rows.start)
         for own in steps_of(rows.stop, ROWS, rows.start):
             square = slice(own.start, own.stop)
-            for place, factor in right[own.start // PRODUCT_COLUMNS :]:
+            for place, factor in right[own.start // FACTOR_COLUMNS :]:
                 parts = [slice(max(place.start, own.stop), place.stop)]
                 parts += [square] if place.start <= own.start else []
                 for part in parts:
