@@ -20,94 +20,97 @@ PROFILES = (
 )
 
 
-def kernels() -> list[tuple[str, Callable[[], object]]]:
-    """(name, call) of every compiled kernel; calling compiles it or loads it from the cache."""
-    from divmatch.kernels import cpu
-    from divmatch.kernels.cpu.neighbours import PANEL_ROWS, nearest_others
+Call = tuple[str, Callable[[], object]]
 
-    points = np.arange(12.0).reshape(6, 2)
-    calls: list[tuple[str, Callable[[], object]]] = [
-        (profile, partial(cpu.tile, points, points, profile, 1.0)) for profile in PROFILES
-    ]
-    calls.append(("distance^1.5", partial(cpu.tile, points, points, "distance", 1.5)))
-    pair, ones, edges = (1.0, 2.0), np.ones(6), np.array([0, 3, 6])
-    calls += [
+
+def kernels() -> list[Call]:
+    """(name, call) of every compiled kernel; calling compiles it or loads it from the cache."""
+    return [*_pairwise(), *_neighbours(), *_couplings(), *_line(), *_pulls(), *_rows()]
+
+
+def _pairwise() -> list[Call]:
+    from divmatch.kernels import cpu
+
+    points, ones = np.arange(12.0).reshape(6, 2), np.ones(6)
+    pair, edges = (1.0, 2.0), np.array([0, 3, 6])
+    return [
+        *((name, partial(cpu.tile, points, points, name, 1.0)) for name in PROFILES),
+        ("distance^1.5", partial(cpu.tile, points, points, "distance", 1.5)),
         ("bundle", partial(cpu.tile, points, points, "bundle", 1.0, pair)),
         ("bundle_sums", partial(cpu.bundle_sums, points, ones, edges, points, ones, edges, pair)),
     ]
-    calls.append(("dominated", partial(cpu.dominated, np.arange(6), np.ones((6, 4)))))
+
+
+def _neighbours() -> list[Call]:
+    from divmatch.kernels import cpu
+    from divmatch.kernels.cpu.neighbours import PANEL_ROWS, nearest_others
+
+    points, ones, nobody = np.arange(12.0).reshape(6, 2), np.ones(6), np.full(6, -1)
     index = cpu.indexed(points)
-    nobody = np.full(len(points), -1)
-    calls.append(("nearest", partial(cpu.nearest, index, points, 1, nobody)))
     many = np.arange(2.0 * PANEL_ROWS).reshape(-1, 1)  # two panels, so that they meet
-    calls.append(("nearest_others", partial(nearest_others, cpu.indexed(many), 1)))
-    ones = np.ones(len(points))
-    calls.append(("count_within", partial(cpu.count_within, index, points, ones)))
-    calls.append(("exponentials", partial(cpu.exponentials, np.zeros((4, 6), np.float32))))
-    calls.append(("crossing", partial(cpu.crossing, index, points, ones, ones, ones)))
-    tile, zeros = np.ones((4, 6)), np.zeros(4)
-    calls += [
-        (
-            "coupled_sums",
-            partial(cpu.coupled_sums, tile, 1.0, np.zeros(6), zeros, zeros, zeros, zeros, 1.0),
-        ),
-        (
-            "mirrored_sums",
-            partial(cpu.mirrored_sums, tile, 1.0, np.zeros(6), zeros, zeros, np.zeros(6)),
-        ),
-        ("row_means", partial(cpu.row_means, tile, 1.0, np.zeros(6), np.ones((6, 2)))),
-        (
-            "row_moments",
-            partial(cpu.row_moments, tile, 1.0, np.zeros(6), zeros, zeros, np.zeros(6)),
-        ),
-        ("entries_above", partial(cpu.entries_above, tile, 1.0, np.zeros(6), zeros)),
-        (
-            "linked_sums",
-            partial(
-                cpu.linked_sums,
-                np.arange(4),
-                np.arange(3, dtype=np.int32),
-                np.ones(3),
-                -1.0,
-                np.zeros(3),
-                np.ones(3),
-                np.zeros(3),
-                1.0,
-            ),
-        ),
-        ("largest_entries", partial(cpu.largest_entries, tile, 1.0, np.zeros(6), 2)),
-        ("tops", partial(cpu.tops, tile, 1.0, np.zeros(6))),
+    return [
+        ("dominated", partial(cpu.dominated, np.arange(6), np.ones((6, 4)))),
+        ("nearest", partial(cpu.nearest, index, points, 1, nobody)),
+        ("nearest_others", partial(nearest_others, cpu.indexed(many), 1)),
+        ("count_within", partial(cpu.count_within, index, points, ones)),
+        ("crossing", partial(cpu.crossing, index, points, ones, ones, ones)),
     ]
-    line, cuts = np.array([0.0, 1.0, 2.0, np.inf]), np.array([0, 3])
-    calls += [
-        (
-            "distance_walk",
-            partial(cpu.distance_walk, line, line, cuts, cuts, 0.0, 0.0, np.empty((1, 7))),
+
+
+def _couplings() -> list[Call]:
+    from divmatch.kernels import cpu
+
+    tile, own, other, three = np.ones((4, 6)), np.zeros(4), np.zeros(6), np.zeros(3)
+    places = np.arange(4), np.arange(3, dtype=np.int32)
+    linked = *places, np.ones(3), -1.0, three, np.ones(3), three, 1.0
+    return [
+        ("coupled_sums", partial(cpu.coupled_sums, tile, 1.0, other, own, own, own, own, 1.0)),
+        ("mirrored_sums", partial(cpu.mirrored_sums, tile, 1.0, other, own, own, other)),
+        ("row_means", partial(cpu.row_means, tile, 1.0, other, np.ones((6, 2)))),
+        ("row_moments", partial(cpu.row_moments, tile, 1.0, other, own, own, other)),
+        ("entries_above", partial(cpu.entries_above, tile, 1.0, other, own)),
+        ("linked_sums", partial(cpu.linked_sums, *linked)),
+        ("largest_entries", partial(cpu.largest_entries, tile, 1.0, other, 2)),
+        ("tops", partial(cpu.tops, tile, 1.0, other)),
+        ("transport", _transport),
+    ]
+
+
+def _line() -> list[Call]:
+    from divmatch.kernels import cpu
+
+    line, cuts, room = np.array([0.0, 1.0, 2.0, np.inf]), np.array([0, 3]), np.empty((1, 7))
+    four = [np.zeros(4) for _ in range(5)]
+    kinds = ("order 1", 0, 1), ("order p", 0, 2), ("weights, order 1", 3, 1), ("weights", 3, 2)
+    return [
+        ("distance_walk", partial(cpu.distance_walk, line, line, cuts, cuts, 0.0, 0.0, room)),
+        ("sign_walk", partial(cpu.sign_walk, line, line, cuts, cuts, room)),
+        ("riesz_walk", partial(cpu.riesz_walk, *four)),
+        *(
+            (f"split_costs, {name}", partial(_split_costs, weights, p))
+            for name, weights, p in kinds
         ),
-        ("sign_walk", partial(cpu.sign_walk, line, line, cuts, cuts, np.empty((1, 7)))),
     ]
-    calls += [
-        (f"split_costs, {name}", partial(_split_costs, weights, p))
-        for name, weights, p in (
-            ("order 1", 0, 1), ("order p", 0, 2), ("weights, order 1", 3, 1), ("weights", 3, 2)
-        )
-    ]  # fmt: skip
-    calls.append(("transport", _transport))
-    masses, wide = np.ones((6, 2)), np.arange(120.0).reshape(6, 20)
-    calls += [
-        (
-            f"pull_sums of {len(one.T)} columns",
-            partial(cpu.pull_sums, one, one, "imq", 1.0, masses, one),
-        )
-        for one in (points, wide)
-    ]
-    calls.append(("riesz_walk", partial(cpu.riesz_walk, zeros, zeros, zeros, zeros, np.zeros(4))))
-    calls += [
+
+
+def _pulls() -> list[Call]:
+    from divmatch.kernels import cpu
+
+    masses, exponents = np.ones((6, 2)), np.zeros((4, 6), np.float32)
+    made: list[Call] = [("exponentials", partial(cpu.exponentials, exponents))]
+    for d in (2, 20):
+        rows = np.arange(6.0 * d).reshape(6, d)
+        call = partial(cpu.pull_sums, rows, rows, "imq", 1.0, masses, rows)
+        made.append((f"pull_sums of {d} columns", call))
+    return made
+
+
+def _rows() -> list[Call]:
+    return [
         (f"row_sums of {source}, {bits} bits", partial(_row_sums, source, f"f{bits // 8}"))
         for source in ("probabilities", "logits")
         for bits in (32, 64)
     ]
-    return calls
 
 
 def _row_sums(source: str, kind: str) -> object:
